@@ -1,0 +1,294 @@
+"""The types of params.yaml, one class a section.
+
+conf/ holds the values; nothing here has a default, so that a value has one home. `lightline.params_file` reads and
+checks the file. To add a setting: a field with its line of text here, its value in every conf/ group that needs it,
+then `make params`.
+"""
+
+from difflib import get_close_matches
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lightline.model_names import TORCHVISION_MODELS
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: no unknown keys, no silent conversions, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Source(Section):
+    """What every source of images has."""
+
+    max_rejected: NonNegativeInt  # images that cannot be used, before download stops
+    max_pixels: PositiveInt  # width × height above which an image is rejected unread
+
+
+class DigitsSource(Source):
+    """The 1,797 handwritten digits that scikit-learn carries: 8×8, grey, ten classes."""
+
+    source: Literal["digits"]
+
+
+class BenchmarkSource(Source):
+    """A benchmark set in torchvision's files, verified by torchvision's checksums."""
+
+    source: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "svhn"]
+    mirror: str | None  # base URL instead of the authors' own; must hold the same files
+    checksums: dict[str, str] | None  # file name → md5, where a mirror's files are not the authors'
+
+
+class FolderSource(Source):
+    """A folder or archive of class folders, with or without train/, val/ and test/ above them."""
+
+    source: Literal["folder"]
+    path: str  # local folder or archive, http(s):// or s3:// URL of an archive
+    sha256: Sha256 | None  # of the archive; required for a URL
+
+
+class TableSource(Source):
+    """A CSV or Parquet file with a row an image; paths are relative to the file."""
+
+    source: Literal["table"]
+    path: str
+    path_column: str
+    label_column: str
+    split_column: str | None
+    group_column: str | None
+
+
+Data = Annotated[DigitsSource | BenchmarkSource | FolderSource | TableSource, Field(discriminator="source")]
+
+
+class StratifiedSplit(Section):
+    """Every class in the same proportions in train, val and test."""
+
+    strategy: Literal["stratified"]
+    val: Fraction
+    test: Fraction
+
+    @model_validator(mode="after")
+    def leave_some_for_training(self):
+        if self.val + self.test >= 1:
+            raise ValueError(
+                f"split.val + split.test = {self.val + self.test:g} leaves nothing to train on; it must be below 1"
+            )
+        return self
+
+
+class GroupSplit(StratifiedSplit):
+    """As stratified as can be while the rows of one group stay together."""
+
+    strategy: Literal["group"]  # type: ignore[assignment]
+
+
+class PredefinedSplit(Section):
+    """What the source says; val is cut from train where the source has none."""
+
+    strategy: Literal["predefined"]
+    val: Fraction  # of the source's train rows
+
+
+class KFoldSplit(Section):
+    """Fold number `fold` of `num_folds` is the test split; val is cut from the other folds."""
+
+    strategy: Literal["k_fold"]
+    num_folds: Annotated[int, Field(ge=2)]
+    fold: NonNegativeInt
+    val: Fraction  # of the rows outside the test fold
+
+    @model_validator(mode="after")
+    def fold_exists(self):
+        if self.fold >= self.num_folds:
+            last = self.num_folds - 1
+            raise ValueError(f"split.fold = {self.fold} does not exist; it is at most split.num_folds - 1 = {last}")
+        return self
+
+
+Split = Annotated[StratifiedSplit | GroupSplit | PredefinedSplit | KFoldSplit, Field(discriminator="strategy")]
+
+
+class RandAugment(Section):
+    """torchvision's RandAugment; num_ops = 0 switches it off."""
+
+    num_ops: NonNegativeInt
+    magnitude: Annotated[int, Field(ge=0, le=30)]
+
+
+class Augment(Section):
+    """What happens to training images alone; every image draws its own random numbers."""
+
+    random_crop_padding: NonNegativeInt  # pixels added on each side before a crop of input_size
+    padding_mode: Literal["reflect", "constant", "replicate"]
+    horizontal_flip: Probability
+    rand_augment: RandAugment
+    random_erasing: Probability
+    mixup_alpha: NonNegativeFloat  # 0 switches it off
+    cutmix_alpha: NonNegativeFloat  # 0 switches it off; with mixup, each batch takes one of the two
+
+
+class Model(Section):
+    """The network, and the images that go into it."""
+
+    name: str  # cnn, a torchvision classification model, or timm/NAME
+    weights: str | None  # torchvision's weights, as in DEFAULT or IMAGENET1K_V1; null starts from random ones
+    input_size: Annotated[int, Field(ge=8, le=1024)]  # pixels, both sides
+    crop_pct: Annotated[float, Field(gt=0, le=1)]  # side of the centre crop, as a part of the image's shorter side
+    normalize: Literal["dataset", "imagenet"]  # mean and standard deviation: of the training images, or ImageNet's
+    stem: Literal["auto", "standard", "small"]  # small: 3×3 first layer, no early pooling; auto: up to 64 pixels
+
+    @model_validator(mode="after")
+    def fits_together(self):
+        if self.name != "cnn" and self.name not in TORCHVISION_MODELS and not self.name.startswith("timm/"):
+            near = get_close_matches(self.name, ["cnn", *TORCHVISION_MODELS], n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            allowed = f"cnn, timm/NAME, {', '.join(TORCHVISION_MODELS)}"
+            raise ValueError(f"model.name = {self.name!r} is no known model; {hint}allowed: {allowed}")
+        if self.name == "cnn" and self.weights is not None:
+            raise ValueError(
+                f"model.weights = {self.weights!r}, but the cnn has no pretrained weights; it must be null"
+            )
+        if self.name == "cnn" and self.input_size < 16:
+            raise ValueError(f"model.input_size = {self.input_size} is too small for the cnn; it must be at least 16")
+        return self
+
+
+class Adam(Section):
+    name: Literal["adam", "adamw"]
+    lr: PositiveFloat
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+    eps: PositiveFloat
+    weight_decay: NonNegativeFloat
+
+
+class SGD(Section):
+    name: Literal["sgd"]
+    lr: PositiveFloat
+    momentum: Fraction
+    nesterov: bool
+    weight_decay: NonNegativeFloat
+
+
+class Muon(Section):
+    """Muon for the filters and matrices inside the network; AdamW for the first and last layer and all vectors."""
+
+    name: Literal["muon"]
+    lr: PositiveFloat
+    momentum: Fraction
+    nesterov: bool
+    ns_steps: PositiveInt
+    weight_decay: NonNegativeFloat
+    adamw_lr: PositiveFloat
+
+
+Optimizer = Annotated[Adam | SGD | Muon, Field(discriminator="name")]
+
+
+class Constant(Section):
+    name: Literal["constant"]
+    warmup_epochs: NonNegativeFloat
+
+
+class Cosine(Section):
+    name: Literal["cosine"]
+    warmup_epochs: NonNegativeFloat
+    eta_min: NonNegativeFloat  # learning rate at the end
+
+
+class OneCycle(Section):
+    """torch's OneCycleLR; optimizer.lr is its max_lr, pct_start its warm-up."""
+
+    name: Literal["one_cycle"]
+    pct_start: Annotated[float, Field(gt=0, lt=1)]
+    div_factor: Annotated[float, Field(ge=1)]
+    final_div_factor: Annotated[float, Field(ge=1)]
+
+
+Schedule = Annotated[Constant | Cosine | OneCycle, Field(discriminator="name")]
+
+
+class Loss(Section):
+    """Cross-entropy."""
+
+    label_smoothing: Fraction
+    class_weights: Literal["none", "balanced"]  # balanced: inversely proportional to a class's training images
+
+
+class Trainer(Section):
+    """Lightning's Trainer flags, and when to stop."""
+
+    max_epochs: PositiveInt
+    batch_size: PositiveInt  # images a device and step
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+    gradient_clip_val: PositiveFloat | None
+    gradient_clip_algorithm: Literal["norm", "value"]
+    accumulate_grad_batches: PositiveInt
+    deterministic: bool
+    monitor: Literal["val_accuracy", "val_loss"]  # what best.ckpt is the best in, and early stopping watches
+    early_stopping_patience: PositiveInt | None  # epochs without improvement; null trains to max_epochs
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None  # null: no averaging of weights
+    limit_train_batches: PositiveInt | None  # a trial on fewer batches; null takes all
+
+
+class Evaluate(Section):
+    batch_size: PositiveInt
+    calibration_bins: PositiveInt
+    bootstrap_samples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]  # of the bootstrap interval
+    num_mistakes: PositiveInt  # in the figure of the worst mistakes
+
+
+class Export(Section):
+    opset: Annotated[int, Field(ge=18, le=24)]
+    rtol: PositiveFloat  # between torch's and onnxruntime's logits
+    atol: PositiveFloat
+    intended_use: str  # for the model card
+    limits: str  # for the model card
+
+
+class Hardware(Section):
+    """Where and how it runs; no stage depends on it."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
+    devices: int | list[int] | Literal["auto"]
+    strategy: str
+    num_nodes: PositiveInt
+    num_workers: NonNegativeInt  # decoding processes, where the images do not fit the memory budget
+
+
+class Tracking(Section):
+    """Weights & Biases; no stage depends on it. WANDB_MODE wins over mode."""
+
+    mode: Literal["auto", "online", "offline", "disabled"]  # auto: online where there is a key, else offline
+    project: str
+    entity: str | None
+    num_sample_images: NonNegativeInt
+    log_checkpoints: bool
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    data: Data
+    split: Split
+    augment: Augment
+    model: Model
+    optimizer: Optimizer
+    schedule: Schedule
+    loss: Loss
+    trainer: Trainer
+    evaluate: Evaluate
+    export: Export
+    hardware: Hardware
+    tracking: Tracking

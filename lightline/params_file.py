@@ -1,0 +1,98 @@
+"""Read params.yaml, check all of it, and say in sentences what is wrong with it."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from lightline.errors import ParameterError
+from lightline.params import Params
+
+PARAMS_FILE = Path("params.yaml")
+
+# The discriminators of the sections that come in variants; pydantic puts the variant's tag into an error's location.
+_VARIANT_KEYS = {"data": "source", "split": "strategy", "optimizer": "name", "schedule": "name"}
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """All parameters, checked.
+
+    Raises:
+        ParameterError: the file is missing or no YAML, or a key, type or value in it is not allowed; the message lists
+            everything that is wrong, each with its dotted key, its value and what is allowed.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(f"{path} is missing in {Path.cwd()}. `make params` writes it from conf/.") from None
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{path} is not valid YAML: {error}. `make params` writes it anew from conf/.") from None
+    return check_params(values, path.name)
+
+
+def check_params(values: Any, where: str) -> Params:
+    """Like `load_params`, for values that are already read; `where` names their origin in the message."""
+    if not isinstance(values, dict):
+        raise ParameterError(f"{where} holds no sections. `make params` writes it anew from conf/.")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        # A value that fits none of several types is one mistake, not one for each type.
+        lines = list(dict.fromkeys(_sentence(item, values) for item in error.errors()))
+    raise ParameterError(
+        f"{where} holds {len(lines)} parameter{'s' * (len(lines) > 1)} that cannot be used:\n"
+        + "\n".join(f"  {line}" for line in lines)
+        + "\nValues are edited in conf/ (then `make params`) or given for one run, as in `dvc exp run -S KEY=VALUE`."
+    )
+
+
+def _sentence(error: Any, values: dict[str, Any]) -> str:
+    location = [str(part) for part in error["loc"]]
+    section = location[0]
+    if section in _VARIANT_KEYS and len(location) > 1 and _VARIANT_KEYS[section] != location[1]:
+        del location[1]
+    if error["type"] == "union_tag_invalid":
+        location.append(_VARIANT_KEYS[section])
+        allowed = error["ctx"]["expected_tags"]
+        return f"{'.'.join(location)} = {error['ctx']['tag']!r} is not allowed; allowed: {allowed}"
+    if error["type"] == "union_tag_not_found":
+        return f"{'.'.join([*location, _VARIANT_KEYS[section]])} is missing; choose one of conf/{section}/"
+    if location[:2] == ["hardware", "devices"]:
+        return f"hardware.devices = {error['input']!r} is not allowed; it should be auto, a number or a list of numbers"
+    key = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        return f"{key} = {error['input']!r} is not a parameter{_nearest(location, values)}"
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    return f"{key} = {error['input']!r} is not allowed; {_allowed(error['msg'])}"
+
+
+def _allowed(message: str) -> str:
+    return message[0].lower() + message[1:].replace("Input should be", "it should be") if message else message
+
+
+def _nearest(location: list[str], values: dict[str, Any]) -> str:
+    """The known keys beside a wrong one, the likeliest first."""
+    model: Any = Params
+    for part in location[:-1]:
+        model = _variant(model.model_fields[part], values.get(part) if model is Params else None)
+        if model is None:
+            return ""
+    known = list(model.model_fields)
+    near = difflib.get_close_matches(location[-1], known, n=1)
+    return f"; did you mean {'.'.join([*location[:-1], near[0]])}?" if near else f"; allowed: {', '.join(known)}"
+
+
+def _variant(field: Any, value: Any) -> type[BaseModel] | None:
+    """The class of a section; of several variants, the one that its value names."""
+    if field.discriminator is None:
+        return field.annotation if isinstance(field.annotation, type) else None
+    for candidate in field.annotation.__args__:
+        tags = candidate.model_fields[field.discriminator].annotation.__args__
+        if isinstance(value, dict) and value.get(field.discriminator) in tags:
+            return candidate
+    return None

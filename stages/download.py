@@ -1,0 +1,15 @@
+"""Bring the images into data/dataset/, each decoded once; list what cannot be used in reports/download/."""
+
+from lightline.download import download
+from lightline.params import Params
+from lightline.sources import open_source
+from lightline.stage import run_stage
+
+
+def main(params: Params) -> None:
+    counts = download(open_source(params.data), params.data).summary()
+    print(f"{counts['images']} images in {counts['classes']} classes, {counts['rejected']} rejected")
+
+
+if __name__ == "__main__":
+    run_stage(main)
