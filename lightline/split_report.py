@@ -1,0 +1,121 @@
+"""What a split looks like, for a person: counts, exact duplicates, and what to be warned of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightline.allocation import codes
+from lightline.files import write_csv, write_json
+from lightline.splits import EXCLUDED, NAMES, Columns
+
+REPORTS = Path("reports/split")
+_DUPLICATES = REPORTS.name + "/duplicates.csv"
+_SHOWN = 10  # classes named in a warning
+
+
+@dataclass(frozen=True)
+class Report:
+    """
+    counts: int64 [classes, len(NAMES)], images.
+    duplicates: int64, the rows that have an exact copy, copies one after the other.
+    digest: int64 [rows], equal for exact duplicates.
+    mislabelled: int64, the digests whose copies have different labels.
+    leakage: digests that stand in more than one split; 0 unless there is a bug.
+    divided_groups: groups of the source that stand in more than one split.
+    """
+
+    columns: Columns
+    splits: np.ndarray
+    counts: np.ndarray
+    duplicates: np.ndarray
+    digest: np.ndarray
+    mislabelled: np.ndarray
+    leakage: int
+    divided_groups: int
+
+    @classmethod
+    def of(cls, columns: Columns, splits: np.ndarray) -> "Report":
+        """splits: int8 [rows], positions in NAMES."""
+        digest = codes(columns.digests)
+        cell = columns.labels.astype(np.int64) * len(NAMES) + splits
+        counts = np.bincount(cell, minlength=len(columns.classes) * len(NAMES)).reshape(-1, len(NAMES))
+        rows = np.flatnonzero(np.bincount(digest)[digest] > 1)
+        duplicates = rows[np.argsort(digest[rows], kind="stable")]
+        mislabelled = _divided(digest[rows], columns.labels[rows])
+        used = splits != EXCLUDED
+        groups = codes(columns.groups)
+        grouped = used & (groups >= 0)
+        return cls(
+            columns,
+            splits,
+            counts,
+            duplicates,
+            digest,
+            mislabelled,
+            leakage=len(_divided(digest[used], splits[used])),
+            divided_groups=len(_divided(groups[grouped], splits[grouped])),
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Plain JSON: images of each split, and what is odd about them."""
+        return {
+            **{name: int(number) for name, number in zip(NAMES, self.counts.sum(axis=0), strict=True)},
+            "duplicates": len(self.duplicates) - len(np.unique(self.digest[self.duplicates])),
+            "label_conflicts": len(self.mislabelled),
+            "leakage": self.leakage,
+            "divided_groups": self.divided_groups,
+        }
+
+    def warnings(self) -> list[str]:
+        """One sentence or two for each thing that a person should know."""
+        found = []
+        if number := int(self.counts[:, EXCLUDED].sum()):
+            found.append(
+                f"{number} images that the source also has in a split that judges them (test before val before "
+                f"train) are excluded from the weaker split; {_DUPLICATES} lists them."
+            )
+        if number := len(self.mislabelled):
+            found.append(f"{number} images occur under different labels; {_DUPLICATES} lists them (label_conflict).")
+        if self.divided_groups:
+            found.append(
+                f"{self.divided_groups} groups of the source stand in more than one split; "
+                "split=group keeps them together."
+            )
+        for number, name in enumerate(NAMES[:EXCLUDED]):
+            missing = np.flatnonzero(self.counts[:, number] == 0)
+            if 0 < len(missing) < len(self.counts):
+                names = ", ".join(self.columns.classes[label] for label in missing[:_SHOWN])
+                more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+                found.append(f"{name} has no image of {len(missing)} classes: {names}{more}.")
+        return found
+
+    def write(self, folder: Path = REPORTS) -> None:
+        """metrics.json, classes.csv (class × split) and duplicates.csv."""
+        write_json(folder / "metrics.json", self.summary())
+        rows = zip(self.columns.classes, self.counts.tolist(), strict=True)
+        write_csv(folder / "classes.csv", ("class", *NAMES), ((name, *counts) for name, counts in rows))
+        write_csv(folder / "duplicates.csv", ("copies", "id", "class", "split", "label_conflict"), self._copies())
+
+    def _copies(self) -> list[tuple[int, str, str, str, bool]]:
+        """A row for each image that has a copy; copies of one image have the same number."""
+        numbers = codes(self.digest[self.duplicates]) + 1
+        conflicts = np.isin(self.digest[self.duplicates], self.mislabelled)
+        return [
+            (
+                int(number),
+                str(self.columns.ids[row]),
+                self.columns.classes[self.columns.labels[row]],
+                NAMES[self.splits[row]],
+                bool(conflict),
+            )
+            for number, row, conflict in zip(numbers, self.duplicates, conflicts, strict=True)
+        ]
+
+
+def _divided(keys: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The keys that occur with more than one value."""
+    pairs = np.unique(np.stack([keys, values.astype(np.int64)]), axis=1)
+    unique, count = np.unique(pairs[0], return_counts=True)
+    return unique[count > 1]

@@ -1,0 +1,23 @@
+"""Decide which images train, which choose the best epoch and which judge; write it down in data/splits.parquet."""
+
+from lightline.dataset import Dataset
+from lightline.params import Params
+from lightline.split_report import Report
+from lightline.splits import Columns, assign, write_splits
+from lightline.stage import run_stage
+
+
+def main(params: Params) -> None:
+    columns = Columns.of(Dataset())
+    splits = assign(columns, params.split, params.seed)
+    report = Report.of(columns, splits)
+    write_splits(columns, splits)
+    report.write()
+    for warning in report.warnings():
+        print(f"warning: {warning}")
+    counts = report.summary()
+    print(", ".join(f"{counts[name]} {name}" for name in ("train", "val", "test")))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,120 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lightline import images
+from lightline.dataset import Row, pixel_digest, write_dataset
+from lightline.split_report import Report
+from lightline.splits import Columns
+
+ROOT = Path(__file__).parents[1]
+
+TABLE = Columns(
+    ids=np.array(["a", "b", "c", "d", "e", "f"], object),
+    labels=np.array([0, 0, 1, 1, 2, 0], np.int32),
+    digests=np.array(["1", "2", "2", "3", "4", "4"], object),
+    splits=np.array([None] * 6, object),
+    groups=np.array(["x", None, "x", None, None, None], object),
+    classes=["cat", "dog", "eel"],
+)
+SPLITS = np.array([0, 1, 1, 2, 2, 3], np.int8)  # f is a copy of e that was left out
+
+
+def test_counts_copies_and_conflicts(tmp_path: Path):
+    report = Report.of(TABLE, SPLITS)
+    report.write(tmp_path)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {
+        "train": 1,
+        "val": 2,
+        "test": 2,
+        "excluded": 1,
+        "duplicates": 2,
+        "label_conflicts": 2,
+        "leakage": 0,
+        "divided_groups": 1,
+    }
+    assert (tmp_path / "classes.csv").read_text().splitlines() == [
+        *("class,train,val,test,excluded", "cat,1,1,0,1", "dog,0,1,1,0", "eel,0,0,1,0")
+    ]
+    assert (tmp_path / "duplicates.csv").read_text().splitlines() == [
+        "copies,id,class,split,label_conflict",
+        "1,b,cat,val,True",
+        "1,c,dog,val,True",
+        "2,e,eel,test,True",
+        "2,f,cat,excluded,True",
+    ]
+
+
+def test_each_oddity_is_a_warning():
+    warnings = "\n".join(Report.of(TABLE, SPLITS).warnings())
+    assert "1 images that the source also has in a split that judges them" in warnings
+    assert "2 images occur under different labels" in warnings
+    assert "1 groups of the source stand in more than one split" in warnings
+    assert "train has no image of 2 classes: dog, eel." in warnings
+    assert "test has no image of 1 classes: cat." in warnings
+
+
+def test_an_ordinary_split_warns_of_nothing():
+    plain = TABLE.select(np.array([0, 1, 3]))
+    plain = Columns(plain.ids, np.array([0, 0, 0], np.int32), plain.digests, plain.splits, plain.groups, ["cat"])
+    assert Report.of(plain, np.array([0, 1, 2], np.int8)).warnings() == []
+
+
+def test_a_leak_would_be_counted():
+    assert Report.of(TABLE, np.array([0, 0, 2, 1, 2, 3], np.int8)).summary()["leakage"] == 1
+
+
+def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (sys.executable, "-m", "stages.split"),
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def write_images(folder: Path, per_class: dict[str, int]) -> None:
+    rows = []
+    for name, number in per_class.items():
+        for copy in range(number):
+            pixels = np.full((2, 2, 3), len(rows) % 250, np.uint8)
+            rows.append(Row(f"{name}/{copy}", images.encode(pixels), name, 2, 2, pixel_digest(pixels)))
+    write_dataset(rows, None, folder / "data" / "dataset")
+
+
+def test_the_stage_writes_the_same_bytes_every_time(tmp_path: Path):
+    outputs = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        shutil.copy(ROOT / "params.yaml", folder)
+        write_images(folder, {"cat": 20, "dog": 40})
+        process = run_stage(folder)
+        assert process.returncode == 0, process.stderr
+        assert process.stdout == "42 train, 9 val, 9 test\n"
+        written = [path for path in folder.rglob("*") if path.is_file() and "dataset" not in path.parts]
+        outputs.append({path.relative_to(folder).as_posix(): path.read_bytes() for path in written})
+    assert outputs[0] == outputs[1]
+    assert set(outputs[0]) == {
+        *("params.yaml", "data/splits.parquet"),
+        *(f"reports/split/{name}" for name in ("metrics.json", "classes.csv", "duplicates.csv")),
+    }
+
+
+def test_the_stage_says_what_is_wrong_without_a_traceback_and_writes_nothing(tmp_path: Path):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    write_images(tmp_path, {"cat": 2, "dog": 40})
+    process = run_stage(tmp_path)
+    assert process.returncode == 1
+    assert process.stderr.startswith("error: 1 of 2 classes are too small")
+    assert "cat: 2 images in 2 independent sets" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not (tmp_path / "data" / "splits.parquet").exists()
+    assert not (tmp_path / "reports").exists()
