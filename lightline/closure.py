@@ -1,4 +1,4 @@
-"""The project's own files that a module imports, directly or not: its import closure, found without running anything."""
+"""The project's own files that a module imports, directly or not: its import closure, found by reading alone."""
 
 import ast
 from functools import cache

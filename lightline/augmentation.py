@@ -1,0 +1,117 @@
+"""What happens to training images alone. Whole batches at once, every image with its own random numbers, which are a
+function of (seed, epoch, row).
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torchvision.transforms import v2
+
+from lightline.params import Augment
+from lightline.randomness import step_seed, uniform
+
+
+class Augmentation:
+    """The transforms of training images in their order: RandAugment, crop, flip; then, normalised, erasing, mixing."""
+
+    def __init__(self, settings: Augment, seed: int, num_classes: int):
+        self.settings = settings
+        self.seed = seed
+        self.num_classes = num_classes
+        self._rand_augment = v2.RandAugment(settings.rand_augment.num_ops, settings.rand_augment.magnitude)
+
+    def on_pixels(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
+        """uint8 [batch, size, size, 3] → the same shape; rows: int64 [batch]."""
+        if self.settings.rand_augment.num_ops:
+            images = self._each_rand_augmented(images, rows, epoch)
+        if self.settings.random_crop_padding or self.settings.horizontal_flip:
+            images = self._cropped_and_flipped(images, rows, epoch)
+        return images
+
+    def on_inputs(
+        self, inputs: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, epoch: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalised float [batch, 3, size, size] and int64 labels [batch] → the same, or targets [batch, classes]."""
+        if self.settings.random_erasing:
+            inputs = self._erased(inputs, rows, epoch)
+        if self.settings.mixup_alpha or self.settings.cutmix_alpha:
+            return self._mixed(inputs, labels, rows, epoch)
+        return inputs, labels
+
+    def _cropped_and_flipped(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
+        """Crop and flip in one gather: for each image the source row and column of every pixel."""
+        batch, size = images.shape[:2]
+        padding = self.settings.random_crop_padding
+        draws = uniform(self.seed, epoch, rows, 3)
+        offsets = (draws[:, :2] * (2 * padding + 1)).long() - padding
+        pixel = torch.arange(size, device=images.device)
+        y = offsets[:, :1] + pixel
+        flip = draws[:, 2:] < self.settings.horizontal_flip
+        x = offsets[:, 1:] + torch.where(flip, size - 1 - pixel, pixel)
+        picture = torch.arange(batch, device=images.device)[:, None, None]
+        cropped = images[picture, self._inside(y, size)[:, :, None], self._inside(x, size)[:, None, :]]
+        if self.settings.padding_mode == "constant":
+            outside = ((y < 0) | (y >= size))[:, :, None] | ((x < 0) | (x >= size))[:, None, :]
+            cropped.masked_fill_(outside[..., None], 0)
+        return cropped
+
+    def _inside(self, index: torch.Tensor, size: int) -> torch.Tensor:
+        if self.settings.padding_mode == "reflect":
+            index = index.abs()
+            index = torch.where(index >= size, 2 * (size - 1) - index, index)
+        return index.clamp(0, size - 1)
+
+    def _each_rand_augmented(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
+        """torchvision's transform, image by image: on a batch it would do the same to every image."""
+        pictures = images.permute(0, 3, 1, 2)
+        with torch.random.fork_rng(devices=[]):
+            changed = []
+            for picture, row in zip(pictures, rows.tolist(), strict=True):
+                torch.manual_seed(step_seed(step_seed(self.seed, epoch), row))
+                changed.append(self._rand_augment(picture))
+        return torch.stack(changed).permute(0, 2, 3, 1).contiguous()
+
+    def _erased(self, inputs: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
+        """A box of 2 to 33% of the area, sides 0.3 to 3.3 to one, becomes the mean (Zhong et al., AAAI 2020)."""
+        size = inputs.shape[-1]
+        chance, area, ratio, top, left = uniform(self.seed + 1, epoch, rows, 5).unbind(1)
+        area = (0.02 + area * 0.31) * size * size
+        ratio = torch.exp((ratio * 2 - 1) * float(np.log(3.3)))
+        height, width = ((area * ratio).sqrt().clamp(1, size), (area / ratio).sqrt().clamp(1, size))
+        chosen = chance < self.settings.random_erasing
+        box = self._box(top * (size - height), left * (size - width), height, width, size)
+        return inputs.masked_fill((box & chosen[:, None, None])[:, None], 0.0)
+
+    @staticmethod
+    def _box(
+        top: torch.Tensor, left: torch.Tensor, height: torch.Tensor, width: torch.Tensor, size: int
+    ) -> torch.Tensor:
+        """bool [batch, size, size]: the inside of one box an image, in pixels."""
+        pixel = torch.arange(size, device=top.device)
+        y = (pixel >= top[:, None]) & (pixel < (top + height)[:, None])
+        x = (pixel >= left[:, None]) & (pixel < (left + width)[:, None])
+        return y[:, :, None] & x[:, None, :]
+
+    def _mixed(
+        self, inputs: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, epoch: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mixup (Zhang et al., ICLR 2018) or CutMix (Yun et al., ICCV 2019), each image with the one before it."""
+        generator = np.random.default_rng([self.seed, epoch, int(rows[0])])
+        alphas = {"mixup": self.settings.mixup_alpha, "cutmix": self.settings.cutmix_alpha}
+        kind = generator.choice([name for name, alpha in alphas.items() if alpha])
+        kept = torch.from_numpy(generator.beta(alphas[kind], alphas[kind], len(rows))).to(inputs)
+        partners = inputs.roll(1, 0)
+        if kind == "mixup":
+            inputs = torch.lerp(partners, inputs, kept[:, None, None, None])
+        else:
+            box = self._cut(kept, rows, epoch, inputs.shape[-1])
+            inputs = torch.where(box[:, None], partners, inputs)
+            kept = 1 - box.float().mean((1, 2)).to(kept)
+        targets = functional.one_hot(labels, self.num_classes).to(kept)
+        return inputs, torch.lerp(targets.roll(1, 0), targets, kept[:, None])
+
+    def _cut(self, kept: torch.Tensor, rows: torch.Tensor, epoch: int, size: int) -> torch.Tensor:
+        """bool [batch, size, size]: boxes of (1 - kept) of the area around a random centre, cut at the edges."""
+        y, x = (uniform(self.seed + 2, epoch, rows, 2) * size).unbind(1)
+        side = (1 - kept).sqrt() * size
+        return self._box(y - side / 2, x - side / 2, side, side, size)

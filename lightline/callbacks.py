@@ -1,0 +1,87 @@
+"""What watches training: the history, progress for people, and sample predictions for W&B."""
+
+import sys
+import time
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+
+from lightline.module import Classifier
+from lightline.tracking import Run
+
+HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
+_DIGITS = 8  # after the point: what float32 sums can tell apart
+
+
+class History(Callback):
+    """A row an epoch, kept in checkpoints so that resumed training writes the whole history.
+
+    Attributes:
+        rows: dicts with HISTORY_COLUMNS as keys; the epoch counts from 1, lr is the first group's at the epoch's end.
+    """
+
+    def __init__(self, run: Run):
+        self.rows: list[dict[str, float]] = []
+        self.run = run
+        self._started = 0.0
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        metrics = pl_module.epoch_metrics("train")
+        pl_module.log_dict(metrics)
+        values = {name: float(value) for name, value in {**trainer.callback_metrics, **metrics}.items()}
+        row = {"epoch": trainer.current_epoch + 1, "lr": trainer.optimizers[0].param_groups[0]["lr"], **values}
+        self.rows.append({name: round(row[name], _DIGITS) for name in HISTORY_COLUMNS})
+        self.run.log(self.rows[-1])
+        if trainer.is_global_zero and not sys.stdout.isatty():
+            print(self._line(trainer), flush=True)
+
+    def _line(self, trainer: lightning.Trainer) -> str:
+        row = self.rows[-1]
+        return (
+            f"epoch {row['epoch']}/{trainer.max_epochs}: "
+            f"train loss {row['train_loss']:.4f}, accuracy {row['train_accuracy']:.4f}; "
+            f"val loss {row['val_loss']:.4f}, accuracy {row['val_accuracy']:.4f}; "
+            f"{time.monotonic() - self._started:.1f} s"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+
+class SamplePredictions(Callback):
+    """The first validation images with the caption "predicted / actual", sent to W&B after every epoch."""
+
+    def __init__(self, run: Run, images: np.ndarray, inputs: torch.Tensor, labels: list[str], classes: list[str]):
+        """images: uint8 [n, size, size, 3], shown; inputs: the same, normalised, float [n, 3, size, size]."""
+        self.run = run
+        self.images = images
+        self.inputs = inputs
+        self.labels = labels
+        self.classes = classes
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.sanity_checking or not len(self.images) or not trainer.is_global_zero:
+            return
+        with torch.no_grad():
+            predicted = pl_module(self.inputs.to(pl_module.device)).argmax(1).tolist()
+        captions = [f"{self.classes[guess]} / {label}" for guess, label in zip(predicted, self.labels, strict=True)]
+        self.run.log_images("val_predictions", self.images, captions, step=trainer.current_epoch + 1)
+
+
+class Progress(RichProgressBar):
+    """Lightning's rich bar; used in a terminal, where History prints no lines."""
+
+    def get_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics

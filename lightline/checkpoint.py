@@ -1,0 +1,78 @@
+"""The checkpoints that the train stage writes: plain content only, so that they load with weights_only, and equal bytes
+for equal training.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lightline.errors import DataError
+from lightline.files import whole_file
+from lightline.models import build_network
+from lightline.params import Model
+from lightline.transforms import Preprocessing
+
+CHECKPOINTS = Path("models/checkpoints")
+BEST, LAST = CHECKPOINTS / "best.ckpt", CHECKPOINTS / "last.ckpt"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and what led to it.
+
+    state_dict: of the network alone, on the CPU.
+    params: the sections of params.yaml that determine training, as plain JSON.
+    preprocessing: see `lightline.transforms.Preprocessing`.
+    epoch: number of finished epochs.
+    metrics: on the validation split.
+    """
+
+    fingerprint: str
+    dataset: str
+    classes: list[str]
+    params: dict[str, Any]
+    preprocessing: dict[str, Any]
+    epoch: int
+    metrics: dict[str, float]
+    state_dict: dict[str, torch.Tensor]
+
+    def network(self) -> nn.Module:
+        """The trained network, in evaluation mode."""
+        network = build_network(Model(**self.params["model"]), len(self.classes), pretrained=False)
+        network.load_state_dict(self.state_dict)
+        return network.eval()
+
+    def transform_settings(self) -> Preprocessing:
+        """The evaluation transform in numbers."""
+        return Preprocessing.from_dict(self.preprocessing)
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write it whole or not at all."""
+    # asdict would deep-copy the weights; a plain dict of the fields is enough.
+    content = {"format": _FORMAT} | {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        # To a file object, not to a name: torch writes the name it saves to into the file.
+        torch.save(content, file)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, onto the CPU; nothing but tensors and plain values is accepted.
+
+    Raises:
+        DataError: there is none, it is damaged, or something else wrote it.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; `dvc repro train` writes it.") from None
+    except Exception as error:
+        first_line = str(error).splitlines()[0]
+        raise DataError(f"{path} is no checkpoint that can be read safely: {first_line}") from error
+    if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+        raise DataError(f"{path} was not written by this version of Lightline; `dvc repro train` writes it anew.")
+    return Checkpoint(**content)

@@ -1,0 +1,34 @@
+"""What identifies a trained model: a digest of all that determines it."""
+
+from importlib.metadata import version
+from typing import Any
+
+from lightline.closure import closure_digests
+from lightline.dataset import Dataset
+from lightline.files import content_digest
+from lightline.params import Params
+from lightline.splits import Splits
+
+# The sections that the train stage depends on, as dvc.yaml says too; a test compares the two.
+TRAIN_SECTIONS = ("seed", "augment", "model", "optimizer", "schedule", "loss", "trainer")
+
+
+def train_params(params: Params) -> dict[str, Any]:
+    """The sections that determine training, as plain JSON."""
+    return params.model_dump(mode="json", include=set(TRAIN_SECTIONS))
+
+
+def ingredients(params: Params, dataset: Dataset, splits: Splits) -> dict[str, Any]:
+    """All that determines a trained model: data, split, parameters, code and the versions of what computes."""
+    return {
+        "dataset": dataset.digest,
+        "splits": splits.digest,
+        "params": train_params(params),
+        "code": closure_digests("stages.train"),
+        "versions": {package: version(package) for package in ("torch", "torchvision", "lightning")},
+    }
+
+
+def fingerprint(ingredients: dict[str, Any]) -> str:
+    """SHA-256 of the ingredients, in hexadecimal."""
+    return content_digest(ingredients)

@@ -1,0 +1,80 @@
+"""The model card: what the model is, what it was trained on, how good it is, what it is not for, how to use it.
+
+After M. Mitchell et al., "Model cards for model reporting" (2019).
+"""
+
+import json
+from typing import Any
+
+from lightline import __version__
+from lightline.checkpoint import Checkpoint
+from lightline.params import Export
+
+_MAX_CLASSES = 50  # listed one by one
+
+_LOADING = """
+```python
+import json
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+model = onnxruntime.InferenceSession("models/model.onnx")
+classes = json.loads(model.get_modelmeta().custom_metadata_map["classes"])
+pixels = np.asarray(Image.open("image.png").convert("RGB"))[None]  # uint8 [1, height, width, 3]
+logits, probabilities = model.run(["logits", "probabilities"], {"image": pixels})
+print(classes[probabilities[0].argmax()], probabilities[0].max())
+```
+""".strip()
+
+
+def model_card(checkpoint: Checkpoint, splits: dict[str, int], metrics: dict[str, Any], settings: Export) -> str:
+    """Markdown; splits: number of images in train, val and test; metrics: of the test split."""
+    model = checkpoint.params["model"]
+    parameters = sum(value.numel() for value in checkpoint.state_dict.values())
+    sections = [
+        f"# {model['name']}: a classifier of {len(checkpoint.classes)} classes",
+        f"Fingerprint `{checkpoint.fingerprint}`, dataset `{checkpoint.dataset}`, Lightline {__version__}.",
+        f"## Intended use\n\n{settings.intended_use}",
+        f"## Limits\n\n{settings.limits}",
+        f"## How to load it\n\n{_LOADING}",
+        f"## Input and output\n\n{_interface(checkpoint)}",
+        f"## Metrics on the test split\n\n{_metrics(metrics)}",
+        f"## Data\n\n{_data(checkpoint, splits)}",
+        f"## Training\n\n{parameters:,} numbers in the network; epoch {checkpoint.epoch} was the best on val.",
+        f"```json\n{json.dumps(checkpoint.params, indent=2, ensure_ascii=False)}\n```",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _interface(checkpoint: Checkpoint) -> str:
+    settings = checkpoint.transform_settings()
+    return (
+        "`image`: uint8 `[batch, height, width, 3]`, RGB, of any size. `logits` and `probabilities`: float32 "
+        f"`[batch, {len(checkpoint.classes)}]`. Inside the file the largest centred square × {settings.crop_pct:g} is "
+        f"resized to {settings.input_size}×{settings.input_size} pixels and normalised with mean "
+        f"{_numbers(settings.mean)} and standard deviation {_numbers(settings.std)}."
+    )
+
+
+def _metrics(metrics: dict[str, Any]) -> str:
+    lines = ["| metric | value |", "|---|---|"]
+    lines += [f"| {name} | {_cell(value)} |" for name, value in metrics.items()]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _data(checkpoint: Checkpoint, splits: dict[str, int]) -> str:
+    counts = ", ".join(f"{count:,} {name}" for name, count in splits.items())
+    shown = ", ".join(checkpoint.classes[:_MAX_CLASSES])
+    more = f" and {len(checkpoint.classes) - _MAX_CLASSES} more" if len(checkpoint.classes) > _MAX_CLASSES else ""
+    return f"{counts} images. Classes, in output order: {shown}{more}."
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:.4f}" for value in values) + ")"

@@ -1,0 +1,95 @@
+"""The model file, used: onnxruntime alone, no torch.
+
+python -m lightline.onnx_model models/model.onnx cat.jpg dog.png
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from lightline import images
+from lightline.errors import DataError, LightlineError
+
+_MAX_PIXELS = 100_000_000
+
+
+class OnnxModel:
+    """A model file of Lightline's contract.
+
+    Attributes:
+        classes: the class names, in output order.
+        metadata: what else the file says of itself: fingerprint, preprocessing, metrics, params, dataset, lightline.
+    """
+
+    def __init__(self, path: Path, num_threads: int = 0):
+        """num_threads: 0 takes all cores.
+
+        Raises:
+            DataError: the file is missing, damaged or not of the contract.
+        """
+        if not path.is_file():
+            raise DataError(f"{path} is missing; `dvc repro` writes it.")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.log_severity_level = 3  # errors
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # onnxruntime's own exception classes share no base of their own.
+        except Exception as error:
+            raise DataError(f"{path} is no model that onnxruntime can read: {str(error).splitlines()[0]}") from error
+        self.metadata = self._session.get_modelmeta().custom_metadata_map
+        if "classes" not in self.metadata:
+            raise DataError(f"{path} does not name its classes; it was not written by Lightline's export.")
+
+    @cached_property
+    def classes(self) -> list[str]:
+        return json.loads(self.metadata["classes"])
+
+    def predict(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and probabilities, float32 [batch, classes], of uint8 RGB [batch, height, width, 3] of any size."""
+        logits, probabilities = self._session.run(["logits", "probabilities"], {"image": pixels})
+        return np.asarray(logits), np.asarray(probabilities)
+
+    def classify(self, encoded: bytes) -> tuple[str, float]:
+        """The likeliest class of an encoded image, and its probability.
+
+        Raises:
+            UnusableImageError: it cannot be decoded.
+        """
+        _, probabilities = self.predict(images.check(encoded, _MAX_PIXELS).pixels[None])
+        best = int(probabilities[0].argmax())
+        return self.classes[best], float(probabilities[0, best])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a line an image: its path, the class and the probability."""
+    parser = argparse.ArgumentParser(prog="python -m lightline.onnx_model", description="Classify images.")
+    parser.add_argument("model", type=Path, help="models/model.onnx")
+    parser.add_argument("image", type=Path, nargs="+", help="image files of any common format and size")
+    options = parser.parse_args(arguments)
+    try:
+        model = OnnxModel(options.model)
+    except LightlineError as error:
+        sys.exit(f"error: {error}")
+    failed = [path for path in options.image if not _print_answer(model, path)]
+    sys.exit(1 if failed else 0)
+
+
+def _print_answer(model: OnnxModel, path: Path) -> bool:
+    try:
+        name, probability = model.classify(path.read_bytes())
+    except (OSError, images.UnusableImageError) as error:
+        print(f"{path}: {error}", file=sys.stderr)
+        return False
+    print(f"{path}\t{name}\t{probability:.4f}")
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Optimizers and learning-rate schedules by the names in params.yaml. To add one: its class in `lightline/params.py`, a
+branch here, a file in conf/optimizer/ or conf/schedule/.
+"""
+
+import math
+from functools import partial
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from lightline.muon import Muon
+from lightline.params import SGD, Adam, Constant, Cosine, OneCycle, Optimizer, Schedule
+
+
+def build_optimizer(settings: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer over all trainable parameters of the network."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    arguments = settings.model_dump(exclude={"name"})
+    if isinstance(settings, Adam):
+        arguments["betas"] = tuple(settings.betas)
+        return (torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam)(parameters, **arguments)
+    if isinstance(settings, SGD):
+        return torch.optim.SGD(parameters, **arguments)
+    inner, rest = _divide_for_muon(parameters)
+    return Muon(inner, rest, **arguments)
+
+
+def _divide_for_muon(parameters: list[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Muon is for the matrices inside; the first and the last layer, biases and norms stay with AdamW."""
+    matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
+    inner = {id(parameter) for parameter in matrices[1:-1]}
+    return (
+        [parameter for parameter in parameters if id(parameter) in inner],
+        [parameter for parameter in parameters if id(parameter) not in inner],
+    )
+
+
+def build_schedule(
+    settings: Schedule, optimizer: torch.optim.Optimizer, num_steps: int, steps_per_epoch: float
+) -> LRScheduler:
+    """The schedule, to be stepped after every optimizer step; num_steps: all optimizer steps of the training."""
+    if isinstance(settings, OneCycle):
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        # Momentum stays as it is: Adam's betas and SGD's momentum are parameters of their own.
+        arguments = settings.model_dump(exclude={"name"})
+        return OneCycleLR(optimizer, peaks, total_steps=num_steps, cycle_momentum=False, **arguments)
+    warmup_steps = settings.warmup_epochs * steps_per_epoch
+    factors = [_factor(settings, warmup_steps, num_steps, group["lr"]) for group in optimizer.param_groups]
+    return LambdaLR(optimizer, factors)
+
+
+def _factor(settings: Constant | Cosine, warmup_steps: float, num_steps: int, lr: float):
+    if isinstance(settings, Constant):
+        return partial(_constant, warmup_steps)
+    return partial(_cosine, warmup_steps, num_steps, settings.eta_min / lr)
+
+
+def _constant(warmup_steps: float, step: int) -> float:
+    return min(1.0, (step + 1) / (warmup_steps + 1))
+
+
+def _cosine(warmup_steps: float, num_steps: int, lowest: float, step: int) -> float:
+    if step < warmup_steps:
+        return _constant(warmup_steps, step)
+    progress = min(1.0, (step - warmup_steps) / max(1.0, num_steps - warmup_steps))
+    return lowest + (1 - lowest) * (1 + math.cos(math.pi * progress)) / 2

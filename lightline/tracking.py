@@ -1,0 +1,173 @@
+"""Weights & Biases, which mirrors what a run does and can never fail it: the first error is told in one line, then W&B
+is left alone.
+
+The run that train begins is found by the fingerprint, so that test and export write into it, wherever they run.
+"""
+
+import json
+import netrc
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from lightline.files import write_json
+from lightline.origin import experiment_name, origin, records
+from lightline.params import Params, Tracking
+
+Mode = Literal["online", "offline", "disabled"]
+_ONLINE_TIMEOUT = 30  # seconds until an unreachable server is given up
+
+
+class Run:
+    """A W&B run, or nothing where tracking is disabled or has failed; every method is safe to call either way."""
+
+    def __init__(self, run: Any = None):
+        self._run = run
+
+    def log(self, values: dict[str, Any], step: int | None = None) -> None:
+        """Numbers of one step; `epoch` among them is the step where none is given."""
+        step = int(values["epoch"]) if step is None and "epoch" in values else step
+        self._safely(lambda run: run.log(values, step=step))
+
+    def log_images(self, name: str, images: np.ndarray, captions: list[str], step: int | None = None) -> None:
+        """uint8 [n, height, width, 3], each with its caption."""
+
+        def send(run: Any) -> None:
+            import wandb
+
+            pictures = [wandb.Image(image, caption=caption) for image, caption in zip(images, captions, strict=True)]
+            run.log({name: pictures}, step=step)
+
+        self._safely(send)
+
+    def log_picture(self, name: str, path: Path) -> None:
+        """An image file."""
+
+        def send(run: Any) -> None:
+            import wandb
+
+            run.log({name: wandb.Image(str(path))})
+
+        self._safely(send)
+
+    def log_confusion(self, labels: list[int], predicted: list[int], classes: list[str]) -> None:
+        """W&B's own confusion matrix."""
+
+        def send(run: Any) -> None:
+            import wandb
+
+            plot = wandb.plot.confusion_matrix(y_true=labels, preds=predicted, class_names=classes)
+            run.log({"confusion": plot})
+
+        self._safely(send)
+
+    def summarize(self, values: dict[str, Any]) -> None:
+        """Numbers of the whole run."""
+        self._safely(lambda run: run.summary.update(values))
+
+    def log_artifact(self, name: str, kind: str, files: list[Path], metadata: dict[str, Any]) -> None:
+        """Files under a name, as versions `latest` and `best`."""
+
+        def send(run: Any) -> None:
+            import wandb
+
+            artifact = wandb.Artifact(name, type=kind, metadata=metadata)
+            for file in files:
+                artifact.add_file(str(file), name=file.name)
+            run.log_artifact(artifact, aliases=["latest", "best"])
+
+        self._safely(send)
+
+    def finish(self) -> None:
+        """Write everything out."""
+        self._safely(lambda run: run.finish())
+        self._run = None
+
+    def _safely(self, call: Callable[[Any], None]) -> None:
+        if self._run is None:
+            return
+        try:
+            call(self._run)
+        # W&B's service, network and disk fail in ways it does not list; none of them may cost a trained model.
+        except Exception as error:
+            self._run = None
+            _warn(error)
+
+
+@contextmanager
+def track(params: Params, fingerprint: str, job: str, *, resume: bool = True, enabled: bool = True) -> Iterator[Run]:
+    """The W&B run of a fingerprint, while a stage works.
+
+    job: train, test or export; resume: go on with the run that began with this fingerprint, where there is one;
+    enabled: False in all processes but one of a distributed training.
+    """
+    run = Run(_begin(params, fingerprint, job, resume) if enabled else None)
+    try:
+        yield run
+    finally:
+        run.finish()
+
+
+def chosen_mode(settings: Tracking) -> Mode:
+    """online, offline or disabled; WANDB_MODE wins over the parameter."""
+    mode = os.environ.get("WANDB_MODE") or settings.mode
+    if mode == "disabled":
+        return "disabled"
+    if mode == "offline" or (mode == "auto" and not _has_key()):
+        return "offline"
+    return "online"
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _begin(params: Params, fingerprint: str, job: str, resume: bool) -> Any:
+    mode = chosen_mode(params.tracking)
+    if mode == "disabled":
+        return None
+    try:
+        return _init(params, fingerprint, job, mode, resume)
+    except Exception as error:
+        _warn(error)
+        return None
+
+
+def _init(params: Params, fingerprint: str, job: str, mode: Mode, resume: bool) -> Any:
+    import wandb
+
+    record = records() / "runs" / f"{fingerprint}.json"
+    known = json.loads(record.read_text()) if resume and record.exists() else {}
+    run = wandb.init(
+        id=known.get("id") or secrets.token_hex(4),
+        name=known.get("name") or experiment_name() or f"workspace-{fingerprint[:8]}",
+        resume="allow",
+        mode=mode,
+        project=params.tracking.project,
+        entity=params.tracking.entity,
+        job_type=job,
+        tags=[fingerprint[:16]],
+        config={**params.model_dump(mode="json"), "fingerprint": fingerprint},
+        dir=str(origin()),
+        settings=wandb.Settings(console="off", silent=True, init_timeout=_ONLINE_TIMEOUT),
+    )
+    write_json(record, {"id": run.id, "name": run.name})
+    return run
+
+
+def _warn(error: Exception) -> None:
+    reason = str(error).strip().splitlines()
+    print(f"warning: W&B is left out of this run: {reason[0] if reason else type(error).__name__}", file=sys.stderr)

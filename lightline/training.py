@@ -1,0 +1,125 @@
+"""From data and parameters to checkpoints: set up, fit, and keep what came out."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from lightline.callbacks import HISTORY_COLUMNS, History, SamplePredictions
+from lightline.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
+from lightline.data import ImageData
+from lightline.dataset import Dataset
+from lightline.files import write_csv, write_json
+from lightline.fingerprint import train_params
+from lightline.inference import choose_device, predict_logits
+from lightline.logits import write_logits
+from lightline.models import build_network
+from lightline.module import Classifier, class_weights
+from lightline.params import Params
+from lightline.splits import Splits
+from lightline.tracking import Run
+from lightline.trainer import build_trainer
+
+REPORTS = Path("reports/train")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be trained on what."""
+
+    params: Params
+    dataset: Dataset
+    splits: Splits
+    fingerprint: str
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one of a distributed run that writes outputs."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
+
+
+def fit(task: Task, state: Path, run: Run) -> tuple[ImageData, History]:
+    """Train, or go on with training that `state` holds unfinished; checkpoints lie in `state` afterwards."""
+    params = task.params
+    lightning.seed_everything(params.seed, verbose=False)
+    data = ImageData(params, task.dataset, task.splits)
+    num_classes = len(task.dataset.classes)
+    weights = class_weights(params.loss, data.train.labels.numpy(), num_classes)
+    module = Classifier(build_network(params.model, num_classes), params, weights)
+    history = History(run)
+    trainer = build_trainer(params, state, [history, _samples(task, data, run)])
+    unfinished = state / "last.ckpt"
+    if unfinished.exists():
+        print(f"going on with the unfinished training of fingerprint {task.fingerprint[:16]}", flush=True)
+    trainer.fit(module, data, ckpt_path=unfinished if unfinished.exists() else None, weights_only=True)
+    return data, history
+
+
+def _samples(task: Task, data: ImageData, run: Run) -> SamplePredictions:
+    num_images = task.params.tracking.num_sample_images
+    images = data.val.images[:num_images]
+    labels = [task.dataset.classes[label] for label in data.val.labels[:num_images].tolist()]
+    return SamplePredictions(
+        run, images.numpy(), data.normalize(images.permute(0, 3, 1, 2)), labels, task.dataset.classes
+    )
+
+
+def write_outputs(task: Task, state: Path, data: ImageData, history: History) -> dict[str, Any]:
+    """Write models/checkpoints/ and reports/train/; the metrics of the best epoch come back."""
+    best, last = (_read_state(state / name) for name in ("best.ckpt", "last.ckpt"))
+    rows = {int(row["epoch"]): row for row in history.rows}
+    metrics = {"best_epoch": best["epoch"] + 1, "epochs": last["epoch"] + 1}
+    metrics |= {name: rows[best["epoch"] + 1][name] for name in HISTORY_COLUMNS[1:-1]}
+    for content, path in ((best, BEST), (last, LAST)):
+        save_checkpoint(_checkpoint(task, data, content, rows), path)
+    _write_val_logits(task, data, best)
+    write_csv(
+        REPORTS / "history.csv", HISTORY_COLUMNS, [[row[name] for name in HISTORY_COLUMNS] for row in history.rows]
+    )
+    write_json(REPORTS / "metrics.json", metrics)
+    return metrics
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _network_weights(content: dict[str, Any]) -> dict[str, torch.Tensor]:
+    prefix = "network."
+    return {
+        name.removeprefix(prefix): value for name, value in content["state_dict"].items() if name.startswith(prefix)
+    }
+
+
+def _checkpoint(task: Task, data: ImageData, content: dict[str, Any], rows: dict[int, dict[str, float]]) -> Checkpoint:
+    epoch = content["epoch"] + 1
+    return Checkpoint(
+        fingerprint=task.fingerprint,
+        dataset=task.dataset.digest,
+        classes=task.dataset.classes,
+        params=train_params(task.params),
+        preprocessing=data.preprocessing.as_dict(),
+        epoch=epoch,
+        metrics={name: rows[epoch][name] for name in ("val_loss", "val_accuracy")},
+        state_dict=_network_weights(content),
+    )
+
+
+def _write_val_logits(task: Task, data: ImageData, best: dict[str, Any]) -> None:
+    """The best checkpoint's logits on val, from which `test` fits its temperature without reading a val image."""
+    network = build_network(task.params.model, len(task.dataset.classes), pretrained=False)
+    network.load_state_dict(_network_weights(best))
+    rows = data.val.rows.numpy()
+    logits = predict_logits(
+        network,
+        task.dataset,
+        rows,
+        data.preprocessing,
+        task.params.trainer.batch_size,
+        choose_device(task.params.hardware),
+    )
+    ids = task.dataset.column("id")[rows]
+    write_logits(ids, task.dataset.labels[rows], logits)

@@ -1,0 +1,78 @@
+"""What happens to pixels before the network sees them: one way for training, validation, test and the ONNX file.
+
+Every image, for whatever purpose: the largest centred square, times crop_pct, is resized to input_size with
+antialiasing, then normalised per channel. Training images are shifted, mirrored, erased and mixed in between.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The evaluation transform in numbers; mean and std of channels R, G, B in units of 0 to 1."""
+
+    input_size: int
+    crop_pct: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**plain)
+
+
+class CropAndResize(nn.Module):
+    """uint8 [batch, height, width, 3] → float32 [batch, 3, input_size, input_size], 0 to 255."""
+
+    def __init__(self, input_size: int, crop_pct: float) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.crop_pct = crop_pct
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        height, width = images.shape[1], images.shape[2]
+        side = torch.sym_min(height, width)
+        if self.crop_pct < 1:
+            # In whole numbers, which torch and onnxruntime round alike.
+            side = torch.sym_max(side * round(self.crop_pct * 1000) // 1000, 1)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = images[:, top : top + side, left : left + side].permute(0, 3, 1, 2).float()
+        if torch.compiler.is_exporting():
+            torch._check(square.shape[2] > 0)  # which the exporter cannot see from the slices
+            torch._check(square.shape[3] > 0)
+        size = (self.input_size, self.input_size)
+        return functional.interpolate(square, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+class Normalize(nn.Module):
+    """0 to 255, [batch, 3, …] → per channel (x / 255 - mean) / std."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, preprocessing: Preprocessing):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1) * 255, persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (images.float() - self.mean) / self.std
+
+
+def evaluation_transform(preprocessing: Preprocessing) -> nn.Sequential:
+    """uint8 RGB [batch, height, width, 3] → float32 [batch, 3, input_size, input_size], normalised."""
+    return nn.Sequential(CropAndResize(preprocessing.input_size, preprocessing.crop_pct), Normalize(preprocessing))

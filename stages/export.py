@@ -1,0 +1,65 @@
+"""Export the best checkpoint as one ONNX file, let it out only if it answers as the network did, and write its card."""
+
+from lightline.stage import run_stage  # isort: skip  (first: it sets up threads before torch loads)
+
+import json
+from pathlib import Path
+
+from lightline.checkpoint import BEST, Checkpoint, load_checkpoint
+from lightline.dataset import Dataset
+from lightline.errors import DataError
+from lightline.files import whole_file, write_json
+from lightline.model_card import model_card
+from lightline.onnx_export import PixelClassifier, export_onnx
+from lightline.onnx_model import OnnxModel
+from lightline.params import Params
+from lightline.parity import Differences, check_metrics, check_parity
+from lightline.splits import read_splits
+from lightline.tracking import track
+
+MODEL = Path("models/model.onnx")
+CARD = Path("models/MODEL_CARD.md")
+REPORT = Path("reports/export/metrics.json")
+TEST_METRICS = Path("reports/test/metrics.json")
+
+
+def main(params: Params) -> None:
+    checkpoint = load_checkpoint(BEST)
+    dataset, splits = Dataset(), read_splits()
+    if dataset.digest != checkpoint.dataset:
+        raise DataError(
+            "models/checkpoints/best.ckpt was trained on another dataset; `dvc repro` brings them together."
+        )
+    metrics = json.loads(TEST_METRICS.read_text(encoding="utf-8"))
+    differences = Differences(params.export.rtol, params.export.atol)
+    rows = splits.rows("test")
+    with whole_file(MODEL) as temporary:
+        export_onnx(checkpoint, metrics, params.export.opset, temporary)
+        reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+        logits = check_parity(OnnxModel(temporary), reference, dataset, rows, differences)
+        accuracy = check_metrics(logits, dataset.labels[rows], metrics)
+    counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}
+    with whole_file(CARD) as temporary:
+        temporary.write_text(model_card(checkpoint, counts, metrics, params.export), encoding="utf-8")
+    write_json(REPORT, _report(differences, accuracy))
+    _mirror(params, checkpoint)
+    print(f"{MODEL}: {differences.compared} answers as in torch, largest logit difference {differences.largest:.1e}")
+
+
+def _report(differences: Differences, accuracy: float) -> dict[str, object]:
+    return {
+        "accuracy": accuracy,
+        "compared": differences.compared,
+        "ties": differences.ties,
+        "largest_logit_difference": differences.largest,
+        "model_bytes": MODEL.stat().st_size,
+    }
+
+
+def _mirror(params: Params, checkpoint: Checkpoint) -> None:
+    with track(params, checkpoint.fingerprint, "export") as run:
+        run.log_artifact("model", "model", [MODEL, CARD], {"fingerprint": checkpoint.fingerprint})
+
+
+if __name__ == "__main__":
+    run_stage(main)

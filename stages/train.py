@@ -1,0 +1,36 @@
+"""Train a network on the train rows, choose its best epoch on the val rows, write checkpoints and history."""
+
+from lightline.stage import run_stage  # isort: skip  (first: it sets up threads before torch loads)
+
+from lightline.checkpoint import BEST
+from lightline.dataset import Dataset
+from lightline.files import write_json
+from lightline.fingerprint import fingerprint, ingredients
+from lightline.params import Params
+from lightline.splits import read_splits
+from lightline.tracking import track
+from lightline.trainer import training_state
+from lightline.training import REPORTS, Task, fit, is_first_process, write_outputs
+
+
+def main(params: Params) -> None:
+    dataset = Dataset()
+    splits = read_splits()
+    identity = ingredients(params, dataset, splits)
+    task = Task(params, dataset, splits, fingerprint(identity))
+    with training_state(task.fingerprint) as state:
+        resume = (state / "last.ckpt").exists()
+        with track(params, task.fingerprint, "train", resume=resume, enabled=is_first_process()) as run:
+            data, history = fit(task, state, run)
+            if not is_first_process():
+                return
+            metrics = write_outputs(task, state, data, history)
+            write_json(REPORTS / "fingerprint.json", {"fingerprint": task.fingerprint, **identity})
+            run.summarize(metrics)
+            if params.tracking.log_checkpoints:
+                run.log_artifact("checkpoint", "model", [BEST], {"fingerprint": task.fingerprint, **metrics})
+    print(f"best epoch {metrics['best_epoch']} of {metrics['epochs']}: val accuracy {metrics['val_accuracy']:.4f}")
+
+
+if __name__ == "__main__":
+    run_stage(main)
