@@ -1,0 +1,42 @@
+"""Judge the best checkpoint on the test rows, which no earlier stage reads; write what came out to reports/test/."""
+
+from lightline.stage import run_stage  # isort: skip  (first: it sets up threads before torch loads)
+
+from lightline.checkpoint import BEST, load_checkpoint
+from lightline.dataset import Dataset
+from lightline.errors import DataError
+from lightline.evaluate import evaluate
+from lightline.evaluation_report import REPORTS, write_report
+from lightline.inference import choose_device, predict_logits
+from lightline.logits import read_logits
+from lightline.params import Params
+from lightline.splits import read_splits
+from lightline.tracking import track
+
+
+def main(params: Params) -> None:
+    dataset, splits, checkpoint = Dataset(), read_splits(), load_checkpoint(BEST)
+    splits.check_dataset(dataset)
+    if checkpoint.dataset != dataset.digest:
+        raise DataError(f"{BEST} was trained on another dataset; `dvc repro train` trains on this one.")
+    rows, settings = splits.rows("test"), params.evaluate
+    device = choose_device(params.hardware)
+    preprocessing = checkpoint.transform_settings()
+    logits = predict_logits(checkpoint.network(), dataset, rows, preprocessing, settings.batch_size, device)
+    evaluation = evaluate(logits, dataset.labels[rows], read_logits(), settings, dataset.classes)
+    write_report(evaluation, dataset, rows, settings.num_mistakes)
+    for warning in evaluation.warnings:
+        print(f"warning: {warning}")
+    metrics = evaluation.metrics
+    print(
+        f"test accuracy {metrics['accuracy']:.4f} ({settings.confidence:.0%} interval "
+        f"{metrics['accuracy_lower']:.4f} to {metrics['accuracy_upper']:.4f}) on {len(rows)} images"
+    )
+    with track(params, checkpoint.fingerprint, "test") as run:
+        run.summarize({f"test/{name}": value for name, value in metrics.items()})
+        run.log_confusion(evaluation.labels.tolist(), evaluation.predicted.tolist(), dataset.classes)
+        run.log_picture("mistakes", REPORTS / "mistakes.png")
+
+
+if __name__ == "__main__":
+    run_stage(main)
