@@ -1,0 +1,135 @@
+"""The flow from a terminal: `python -m flows.pipeline`, which `make run` calls."""
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from flows.results import Results
+
+_EPILOG = """examples:
+  python -m flows.pipeline -S model=resnet18 -S trainer.max_epochs=3
+  python -m flows.pipeline --rev v1 --experiment again train
+
+Without a Prefect server a temporary one is started. Where PREFECT_API_URL or a profile names one, that is used.
+"""
+
+# For the temporary server alone; one that the user runs has its own settings.
+_SERVER = {
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the flow; gives the exit status."""
+    options = _parser().parse_args(arguments)
+    for name, value in _SERVER.items():
+        os.environ.setdefault(name, value)
+    try:
+        results, failure = asyncio.run(_run(options))
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is in the cache", file=sys.stderr)
+        return 130
+    if results is None:
+        print(f"\nerror: {failure}", file=sys.stderr)
+        return 1
+    applied = options.apply and _apply(results)
+    _print(results, applied, asked=options.apply)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.pipeline",
+        description="Run the pipeline in a clean clone and record it as a DVC experiment.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("targets", nargs="*", help="stages to bring up to date; default: all")
+    parser.add_argument(
+        "-S",
+        "--set-param",
+        action="append",
+        default=[],
+        metavar="OVERRIDE",
+        help="change a parameter, in Hydra's grammar; can be given many times",
+    )
+    parser.add_argument("--repo", default=".", help="a repository's path or git URL; default: this one")
+    parser.add_argument("--rev", default="HEAD", help="branch, tag or commit; default: HEAD")
+    parser.add_argument("-n", "--experiment", help="the experiment's name; default: one that DVC invents")
+    parser.add_argument("--apply", action="store_true", help="bring the results into the workspace, if it is clean")
+    return parser
+
+
+async def _run(options: argparse.Namespace) -> tuple["Results | None", str]:
+    from flows.pipeline import pipeline
+
+    state: Any = await cast(Any, pipeline)(
+        overrides=options.set_param,
+        repo=options.repo,
+        rev=options.rev,
+        experiment=options.experiment,
+        targets=options.targets,
+        return_state=True,
+    )
+    return (await state.aresult(), "") if state.is_completed() else (None, state.message)
+
+
+def _apply(results: "Results") -> bool:
+    """Bring the results into the workspace they belong to, where nothing there would be lost."""
+    from flows.workspace import git
+
+    origin = Path(results.origin)
+    if not origin.is_dir() or git("rev-parse", "HEAD", folder=origin) != results.commit:
+        return False
+    if git("status", "--porcelain", folder=origin):
+        return False
+    command = (sys.executable, "-m", "dvc", "exp", "apply", "--quiet", results.experiment)
+    done = subprocess.run(command, cwd=origin, stderr=subprocess.PIPE, text=True, check=False)
+    # Stages that were not asked for and never ran have nothing to bring.
+    return done.returncode == 0 or "Checkout failed" in done.stderr
+
+
+def _print(results: "Results", applied: bool, asked: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from flows.results import MODEL, REPORTS, commands
+
+    console = Console(highlight=False)
+    table = Table("stage", "metric", "value", title=results.headline())
+    for stage, metric, value in results.metrics:
+        table.add_row(stage, metric, f"{value:.4g}" if isinstance(value, float) else str(value))
+    console.print(table)
+    here = "" if applied else f" (in experiment {results.experiment})"
+    if results.has_model:
+        console.print(f"model       {MODEL}{here}")
+    console.print(f"reports     {REPORTS}/{here}")
+    console.print(f"experiment  {results.experiment}: `dvc exp show` lists it beside the others")
+    if asked and not applied:
+        console.print("The workspace is as it was: it has changes that are not committed, or is at another commit.")
+    console.print("\nNext:")
+    for command in _next(applied, commands(results)):
+        console.print(f"  {command}")
+
+
+def _next(applied: bool, apply: list[str]) -> list[str]:
+    try_something = "python -m flows.pipeline -S model=resnet18 -S trainer.max_epochs=3"
+    return [*(["dvc metrics show", "dvc plots show"] if applied else apply), try_something]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

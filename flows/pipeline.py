@@ -1,0 +1,149 @@
+"""The Prefect flow: the stages of dvc.yaml in a clean clone, watched, and recorded as a DVC experiment.
+
+`python -m flows.pipeline --help` runs it from a terminal; prefect.yaml deploys it.
+"""
+
+import sys
+from typing import Annotated, Any
+
+from prefect import Task, flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from flows.faults import StageError, UnavailableError
+from flows.results import Results, publish, read_results
+from flows.workspace import Workspace, find_origin, open_workspace
+from lightline.errors import LightlineError
+
+RETRY_DELAYS = [10.0, 60.0]  # seconds before each retry of what may pass by itself
+_UNAVAILABLE = "UnavailableError"  # name of the failed state that is retried
+
+Overrides = Annotated[
+    list[str],
+    Field(
+        title="Overrides",
+        description="Changes to conf/ in Hydra's grammar, as for `dvc exp run -S`: a group's choice as in "
+        '"model=resnet18", a value as in "trainer.max_epochs=3". None: the parameters as conf/ has them.',
+    ),
+]
+Repo = Annotated[
+    str,
+    Field(
+        title="Repository",
+        description="Where the code comes from and the experiment goes to: the path of a git repository with DVC, "
+        'or a git URL. "." is the repository this flow lies in.',
+    ),
+]
+Rev = Annotated[
+    str, Field(title="Revision", description="Branch, tag or commit to run. Uncommitted changes are never part of it.")
+]
+Experiment = Annotated[
+    str | None,
+    Field(title="Experiment", description="Name of the DVC experiment. Empty: DVC invents one, as in puffy-dado."),
+]
+Targets = Annotated[
+    list[str],
+    Field(title="Targets", description="Stages to bring up to date, with all they depend on. None: every stage."),
+]
+
+
+@flow(
+    name="pipeline",
+    description="The stages of dvc.yaml in a clean clone, recorded as a DVC experiment.",
+    validate_parameters=True,
+)
+async def pipeline(
+    overrides: Overrides = [],  # noqa: B006 (Prefect shows the default in its form)
+    repo: Repo = ".",
+    rev: Rev = "HEAD",
+    experiment: Experiment = None,
+    targets: Targets = [],  # noqa: B006
+) -> State[Results]:
+    """Download, split, train, test and export, each only where something changed."""
+    logger = get_run_logger()
+    try:
+        origin = find_origin(repo)
+        if changes := origin.changes():
+            logger.warning("%s", _not_committed(changes))
+        async with open_workspace(origin, rev, overrides, experiment, targets, logger.info) as workspace:
+            _announce(workspace, logger)
+            return await _run(workspace)
+    except LightlineError as error:
+        return Failed(message=str(error))
+
+
+async def _run(workspace: Workspace) -> State[Any]:
+    ran, states = [], []
+    for name, stages in workspace.steps:
+        stage: Any = stage_task(workspace, name, stages)
+        state = await stage(wait_for=states[-1:], return_state=True)
+        if not state.is_completed():
+            return Failed(message=state.message)
+        states.append(state)
+        ran += [name] if state.name == "Ran" else []
+    await workspace.save()
+    results = read_results(
+        workspace.folder,
+        [name for name, _ in workspace.steps],
+        origin=workspace.origin.url,
+        commit=workspace.commit,
+        experiment=workspace.experiment,
+        ran=ran,
+        changed=workspace.changed,
+    )
+    await publish(results)
+    return Completed(message=results.headline(), data=results)
+
+
+def stage_task(workspace: Workspace, name: str, stages: list[str]) -> Task[[], Any]:
+    """The task for one step: it ends as Ran, Cached or Failed, and tries again what may pass by itself."""
+
+    @task(
+        name=name,
+        task_run_name=name,
+        cache_policy=NO_CACHE,  # DVC is the only cache
+        retries=len(RETRY_DELAYS),
+        retry_delay_seconds=RETRY_DELAYS,
+        retry_condition_fn=_may_pass,
+    )
+    async def stage() -> State[Any]:
+        try:
+            ran = await workspace.reproduce(stages, get_run_logger().info)
+        except LightlineError as error:
+            failed = _UNAVAILABLE if isinstance(error, UnavailableError) else "Failed"
+            return Failed(name=failed, message=_failure(name, error, list(workspace.dvc.last_lines)))
+        if ran:
+            return Completed(name="Ran")
+        return Completed(name="Cached", message="nothing it depends on has changed")
+
+    return stage
+
+
+def _may_pass(stage: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    return state.name == _UNAVAILABLE
+
+
+def _failure(name: str, error: LightlineError, last_lines: list[str]) -> str:
+    if not isinstance(error, StageError | UnavailableError) or not last_lines:
+        return f"Stage {name!r} failed: {error}"
+    return f"Stage {name!r} failed: {error}. The last it printed:\n" + "\n".join(f"  {line}" for line in last_lines)
+
+
+def _not_committed(changes: list[str]) -> str:
+    shown = "".join(f"\n  {change}" for change in changes[:10])
+    more = f"\n  … and {len(changes) - 10} more" if len(changes) > 10 else ""
+    return f"Not committed, and so no part of this run:{shown}{more}"
+
+
+def _announce(workspace: Workspace, logger: Any) -> None:
+    logger.info("Experiment %s on commit %s", workspace.experiment, workspace.commit[:12])
+    for key, before, now in workspace.changed:
+        logger.info("%s = %r instead of %r", key, now, before)
+
+
+if __name__ == "__main__":
+    from flows.command import main
+
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""What a run produced, as its reports tell it, and as Prefect shows it."""
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPORTS = Path("reports")
+MODEL = Path("models/model.onnx")
+_CONFUSION = REPORTS / "test" / "confusion.png"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The end of a run.
+
+    Attributes:
+        metrics: (stage, metric, value), as the metrics files have them, in the pipeline's order.
+        fingerprint: of the trained model; None where none was trained.
+        ran: the stages that ran; the others came from the cache.
+        changed: parameters: (dotted key, value in the commit, value in this run).
+        confusion: a PNG, where the test stage drew one.
+    """
+
+    origin: str
+    commit: str
+    experiment: str
+    ran: list[str]
+    changed: list[tuple[str, Any, Any]]
+    metrics: list[tuple[str, str, Any]]
+    fingerprint: str | None
+    has_model: bool
+    confusion: bytes | None
+
+    def metric(self, stage: str, name: str) -> Any:
+        return next((value for where, metric, value in self.metrics if (where, metric) == (stage, name)), None)
+
+    def headline(self) -> str:
+        """One line: what matters most."""
+        accuracy = self.metric("test", "accuracy")
+        parts = [f"test accuracy {accuracy:.4f}"] if isinstance(accuracy, float) else []
+        parts.append(f"experiment {self.experiment}")
+        parts.append(f"ran {', '.join(self.ran)}" if self.ran else "nothing had changed: all from the cache")
+        return " · ".join(parts)
+
+
+def read_results(folder: Path, stages: list[str], **told: Any) -> Results:
+    """Read the reports of a workspace; `told` are the fields of Results that do not stand in files."""
+    files = [(stage, folder / REPORTS / stage / "metrics.json") for stage in stages]
+    read = {stage: json.loads(file.read_text(encoding="utf-8")) for stage, file in files if file.exists()}
+    confusion = folder / _CONFUSION
+    return Results(
+        metrics=[(stage, name, value) for stage, values in read.items() for name, value in _numbers(values)],
+        fingerprint=read.get("train", {}).get("fingerprint"),
+        has_model=(folder / MODEL).exists(),
+        confusion=confusion.read_bytes() if confusion.exists() else None,
+        **told,
+    )
+
+
+def _numbers(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found += _numbers(value, f"{prefix}{key}.")
+        elif isinstance(value, int | float):
+            found.append((f"{prefix}{key}", value))
+    return found
+
+
+async def publish(results: Results) -> None:
+    """Leave the results in Prefect: artifacts, tags and labels of the flow run."""
+    from prefect.artifacts import acreate_image_artifact, acreate_markdown_artifact, acreate_table_artifact
+
+    table = [{"stage": stage, "metric": metric, "value": value} for stage, metric, value in results.metrics]
+    await acreate_table_artifact(table, key="metrics", description=f"Metrics of experiment {results.experiment}")
+    await acreate_markdown_artifact(summary(results), key="summary", description=results.headline())
+    if results.confusion:
+        address = f"data:image/png;base64,{base64.b64encode(results.confusion).decode()}"
+        await acreate_image_artifact(address, key="confusion", description="Test images: actual against predicted")
+    await _label(results)
+
+
+async def _label(results: Results) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.runtime import flow_run
+
+    labels: dict[str, Any] = {"experiment": results.experiment, "commit": results.commit}
+    if results.fingerprint:
+        labels["fingerprint"] = results.fingerprint
+    tags = [*flow_run.tags, *(f"{name}:{value[:12]}" for name, value in labels.items() if name != "experiment")]
+    async with get_client() as client:
+        await client.update_flow_run_labels(flow_run.id, labels)
+        await client.update_flow_run(flow_run.id, name=results.experiment, tags=tags)
+
+
+def summary(results: Results) -> str:
+    """Markdown: parameters that differ from the commit's, identity, metrics, and how to get the results."""
+    changed = [f"| `{key}` | {_cell(before)} | {_cell(now)} |" for key, before, now in results.changed]
+    metrics = [f"| {stage} | {metric} | {_cell(value)} |" for stage, metric, value in results.metrics]
+    return "\n".join(
+        [
+            f"# {results.experiment}",
+            "",
+            results.headline(),
+            "",
+            f"- commit `{results.commit}`",
+            f"- fingerprint `{results.fingerprint or 'none: no model was trained'}`",
+            "",
+            "## Parameters that differ from the commit's",
+            "",
+            *(["| parameter | commit | this run |", "|---|---|---|", *changed] if changed else ["None."]),
+            "",
+            "## Metrics",
+            "",
+            "| stage | metric | value |",
+            "|---|---|---|",
+            *metrics,
+            "",
+            "## Get it",
+            "",
+            "```",
+            *commands(results),
+            "```",
+        ]
+    )
+
+
+def commands(results: Results) -> list[str]:
+    """What to type to have the results in the workspace."""
+    here = Path(results.origin).is_dir()
+    fetch = [] if here else [f"dvc exp pull origin {results.experiment}"]
+    return [*fetch, f"dvc exp apply {results.experiment}"]
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value).replace("|", "\\|")
