@@ -1,6 +1,10 @@
-"""The project's own files that a module imports, directly or not: its import closure, found by reading alone."""
+"""The project's own files that a module imports, directly or not: its import closure, found by reading alone.
+
+`python -m lightline.closure stages.train` prints it as the deps of a stage in dvc.yaml.
+"""
 
 import ast
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -50,3 +54,8 @@ def _imported(file: Path) -> list[str]:
             # `from package import name`: name may be a module or something inside the package.
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return names
+
+
+if __name__ == "__main__":
+    for file in import_closure(sys.argv[1]):
+        print(f"      - {file.as_posix()}")

@@ -1,0 +1,47 @@
+# make run    train on the embedded digits through the Prefect flow, and bring the result into this folder
+# make test   everything that is checked automatically
+# make lint   style, types, import contracts, params.yaml against conf/
+# make params write params.yaml from conf/
+# make deps   write into dvc.yaml the code that each stage depends on
+# make bench  the figures of docs/benchmarks.md
+# make lock   resolve requirements.lock anew (needs uv)
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport PYTHONPATH VIRTUAL_ENV
+
+.PHONY: run test lint params deps format lock setup
+.DEFAULT_GOAL := run
+
+# `make run ARGS="-S model=resnet18"` passes overrides on.
+run: setup
+	@python -m flows.pipeline --apply $(ARGS)
+
+test: setup
+	@python -m pytest $(ARGS)
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	pyright
+	lint-imports --no-logo
+	python tools/params.py --check
+
+params: setup
+	@python tools/params.py
+
+deps: setup
+	@python tools/deps.py
+
+format: setup
+	ruff check --fix .
+	ruff format .
+
+lock:
+	uv pip compile pyproject.toml --extra timm --group dev --generate-hashes --universal --no-emit-index-url \
+		--python-version 3.11 --custom-compile-command "make lock" --output-file requirements.lock
+
+setup: .venv/installed
+
+.venv/installed: requirements.lock
+	@$(PYTHON) tools/environment.py

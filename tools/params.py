@@ -1,0 +1,33 @@
+"""Write params.yaml from conf/, as `dvc exp run` does; with --check, only compare."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+from dvc.utils.hydra import compose_and_dump
+
+ROOT = Path(__file__).resolve().parent.parent
+PARAMS = ROOT / "params.yaml"
+
+
+def main() -> None:
+    if sys.argv[1:] != ["--check"]:
+        _compose(PARAMS)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        composed = Path(folder, "params.yaml")
+        _compose(composed)
+        if yaml.safe_load(composed.read_bytes()) != yaml.safe_load(PARAMS.read_bytes()):
+            sys.exit(
+                "error: params.yaml is not what conf/ composes to. Values are edited in conf/; `make params` then writes "
+                "params.yaml.\nFor one run, leave both alone: `dvc exp run -S KEY=VALUE`."
+            )
+
+
+def _compose(file: Path) -> None:
+    compose_and_dump(file, str(ROOT / "conf"), None, "config", str(ROOT), [])
+
+
+if __name__ == "__main__":
+    main()
