@@ -8,14 +8,13 @@ in images.arrow it is. `dataset.json` holds the classes, the number of images an
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lightline import images
@@ -25,6 +24,8 @@ from lightline.files import content_digest, whole_folder, write_json
 DATASET = Path("data/dataset")
 _IMAGES, _INDEX, _SUMMARY = "images.arrow", "index.parquet", "dataset.json"
 _IMAGES_PER_BATCH = 256
+_BYTES_PER_BATCH = 2**24
+_ROWS_PER_DIGEST = 4096  # part of what the digest means: another number, other digests
 
 _IMAGES_SCHEMA = pa.schema([("image", pa.large_binary())])  # JPEG or PNG
 _INDEX_SCHEMA = pa.schema(
@@ -37,6 +38,19 @@ _INDEX_SCHEMA = pa.schema(
         ("split", pa.string()),  # what the source says: train, val, test or null
         ("group", pa.string()),  # what the source says, or null
         ("position", pa.int64()),  # in images.arrow
+    ]
+)
+
+# What a row brings along; its label and position follow when all are known.
+_ROW_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("class_name", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("digest", pa.string()),
+        ("split", pa.string()),
+        ("group", pa.string()),
     ]
 )
 
@@ -68,42 +82,61 @@ def write_dataset(rows: Iterable[Row], classes: Sequence[str] | None, folder: Pa
     classes: the class names in output order; None sorts those that occur.
 
     Raises:
-        DataError: there is no image, or two have the same id.
+        DataError: there is no image, two have the same id, or one has a class that is not in classes.
     """
     with whole_folder(folder) as temporary:
         index = []
         with pa.OSFile(str(temporary / _IMAGES), "wb") as file, pa.ipc.new_file(file, _IMAGES_SCHEMA) as writer:
             for batch in _batches(rows):
-                writer.write_batch(
-                    pa.record_batch([pa.array([row.image for row in batch], pa.large_binary())], schema=_IMAGES_SCHEMA)
-                )
-                index += [{key: value for key, value in asdict(row).items() if key != "image"} for row in batch]
+                encoded = pa.array([row.image for row in batch], pa.large_binary())
+                writer.write_batch(pa.record_batch([encoded], schema=_IMAGES_SCHEMA))
+                columns = {name: [getattr(row, name) for row in batch] for name in _ROW_SCHEMA.names}
+                index.append(pa.record_batch(columns, schema=_ROW_SCHEMA))
         if not index:
             raise DataError("The source holds no usable image; reports/download/rejected.csv lists those it has.")
-        _write_index(
-            index, sorted({row["class_name"] for row in index}) if classes is None else list(classes), temporary
-        )
+        _write_index(pa.Table.from_batches(index), classes, temporary)
 
 
-def _write_index(index: list[dict[str, Any]], classes: list[str], folder: Path) -> None:
-    labels = {name: label for label, name in enumerate(classes)}
-    for position, row in enumerate(index):
-        row["position"] = position
-        row["label"] = labels[row.pop("class_name")]
-    index.sort(key=lambda row: row["id"])
-    for first, second in zip(index, index[1:], strict=False):
-        if first["id"] == second["id"]:
-            raise DataError(f"The source names two images {first['id']!r}; every image needs a name of its own.")
-    pq.write_table(pa.Table.from_pylist(index, _INDEX_SCHEMA), folder / _INDEX, compression="zstd")
+def _write_index(rows: pa.Table, classes: Sequence[str] | None, folder: Path) -> None:
+    names = sorted(pc.unique(rows["class_name"]).to_pylist()) if classes is None else list(classes)
+    labels = pc.index_in(rows["class_name"], pa.array(names, pa.string()))
+    if labels.null_count:
+        unknown = rows["class_name"].filter(labels.is_null())[0]
+        raise DataError(f"The source gives an image the class {unknown.as_py()!r}, which is none of its classes.")
+    index = rows.append_column("label", labels).append_column("position", pa.array(np.arange(len(rows))))
+    index = index.select(_INDEX_SCHEMA.names).cast(_INDEX_SCHEMA).sort_by("id")
+    _check_ids(index["id"])
+    pq.write_table(index, folder / _INDEX, compression="zstd")
+    digest = _identity(index, names)
+    write_json(folder / _SUMMARY, {"classes": names, "num_images": len(index), "digest": digest})
+
+
+def _check_ids(ids: pa.ChunkedArray) -> None:
+    """ids: sorted."""
+    repeated = ids[1:].filter(pc.equal(ids[1:].combine_chunks(), ids[:-1].combine_chunks()))
+    if len(repeated):
+        raise DataError(f"The source names two images {repeated[0].as_py()!r}; every image needs a name of its own.")
+
+
+def _identity(index: pa.Table, classes: list[str]) -> str:
+    """SHA-256 of what matters: independent of the order of the source and of how the images are encoded."""
     identity = hashlib.sha256(content_digest(classes).encode())
-    for row in index:
-        identity.update(content_digest([row[key] for key in ("id", "label", "digest", "split", "group")]).encode())
-    write_json(folder / _SUMMARY, {"classes": classes, "num_images": len(index), "digest": identity.hexdigest()})
+    columns = index.select(["id", "label", "digest", "split", "group"]).combine_chunks()
+    for start in range(0, len(columns), _ROWS_PER_DIGEST):
+        identity.update(content_digest(columns.slice(start, _ROWS_PER_DIGEST).to_pydict()).encode())
+    return identity.hexdigest()
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    iterator = iter(rows)
-    while batch := list(islice(iterator, _IMAGES_PER_BATCH)):
+    """Rows in batches of bounded number and bytes, so that memory does not grow with the images' size."""
+    batch, num_bytes = [], 0
+    for row in rows:
+        batch.append(row)
+        num_bytes += len(row.image)
+        if len(batch) == _IMAGES_PER_BATCH or num_bytes >= _BYTES_PER_BATCH:
+            yield batch
+            batch, num_bytes = [], 0
+    if batch:
         yield batch
 
 
@@ -150,9 +183,8 @@ class Dataset:
         return pa.ipc.open_file(pa.memory_map(str(self.folder / _IMAGES))).read_all()["image"]
 
     def encoded(self, row: int) -> bytes:
-        """The bytes of an image, JPEG or PNG."""
-        batch, offset = divmod(int(self._positions[row]), _IMAGES_PER_BATCH)
-        return self._images.chunk(batch)[offset].as_py()
+        """The bytes of an image, JPEG or PNG; `lightline.images.decode` also turns it as its EXIF data say."""
+        return self._images[int(self._positions[row])].as_py()
 
     def pixels(self, row: int) -> np.ndarray:
         """uint8 RGB [height, width, 3]."""

@@ -1,5 +1,6 @@
 """From a source to the dataset: every image decoded once, what cannot be used listed with its reason."""
 
+import os
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,11 +13,12 @@ from lightline.dataset import Row, pixel_digest, write_dataset
 from lightline.errors import DataError
 from lightline.files import write_csv, write_json
 from lightline.params import Source
-from lightline.sources.base import ImageSource, SourceImage
+from lightline.sources.base import ImageSource, Refused, SourceImage
 
 REPORTS = Path("reports/download")
-_THREADS = 4
-_AHEAD = 64  # images in memory between reading and writing
+_THREADS = min(8, os.cpu_count() or 1)  # decoding large images leaves Python to other threads
+_IMAGES_PER_GROUP, _BYTES_PER_GROUP = 32, 2**20
+_GROUPS_AHEAD, _BYTES_AHEAD = 16, 2**26  # read and not yet written
 _SHOWN = 5  # rejected images named in the error message
 
 
@@ -24,7 +26,7 @@ _SHOWN = 5  # rejected images named in the error message
 class Counts:
     """What went into the dataset and what did not."""
 
-    rejected: list[tuple[str, str]] = field(default_factory=list)  # id, reason
+    rejected: list[Refused] = field(default_factory=list)
     images_per_class: Counter[str] = field(default_factory=Counter)
     heights: Counter[int] = field(default_factory=Counter)
     widths: Counter[int] = field(default_factory=Counter)
@@ -50,7 +52,8 @@ def download(source: ImageSource, limits: Source, reports: Path = REPORTS) -> Co
     """Write data/dataset/ and reports/download/.
 
     Raises:
-        DataError: more images than limits.max_rejected cannot be used; all of them are in rejected.csv.
+        DataError: more images than limits.max_rejected cannot be used, or fewer than two classes are left; all that
+            were rejected are in rejected.csv.
     """
     counts = Counts()
     write_dataset(_usable(source, limits, counts, reports), source.classes)
@@ -59,37 +62,60 @@ def download(source: ImageSource, limits: Source, reports: Path = REPORTS) -> Co
 
 
 def _usable(source: ImageSource, limits: Source, counts: Counts, reports: Path) -> Iterator[Row]:
-    for image, result in _checked(source, limits.max_pixels):
+    for result in _checked(source, limits.max_pixels):
         if isinstance(result, Row):
             counts.add(result)
             yield result
         else:
-            counts.rejected.append((image.id, result))
-    if len(counts.rejected) > limits.max_rejected:
+            counts.rejected.append(result)
+    counts.rejected.sort(key=lambda refused: (refused.id, refused.reason))
+    if problem := _problem(counts, limits, reports):
         _write_reports(counts, reports)
-        raise DataError(_too_many(counts, limits, reports))
+        raise DataError(problem)
 
 
-def _checked(source: ImageSource, max_pixels: int) -> Iterator[tuple[SourceImage, Row | str]]:
-    """Each image with its row, or with the reason why it has none; decoded in threads, in the source's order."""
-    pending: deque[tuple[SourceImage, Future[Row | str]]] = deque()
+def _checked(source: ImageSource, max_pixels: int) -> Iterator[Row | Refused]:
+    """A row for each usable image, the reason for each other; decoded in threads, given in the source's order."""
+    pending: deque[tuple[int, Future[list[Row | Refused]]]] = deque()
+    ahead = 0  # bytes handed to the threads
     with ThreadPoolExecutor(_THREADS) as pool:
-        for image in source.images():
-            pending.append((image, pool.submit(_check, image, max_pixels)))
-            if len(pending) >= _AHEAD:
-                first, result = pending.popleft()
-                yield first, result.result()
-        for first, result in pending:
-            yield first, result.result()
+        try:
+            for group, num_bytes in _groups(source.images()):
+                pending.append((num_bytes, pool.submit(_check_all, group, max_pixels)))
+                ahead += num_bytes
+                while len(pending) > _GROUPS_AHEAD or ahead > _BYTES_AHEAD:
+                    num_bytes, rows = pending.popleft()
+                    ahead -= num_bytes
+                    yield from rows.result()
+            for _, rows in pending:
+                yield from rows.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _check(image: SourceImage, max_pixels: int) -> Row | str:
+def _groups(images: Iterator[SourceImage | Refused]) -> Iterator[tuple[list[SourceImage | Refused], int]]:
+    """Images in groups worth handing to a thread, each with its size in bytes."""
+    group, num_bytes = [], 0
+    for image in images:
+        group.append(image)
+        num_bytes += 0 if isinstance(image, Refused) else image.num_bytes
+        if len(group) == _IMAGES_PER_GROUP or num_bytes >= _BYTES_PER_GROUP:
+            yield group, num_bytes
+            group, num_bytes = [], 0
+    yield group, num_bytes
+
+
+def _check_all(group: list[SourceImage | Refused], max_pixels: int) -> list[Row | Refused]:
+    return [image if isinstance(image, Refused) else _check(image, max_pixels) for image in group]
+
+
+def _check(image: SourceImage, max_pixels: int) -> Row | Refused:
     try:
         checked = images.check(image.read(), max_pixels)
-    except images.UnusableImage as reason:
-        return str(reason)
+    except images.UnusableImageError as reason:
+        return Refused(image.id, str(reason))
     except OSError as error:
-        return f"cannot be read: {error.strerror or error}"
+        return Refused(image.id, f"cannot be read: {error.strerror or error}")
     height, width, _ = checked.pixels.shape
     digest = pixel_digest(checked.pixels)
     return Row(image.id, checked.encoded, image.class_name, height, width, digest, image.split, image.group)
@@ -98,15 +124,25 @@ def _check(image: SourceImage, max_pixels: int) -> Row | str:
 def _write_reports(counts: Counts, reports: Path) -> None:
     write_json(reports / "metrics.json", counts.summary())
     write_csv(reports / "classes.csv", ("class", "images"), sorted(counts.images_per_class.items()))
-    write_csv(reports / "rejected.csv", ("id", "reason"), sorted(counts.rejected))
+    write_csv(reports / "rejected.csv", ("id", "reason"), ((refused.id, refused.reason) for refused in counts.rejected))
 
 
-def _too_many(counts: Counts, limits: Source, reports: Path) -> str:
-    shown = [f"  {image}: {reason}" for image, reason in counts.rejected[:_SHOWN]]
+def _problem(counts: Counts, limits: Source, reports: Path) -> str | None:
+    """Why the images cannot become a dataset, or None."""
+    if len(counts.rejected) > limits.max_rejected:
+        return (
+            f"{len(counts.rejected)} images cannot be used, and data.max_rejected = {limits.max_rejected}:\n"
+            f"{_some(counts, reports)}\nMend or remove them, or raise data.max_rejected to go on without them."
+        )
+    if len(counts.images_per_class) < 2:
+        usable = ", ".join(map(repr, counts.images_per_class)) or "none"
+        rejected = f" Rejected were:\n{_some(counts, reports)}" if counts.rejected else ""
+        return f"A classifier needs at least two classes with usable images; there is {usable}.{rejected}"
+    return None
+
+
+def _some(counts: Counts, reports: Path) -> str:
+    shown = [f"  {refused.id}: {refused.reason}" for refused in counts.rejected[:_SHOWN]]
     if len(counts.rejected) > _SHOWN:
         shown.append(f"  … and {len(counts.rejected) - _SHOWN} more, all in {reports / 'rejected.csv'}")
-    return (
-        f"{len(counts.rejected)} images cannot be used, and data.max_rejected = {limits.max_rejected}:\n"
-        + "\n".join(shown)
-        + "\nMend or remove them, or raise data.max_rejected to go on without them."
-    )
+    return "\n".join(shown)

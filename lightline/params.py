@@ -44,7 +44,7 @@ class BenchmarkSource(Source):
     """A benchmark set in torchvision's files, verified by torchvision's checksums."""
 
     source: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "svhn"]
-    mirror: str | None  # base URL instead of the authors' own; must hold the same files
+    mirror: Annotated[str, Field(pattern="^(https?|s3)://")] | None  # base URL of the same files, not the authors'
     checksums: dict[str, str] | None  # file name → md5, where a mirror's files are not the authors'
 
 
@@ -54,6 +54,15 @@ class FolderSource(Source):
     source: Literal["folder"]
     path: str  # local folder or archive, http(s):// or s3:// URL of an archive
     sha256: Sha256 | None  # of the archive; required for a URL
+
+    @model_validator(mode="after")
+    def url_is_known_and_verified(self):
+        scheme, is_url, _ = self.path.partition("://")
+        if is_url and scheme not in ("http", "https", "s3"):
+            raise ValueError(f"data.path starts with {scheme}://; allowed: a local path, http://, https:// and s3://")
+        if is_url and self.sha256 is None:
+            raise ValueError("data.sha256 is missing; what a URL gives is used only if it has the expected SHA-256")
+        return self
 
 
 class TableSource(Source):

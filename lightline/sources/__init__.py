@@ -2,14 +2,58 @@
 `lightline/params.py`, a line in `open_source`, a file in conf/data/ and a test beside tests/sources/test_digits.py.
 """
 
-from lightline.params import Data
+from pathlib import Path
+
+from lightline.errors import DataError
+from lightline.origin import find_source, origin
+from lightline.params import BenchmarkSource, Data, DigitsSource, FolderSource
 from lightline.sources.base import ImageSource
 
 
 def open_source(data: Data) -> ImageSource:
-    """The source that the parameters choose; its modules are imported only here, each with its own needs."""
-    if data.source == "digits":
+    """The source that the parameters choose; its modules are imported only here, each with its own needs.
+
+    Raises:
+        DataError: there is nothing at data.path.
+    """
+    if isinstance(data, DigitsSource):
         from lightline.sources.digits import Digits
 
         return Digits()
-    raise NotImplementedError(data.source)
+    if isinstance(data, BenchmarkSource):
+        from lightline.sources.benchmarks import Benchmark
+
+        return Benchmark(data.source, data.mirror, data.checksums)
+    if isinstance(data, FolderSource):
+        return _open_folder(data)
+    from lightline.sources.table import Table
+
+    return Table(data)
+
+
+def _open_folder(data: FolderSource) -> ImageSource:
+    if data.sha256 and "://" in data.path:
+        from lightline.sources.archived_folder import RemoteFolder
+
+        return RemoteFolder(data.path, data.sha256, data.max_pixels)
+    path = _find(data.path)
+    if path.is_file():
+        from lightline.sources.archived_folder import ArchivedFolder
+
+        return ArchivedFolder(path, data.sha256, data.max_pixels)
+    if not path.is_dir():
+        raise DataError(
+            f"data.path = {data.path!r} is neither a folder nor a file in {origin()}. Put the images there, or set "
+            "data.path to where they are."
+        )
+    from lightline.sources.folder import Folder
+
+    return Folder(path, data.max_pixels)
+
+
+def _find(path: str) -> Path:
+    found = find_source(path)
+    # A copy of the repository may hold no more of the folder than what git tracks there, a .gitkeep for one.
+    if found.is_dir() and not any(file.is_file() for file in found.rglob("[!.]*")):
+        return origin() / path
+    return found

@@ -10,15 +10,25 @@ class SourceImage:
     """One image as the source has it, not yet decoded.
 
     id: unique within the source, the same on every machine; a relative path where there is one.
-    read: gives the encoded bytes, in any format; called once, from any thread.
+    read: gives the encoded bytes, in any format; called once, from any thread; raises OSError.
+    num_bytes: about what it holds in memory until it is read and checked.
     split: train, val or test where the source says so.
     """
 
     id: str
     class_name: str
     read: Callable[[], bytes]
+    num_bytes: int
     split: str | None = None
     group: str | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Something in the source that is no usable image, as the source already knows without decoding it."""
+
+    id: str
+    reason: str
 
 
 class ImageSource(Protocol):
@@ -34,7 +44,7 @@ class ImageSource(Protocol):
         """
         ...
 
-    def images(self) -> Iterator[SourceImage]:
+    def images(self) -> Iterator[SourceImage | Refused]:
         """All images, in an order that is the same every time.
 
         Raises:
@@ -46,3 +56,13 @@ class ImageSource(Protocol):
     def classes(self) -> Sequence[str] | None:
         """The class names in output order; None where they are those that occur, sorted."""
         ...
+
+
+def max_image_bytes(max_pixels: int) -> int:
+    """The most bytes a file can have that is worth reading as an image of max_pixels: 8 a pixel and 1 MiB around."""
+    return 8 * max_pixels + 2**20
+
+
+def too_large(num_bytes: int, max_pixels: int) -> str:
+    """The reason to give for a file above `max_image_bytes`."""
+    return f"{num_bytes} bytes are more than an image of data.max_pixels = {max_pixels} can take"

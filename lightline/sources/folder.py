@@ -1,0 +1,113 @@
+"""Images in class folders on this machine."""
+
+import os
+from collections.abc import Iterator
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lightline.errors import DataError
+from lightline.files import content_digest
+from lightline.sources.base import Refused, SourceImage, max_image_bytes, too_large
+from lightline.sources.digests import FileState, digest_of_files, file_state
+from lightline.sources.layout import find_layout
+from lightline.sources.names import is_hidden, printable, unusable_name
+
+
+class Contents(NamedTuple):
+    """What is below a folder, hidden files aside, sorted by relative path."""
+
+    files: list[FileState]
+    refused: list[Refused]
+
+
+class Folder:
+    """A folder of class folders. The files are read where they are and never changed."""
+
+    classes = None
+
+    def __init__(self, path: Path, max_pixels: int):
+        self.path = path
+        self.max_pixels = max_pixels
+
+    @cached_property
+    def _contents(self) -> Contents:
+        try:
+            return list_folder(self.path)
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
+
+    def identity(self) -> dict[str, Any]:
+        files, refused = self._contents
+        if not files:
+            raise DataError(f"{self.path} holds no files; data.path must lead to a folder of class folders.")
+        try:
+            digest = digest_of_files(self.path, files, self.path.joinpath)
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
+        identity = {"source": "folder", "files": len(files), "sha256": digest}
+        if refused:
+            identity["refused"] = content_digest([[image.id, image.reason] for image in refused])
+        return identity
+
+    def images(self) -> Iterator[SourceImage | Refused]:
+        files, refused = self._contents
+        folders = {file.path.rpartition("/")[0] for file in files}
+        layout = find_layout(folders, str(self.path), unwrap=False)
+        yield from refused
+        for file in files:
+            place = layout.place(file.path)
+            if place is None:
+                yield Refused(printable(file.path), layout.outside())
+            elif reason := unusable_name(file.path):
+                yield Refused(printable(file.path), reason)
+            elif file.size > max_image_bytes(self.max_pixels):
+                yield Refused(place.id, too_large(file.size, self.max_pixels))
+            else:
+                read = partial(_read, f"{self.path}/{file.path}")
+                yield SourceImage(place.id, place.class_name, read, file.size, place.split)
+
+
+def list_folder(root: Path) -> Contents:
+    """All files below a folder.
+
+    Links are followed where they stay below the folder; others, and those that lead in circles, are refused.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    contents = Contents([], [])
+    _collect(str(root), "", [os.path.realpath(root)], contents)
+    contents.files.sort()
+    contents.refused.sort(key=lambda image: image.id)
+    return contents
+
+
+def _read(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def _collect(folder: str, prefix: str, above: list[str], contents: Contents) -> None:
+    """Add what is below `folder`; above: the real paths of the folders from the source's root down to it."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = prefix + entry.name
+            if is_hidden(entry.name):
+                continue
+            real = os.path.realpath(entry.path) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
+            if entry.is_symlink() and (reason := _link_problem(real, above)):
+                contents.refused.append(Refused(printable(path), reason))
+            elif entry.is_dir():
+                _collect(entry.path, f"{path}/", [*above, real], contents)
+            elif entry.is_file():
+                contents.files.append(file_state(path, entry.stat()))
+            else:
+                contents.refused.append(Refused(printable(path), "neither a file nor a folder"))
+
+
+def _link_problem(target: str, above: list[str]) -> str | None:
+    if target in above:
+        return "a symbolic link to a folder that it lies in"
+    if not target.startswith(f"{above[0]}/"):
+        return "a symbolic link that leads out of the folder"
+    return None if Path(target).exists() else "a symbolic link to nothing"

@@ -1,0 +1,99 @@
+"""A CSV or Parquet file with a row an image: path, label, and optionally split and group."""
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lightline.errors import DataError
+from lightline.files import content_digest, file_digest
+from lightline.origin import find_source, origin
+from lightline.params import TableSource
+from lightline.sources.base import Refused, SourceImage, max_image_bytes, too_large
+from lightline.sources.digests import digest_of_files, file_state
+from lightline.sources.names import SPLIT_NAMES
+
+
+class Table:
+    """The images that a table lists; their paths are absolute or relative to the table."""
+
+    classes = None
+
+    def __init__(self, params: TableSource):
+        self.params = params
+        self.path = find_source(params.path)
+        if not self.path.is_file():
+            raise DataError(
+                f"data.path = {params.path!r} is no file in {origin()}. Put the table there, or set data.path to where "
+                "it is."
+            )
+        # Where a copy of the repository holds the table but not its images, they lie in the user's repository.
+        self.folders = tuple(dict.fromkeys((self.path.absolute().parent, (origin() / params.path).parent)))
+
+    @cached_property
+    def _columns(self) -> dict[str, list[str | None]]:
+        """path, label, split and group of every row; None where the table has no value or no such column."""
+        # Imported here: pyarrow takes a tenth of a second.
+        from lightline.sources.table_file import read_columns
+
+        keys = ("path", "label", "split", "group")
+        names = [getattr(self.params, f"{key}_column") for key in keys]
+        found = read_columns(self.path, [name for name in names if name is not None])
+        num_rows = len(found[self.params.path_column])
+        return {key: found.get(name, [None] * num_rows) for key, name in zip(keys, names, strict=True)}
+
+    def identity(self) -> dict[str, Any]:
+        files, missing = [], []
+        for path in sorted({path for path in self._columns["path"] if path}):
+            found = self._find(path)
+            if found is None:
+                missing.append(path)
+            else:
+                files.append(file_state(path, found[1]))
+        try:
+            images = digest_of_files(self.path, files, lambda path: self._find(path)[0])  # type: ignore[index]
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
+        table = file_digest(self.path)
+        return {"source": "table", "sha256": table, "images": images, "missing": content_digest(missing)}
+
+    def images(self) -> Iterator[SourceImage | Refused]:
+        seen: dict[str, str | None] = {}
+        for number, (path, label, split, group) in enumerate(zip(*self._columns.values(), strict=True), start=1):
+            if not path:
+                yield Refused(f"row {number}", f"has no {self.params.path_column}")
+            elif path in seen:
+                yield Refused(f"{path} (row {number})", _repeated(label, seen[path]))
+            else:
+                seen[path] = label
+                yield self._image(path, label, split, group)
+
+    def _image(self, path: str, label: str | None, split: str | None, group: str | None) -> SourceImage | Refused:
+        if not label:
+            return Refused(path, f"has no {self.params.label_column}")
+        if self.params.split_column and (split or "").lower() not in SPLIT_NAMES:
+            found = f"has {self.params.split_column} {split!r}" if split else f"has no {self.params.split_column}"
+            return Refused(path, f"{found}; allowed: {', '.join(SPLIT_NAMES)}")
+        found = self._find(path)
+        if found is None:
+            return Refused(path, f"no such file in {self.params.path.rpartition('/')[0] or '.'}")
+        file, status = found
+        if status.st_size > max_image_bytes(self.params.max_pixels):
+            return Refused(path, too_large(status.st_size, self.params.max_pixels))
+        split = SPLIT_NAMES[split.lower()] if split else None
+        return SourceImage(path, label, file.read_bytes, status.st_size, split, group)
+
+    def _find(self, path: str) -> tuple[Path, os.stat_result] | None:
+        for folder in self.folders:
+            try:
+                return folder / path, (folder / path).stat()
+            except (OSError, ValueError):  # ValueError: a zero byte in the name
+                continue
+        return None
+
+
+def _repeated(label: str | None, first: str | None) -> str:
+    if label == first:
+        return "names the same image again"
+    return f"names the same image again, as {label!r} and before as {first!r}"
