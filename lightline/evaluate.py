@@ -84,7 +84,6 @@ def evaluate(
         "temperature": temperature or 1.0,
         "calibrated_loss": scaled["loss"],
         "calibrated_ece": expected_calibration_error(logits * scale, labels, settings.calibration_bins),
-        "test_images": len(labels),
     }
     return Evaluation(
         classes=list(classes),

@@ -71,7 +71,7 @@ def draw_reliability(before: Sequence[Bin], after: Sequence[Bin], labels: tuple[
 
     labels: what the two are called in the legend.
     """
-    figure = Figure(figsize=(5.5, 6.5), layout="constrained")
+    figure = Figure(figsize=(5.5, 7), layout="constrained")
     curve, counts = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
     curve.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, label="confidence = accuracy")
     for bins, label, color, shift in ((before, labels[0], _RED, 0.0), (after, labels[1], _BLUE, 0.5)):
@@ -81,7 +81,7 @@ def draw_reliability(before: Sequence[Bin], after: Sequence[Bin], labels: tuple[
         left = [one.low + shift * (one.high - one.low) for one in bins]
         counts.bar(left, [one.images for one in bins], width, align="edge", color=color)
     curve.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy", title="Reliability on the test split")
-    curve.legend(loc="upper left", frameon=False)
+    figure.legend(loc="outside lower center", frameon=False)
     counts.set(xlabel="confidence", ylabel="images")
     counts.set_yscale("symlog", linthresh=1)
     for axes in (curve, counts):

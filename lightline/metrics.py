@@ -91,8 +91,8 @@ def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, num_bins:
     logits: float [images, classes]. labels: int [images].
     """
     scores, target = _tensors(logits, labels)
-    # torchmetrics gives a confidence of exactly 1 a bin of its own; below 1 it falls into the last one.
-    probabilities = scores.softmax(1).clamp(max=1 - 2**-53)
+    # torchmetrics gives a confidence of exactly 1 in single precision a bin of its own; below 1 it is in the last one.
+    probabilities = scores.softmax(1).clamp(max=1 - 2**-24)
     return multiclass_calibration_error(probabilities, target, logits.shape[1], n_bins=num_bins, norm="l1").item()
 
 

@@ -61,7 +61,7 @@ class Report:
     def summary(self) -> dict[str, Any]:
         """Plain JSON: images of each split, and what is odd about them."""
         return {
-            **{name: int(number) for name, number in zip(NAMES, self.counts.sum(axis=0), strict=True)},
+            **{f"{name}_images": int(number) for name, number in zip(NAMES, self.counts.sum(axis=0), strict=True)},
             "duplicates": len(self.duplicates) - len(np.unique(self.digest[self.duplicates])),
             "label_conflicts": len(self.mislabelled),
             "leakage": self.leakage,

@@ -16,7 +16,7 @@ def main(params: Params) -> None:
     for warning in report.warnings():
         print(f"warning: {warning}")
     counts = report.summary()
-    print(", ".join(f"{counts[name]} {name}" for name in ("train", "val", "test")))
+    print(", ".join(f"{counts[f'{name}_images']} {name}" for name in ("train", "val", "test")))
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ def test_counts_copies_and_conflicts(tmp_path: Path):
     report = Report.of(TABLE, SPLITS)
     report.write(tmp_path)
     assert json.loads((tmp_path / "metrics.json").read_text()) == {
-        "train": 1,
-        "val": 2,
-        "test": 2,
-        "excluded": 1,
+        "train_images": 1,
+        "val_images": 2,
+        "test_images": 2,
+        "excluded_images": 1,
         "duplicates": 2,
         "label_conflicts": 2,
         "leakage": 0,
