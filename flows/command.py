@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from flows.process import DvcProcess
+
 if TYPE_CHECKING:
     from flows.results import Results
 
@@ -75,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(options: argparse.Namespace) -> tuple["Results | None", str]:
+    DvcProcess.start_ahead()
     from flows.pipeline import pipeline
 
     state: Any = await cast(Any, pipeline)(

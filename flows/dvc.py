@@ -8,6 +8,7 @@ stage that runs, deletes the clone and goes: nothing of a run outlives its flow.
 import json
 import os
 import queue
+import re
 import shutil
 import signal
 import sys
@@ -36,15 +37,17 @@ class Session:
         for module in ("dvc.repo", "dvc.utils.hydra", "hydra", "networkx"):
             import_module(module)
 
-    def open(self, clone: str, cache: str, origin: str | None) -> None:
+    def open(self, clone: str, cache: str, origin: str | None, environment: dict[str, str]) -> None:
         """Work in a clone, with the cache and the remotes of the repository it came from.
 
         cache: where the origin has no setting of its own.
         origin: the repository, where it is on this machine.
+        environment: added to what the stages find in theirs.
         """
         from dvc.config import Config
 
         self.clone = Path(clone)
+        os.environ.update(environment)
         os.chdir(clone)
         # The clone's lightline, not the flow's: parameters are checked by the code that will read them.
         sys.path.insert(0, clone)
@@ -55,6 +58,7 @@ class Session:
         with own.edit("local") as local:
             local["cache"].update({**config["cache"], "dir": str(config["cache"].get("dir") or cache)})
             local["core"]["site_cache_dir"] = str(self.clone / ".dvc" / "tmp" / "site")
+            local["core"]["autostage"] = True  # else DVC says after every stage what to type into git
             if origin:
                 local["remote"].update(config["remote"])
                 local["core"].update({key: value for key, value in config["core"].items() if key == "remote"})
@@ -76,7 +80,7 @@ class Session:
 
         if wanted is None:
             wanted = next(name for name in iter(gen_random_name, None) if name not in taken)
-        if "/" in wanted or not self._repo.scm.check_ref_format(f"refs/exps/{wanted}"):
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(?<![.]lock)(?<![.])", wanted) or ".." in wanted:
             raise RequestError(f"{wanted!r} cannot name an experiment: letters, digits, - and _ can.")
         if wanted in taken:
             raise RequestError(
@@ -115,10 +119,10 @@ class Session:
                 self._repo.reproduce(name, single_item=True, pull=self._uses_remote)
         return stages[-1] in self._ran
 
-    def save(self, name: str, stages: list[str]) -> None:
-        """Record the experiment here and in the repository the clone came from."""
+    def save(self, name: str, targets: list[str]) -> None:
+        """Record the experiment here and in the repository the clone came from; no targets: all stages."""
         experiments = self._repo.experiments
-        experiments.save(targets=stages, name=name)
+        experiments.save(targets=targets, name=name)
         pushed = experiments.push("origin", name, push_cache=self._uses_remote)
         if not {*pushed.get("success", ()), *pushed.get("up_to_date", ())} >= {name}:
             raise RequestError(

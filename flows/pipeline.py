@@ -69,12 +69,12 @@ async def pipeline(
             logger.warning("%s", _not_committed(changes))
         async with open_workspace(origin, rev, overrides, experiment, targets, logger.info) as workspace:
             _announce(workspace, logger)
-            return await _run(workspace)
+            return await _run(workspace, named=experiment is not None, targets=targets)
     except LightlineError as error:
         return Failed(message=str(error))
 
 
-async def _run(workspace: Workspace) -> State[Any]:
+async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[Any]:
     ran, states = [], []
     for name, stages in workspace.steps:
         stage: Any = stage_task(workspace, name, stages)
@@ -83,7 +83,10 @@ async def _run(workspace: Workspace) -> State[Any]:
             return Failed(message=state.message)
         states.append(state)
         ran += [name] if state.name == "Ran" else []
-    await workspace.save()
+    if not (ran or named) and (equal := workspace.equal_experiment()):
+        workspace.experiment = equal  # the same again is no news
+    else:
+        await workspace.save(targets)
     results = read_results(
         workspace.folder,
         [name for name, _ in workspace.steps],

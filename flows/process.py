@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from flows.faults import Fault
 
@@ -21,6 +21,24 @@ _CHUNK = 1 << 16  # bytes
 Listener = Callable[[str], None]
 
 
+# Variables by which git or DVC would take another repository for the one they stand in.
+_FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME")
+
+
+def own_environment() -> dict[str, str]:
+    """This process's environment for a program that works in another repository."""
+    return {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+
+
+def _environment() -> dict[str, str]:
+    return {
+        **own_environment(),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "PYTHONUNBUFFERED": "1",  # lines are seen when they are printed
+        "SHELL": "/bin/sh",  # DVC runs commands with it, and not every user's shell will do
+    }
+
+
 class DvcProcess:
     """A DVC process to be asked one thing after another.
 
@@ -28,14 +46,16 @@ class DvcProcess:
         last_lines: the last lines that the present request, or the one before it, printed.
     """
 
-    def __init__(self, environment: Mapping[str, str]):
+    _ahead: "ClassVar[DvcProcess | None]" = None
+
+    def __init__(self):
         answers, answers_there = os.pipe()
         output, output_there = os.pipe()
         try:
             self._process = subprocess.Popen(
                 (sys.executable, "-m", "flows.dvc", str(answers_there)),
                 cwd=_CODE,
-                env=environment,
+                env=_environment(),
                 stdin=subprocess.PIPE,
                 stdout=output_there,
                 stderr=output_there,
@@ -52,6 +72,17 @@ class DvcProcess:
         self._pending: asyncio.Future[Any] | None = None
         self._listener: Listener = lambda line: None
         self.last_lines: deque[str] = deque(maxlen=20)
+
+    @classmethod
+    def start_ahead(cls) -> None:
+        """Have one load DVC while the caller still has Prefect to load; `take` gives it."""
+        cls._ahead = cls()
+
+    @classmethod
+    def take(cls) -> "DvcProcess":
+        """The one that was started ahead, or a new one."""
+        process, cls._ahead = cls._ahead or cls(), None
+        return process
 
     async def call(self, command: str, listener: Listener | None = None, **arguments: Any) -> Any:
         """Have a method of `flows.dvc.Session` called; gives its result.

@@ -74,6 +74,7 @@ async def publish(results: Results) -> None:
     from prefect.artifacts import acreate_image_artifact, acreate_markdown_artifact, acreate_table_artifact
 
     table = [{"stage": stage, "metric": metric, "value": value} for stage, metric, value in results.metrics]
+    # One after another: a server on SQLite takes seconds over writes that come at once.
     await acreate_table_artifact(table, key="metrics", description=f"Metrics of experiment {results.experiment}")
     await acreate_markdown_artifact(summary(results), key="summary", description=results.headline())
     if results.confusion:

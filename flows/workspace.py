@@ -2,10 +2,8 @@
 
 import asyncio
 import hashlib
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.faults import RequestError, UnavailableError, is_temporary, redacted
-from flows.process import DvcProcess, Listener
+from flows.process import DvcProcess, Listener, own_environment
 from lightline.origin import ORIGIN_VARIABLE
 
 CODE = Path(__file__).parents[1]  # the repository this file lies in
@@ -85,6 +83,7 @@ class Workspace:
         experiment: the name under which the run will be saved.
         changed: parameters: (dotted key, value in the commit, value in this run).
         steps: (stage, all that is reproduced with it), in order.
+        recorded: the experiments that the origin has on this commit already: their commits by name.
     """
 
     origin: Origin
@@ -94,15 +93,26 @@ class Workspace:
     experiment: str = ""
     changed: list[tuple[str, Any, Any]] = field(default_factory=list)
     steps: list[tuple[str, list[str]]] = field(default_factory=list)
+    recorded: dict[str, str] = field(default_factory=dict)
 
     async def reproduce(self, stages: list[str], listener: Listener) -> bool:
         """Bring stages up to date; says whether the last of them ran."""
         return await self.dvc.call("reproduce", listener, stages=stages)
 
-    async def save(self) -> None:
+    async def save(self, targets: list[str]) -> None:
         """Record the experiment in the origin."""
-        stages = [name for _, names in self.steps for name in names]
-        await self.dvc.call("save", name=self.experiment, stages=stages)
+        stages = [name for _, names in self.steps for name in names] if targets else []
+        await self.dvc.call("save", name=self.experiment, targets=stages)
+
+    def equal_experiment(self) -> str | None:
+        """An experiment of the origin in which everything is as it is here."""
+        if not self.origin.is_here:
+            return None  # its commits are not in this clone
+        # DVC keeps the arguments it was called with in the experiment's commit, under .dvc/tmp.
+        compare = ("diff", "--name-only")
+        paths = (".", ":(exclude).dvc/tmp")
+        recorded = self.recorded.items()
+        return next((n for n, commit in recorded if not git(*compare, commit, "--", *paths, folder=self.folder)), None)
 
 
 @asynccontextmanager
@@ -115,7 +125,7 @@ async def open_workspace(
         RequestError, ParameterError: something asked for is not to be had.
         UnavailableError: the repository cannot be reached.
     """
-    dvc = DvcProcess(_environment(origin))  # loads DVC while git clones
+    dvc = DvcProcess.take()  # loads DVC while git clones
     parent = origin.home / ".dvc" / "tmp" / "flows"
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=parent))
@@ -139,10 +149,11 @@ async def _prepare(
         clone=str(workspace.folder),
         cache=str(origin.cache),
         origin=str(origin.home) if origin.is_here else None,
+        environment={ORIGIN_VARIABLE: str(origin.home)},
     )
     workspace.changed = [tuple(change) for change in await call("compose", overrides=overrides)]
-    taken = _experiments(workspace)
-    workspace.experiment = await call("name", wanted=experiment, taken=taken)
+    workspace.recorded = _recorded(workspace)
+    workspace.experiment = await call("name", wanted=experiment, taken=list(workspace.recorded))
     workspace.steps = [tuple(step) for step in await call("plan", targets=targets)]
 
 
@@ -192,24 +203,11 @@ def _identify(folder: Path) -> None:
         git("config", "user.email", "lightline@localhost", folder=folder)
 
 
-def _experiments(workspace: Workspace) -> list[str]:
-    """The names of the experiments that the origin has on this commit."""
+def _recorded(workspace: Workspace) -> dict[str, str]:
+    """The experiments that the origin has on this commit, by name, with their commits."""
     pattern = f"refs/exps/{workspace.commit[:2]}/{workspace.commit[2:]}/*"
     listed = git("ls-remote", "--quiet", "origin", pattern, folder=workspace.folder)
-    return [line.rpartition("/")[2] for line in listed.splitlines()]
-
-
-def _environment(origin: Origin) -> dict[str, str]:
-    """What DVC and the stages of this run find in their environment."""
-    # Variables by which git or DVC would take another repository for the clone.
-    foreign = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME")
-    return {
-        **{name: value for name, value in os.environ.items() if name not in foreign},
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        "PYTHONUNBUFFERED": "1",  # lines are seen when they are printed
-        "SHELL": "/bin/sh",  # DVC runs commands with it, and not every user's shell will do
-        ORIGIN_VARIABLE: str(origin.home),
-    }
+    return {line.rpartition("/")[2]: line.partition("\t")[0] for line in listed.splitlines()}
 
 
 def git(*arguments: str, folder: Path) -> str:
@@ -218,11 +216,10 @@ def git(*arguments: str, folder: Path) -> str:
     Raises:
         UnavailableError, RequestError: git failed; the message is git's own.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
     done = subprocess.run(
         ("git", *arguments),
         cwd=folder,
-        env={**environment, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+        env={**own_environment(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
