@@ -71,8 +71,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except FileNotFoundError:
         raise DataError(f"{path} is missing; `dvc repro train` writes it.") from None
     except Exception as error:
-        first_line = str(error).splitlines()[0]
-        raise DataError(f"{path} is no checkpoint that can be read safely: {first_line}") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{path} is no checkpoint that can be read safely ({reason}); `dvc repro --force train` writes it anew."
+        ) from error
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
         raise DataError(f"{path} was not written by this version of Lightline; `dvc repro train` writes it anew.")
     return Checkpoint(**content)

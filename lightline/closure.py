@@ -27,7 +27,7 @@ def import_closure(module: str, root: Path = Path()) -> tuple[Path, ...]:
         if file is None or file in found:
             continue
         found.add(file)
-        waiting += _imported(file)
+        waiting += _imported(file, file.relative_to(root).parts[:-1])
         waiting += [name.rpartition(".")[0]]
     return tuple(sorted(path.relative_to(root) for path in found))
 
@@ -45,14 +45,16 @@ def _file(name: str, root: Path) -> Path | None:
     return next((file for file in candidates if file.is_file()), None)
 
 
-def _imported(file: Path) -> list[str]:
+def _imported(file: Path, package: tuple[str, ...]) -> list[str]:
     names: list[str] = []
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
             # `from package import name`: name may be a module or something inside the package.
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
     return names
 
 

@@ -31,14 +31,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """Like `whole_file`, for a folder; what stood under the name before is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    before = path.with_name(f".{path.name}.{os.getpid()}.before")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
-        shutil.rmtree(path, ignore_errors=True)
+        # Moved away in one step: a kill while it is deleted file by file must not leave a part under the name.
+        if path.exists():
+            path.replace(before)
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
 
 
 def write_json(path: Path, content: Any) -> None:

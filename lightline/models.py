@@ -3,7 +3,9 @@ file in conf/model/.
 """
 
 from collections import OrderedDict
+from typing import Any
 
+import torch
 from torch import nn
 
 from lightline.errors import ParameterError
@@ -18,20 +20,43 @@ def build_network(settings: Model, num_classes: int, *, pretrained: bool = True)
     pretrained: fetch settings.weights, where there are any; False builds the same network for a state_dict to come.
 
     Raises:
-        ParameterError: the network cannot be built with these settings.
+        ParameterError: the network cannot be built with these settings, or its weights cannot be fetched.
     """
     if settings.name == "cnn":
         return cnn(settings.input_size, num_classes)
     weights = settings.weights if pretrained else None
+    build = _timm if settings.name.startswith("timm/") else _torchvision
     try:
-        if settings.name.startswith("timm/"):
-            return _timm(settings, weights, num_classes)
-        return _torchvision(settings, weights, num_classes)
-    except (ValueError, TypeError, RuntimeError, KeyError) as error:
+        network = build(settings, weights, num_classes)
+        _try_out(network, settings.input_size)
+    except OSError as error:
         raise ParameterError(
-            f"model.name = {settings.name!r} cannot be built with model.weights = {settings.weights!r} and "
-            f"model.input_size = {settings.input_size}: {error}"
+            f"model.weights = {settings.weights!r} of {settings.name} cannot be fetched ({error}). "
+            "Try again with a network, or set model.weights to null."
         ) from error
+    except ParameterError:
+        raise
+    # torchvision and timm refuse what does not fit with exceptions of any class, AssertionError among them.
+    except Exception as error:
+        raise ParameterError(
+            f"model.name = {settings.name!r} cannot be built with model.weights = {settings.weights!r}, model.stem = "
+            f"{settings.stem!r} and model.input_size = {settings.input_size}: {error}"
+        ) from error
+    return network
+
+
+def _try_out(network: nn.Module, input_size: int) -> None:
+    """A forward pass of shapes alone: many networks take any settings and refuse the first batch."""
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    state = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    images = torch.empty(2, 3, input_size, input_size, device="meta")
+    network.eval()
+    try:
+        torch.func.functional_call(network, state, images)
+    except NotImplementedError:  # an operation that needs values cannot be tried without
+        pass
+    finally:
+        network.train()
 
 
 def cnn(input_size: int, num_classes: int) -> nn.Sequential:
@@ -62,6 +87,9 @@ def cnn(input_size: int, num_classes: int) -> nn.Sequential:
 def _torchvision(settings: Model, weights: str | None, num_classes: int) -> nn.Module:
     from torchvision import models
 
+    known = list(models.get_model_weights(settings.name).__members__)
+    if weights is not None and weights not in known:
+        raise ParameterError(f"model.weights = {weights!r} is not allowed; allowed: null, {', '.join(known)}")
     arguments: dict[str, object] = {}
     if settings.name.startswith("vit_") and weights is None:
         arguments["image_size"] = settings.input_size
@@ -76,8 +104,7 @@ def _torchvision(settings: Model, weights: str | None, num_classes: int) -> nn.M
         for branch in ("aux1", "aux2", "AuxLogits"):
             setattr(network, branch, None)
     _fit_head(network, num_classes)
-    if settings.stem == "small" or (settings.stem == "auto" and settings.input_size <= _SMALL_IMAGES):
-        _fit_stem(network)
+    _fit_stem(network, settings)
     return network
 
 
@@ -93,7 +120,18 @@ def _timm(settings: Model, weights: str | None, num_classes: int) -> nn.Module:
         raise ParameterError(
             f"model.name = {settings.name!r}: timm has no such model; `timm.list_models()` lists its own."
         )
-    return timm.create_model(name, pretrained=weights is not None, num_classes=num_classes)
+    if weights not in (None, "DEFAULT"):
+        raise ParameterError(
+            f"model.weights = {weights!r} is not allowed; allowed: null, DEFAULT. A tag of timm's belongs to the "
+            "name, as in model.name = timm/resnet18.a1_in1k."
+        )
+    arguments: dict[str, Any] = {"pretrained": weights is not None, "num_classes": num_classes}
+    configuration = timm.get_pretrained_cfg(name)
+    if configuration is not None and configuration.fixed_input_size:
+        arguments["img_size"] = settings.input_size
+    network = timm.create_model(name, **arguments)
+    _fit_stem(network, settings)
+    return network
 
 
 def _fit_head(network: nn.Module, num_classes: int) -> None:
@@ -107,15 +145,17 @@ def _fit_head(network: nn.Module, num_classes: int) -> None:
     network.set_submodule(name, head)
 
 
-def _fit_stem(network: nn.Module) -> None:
+def _fit_stem(network: nn.Module, settings: Model) -> None:
     """For images of a few dozen pixels: no stride in the first convolution, 3×3 at most, and no first max-pooling.
 
     As in K. He et al., "Deep residual learning" (2016), section 4.2. Networks that cut the image into patches stay as
     they are.
     """
+    if settings.stem == "standard" or (settings.stem == "auto" and settings.input_size > _SMALL_IMAGES):
+        return
     convolutions = ((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
     name, first = next(convolutions)
-    if first.stride in (first.kernel_size, (1, 1)):
+    if first.stride in (first.kernel_size, (1, 1)) or type(first) is not nn.Conv2d:
         return
     stem = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=first.bias is not None)
     if first.kernel_size == (3, 3):

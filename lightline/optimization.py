@@ -22,18 +22,18 @@ def build_optimizer(settings: Optimizer, network: nn.Module) -> torch.optim.Opti
         return (torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam)(parameters, **arguments)
     if isinstance(settings, SGD):
         return torch.optim.SGD(parameters, **arguments)
-    inner, rest = _divide_for_muon(parameters)
-    return Muon(inner, rest, **arguments)
+    inner = _inner_matrices(network)
+    numbers = {id(parameter) for parameter in inner}
+    return Muon(inner, [parameter for parameter in parameters if id(parameter) not in numbers], **arguments)
 
 
-def _divide_for_muon(parameters: list[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Muon is for the matrices inside; the first and the last layer, biases and norms stay with AdamW."""
-    matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
-    inner = {id(parameter) for parameter in matrices[1:-1]}
-    return (
-        [parameter for parameter in parameters if id(parameter) in inner],
-        [parameter for parameter in parameters if id(parameter) not in inner],
-    )
+def _inner_matrices(network: nn.Module) -> list[nn.Parameter]:
+    """What Muon is for: weights of layers, but for the first and the last layer's.
+
+    Class tokens, position embeddings and layer scales may have two dimensions or more too, but are no matrices.
+    """
+    named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+    return [parameter for name, parameter in named if name.endswith("weight") and parameter.ndim >= 2][1:-1]
 
 
 def build_schedule(
@@ -44,6 +44,8 @@ def build_schedule(
         peaks = [group["lr"] for group in optimizer.param_groups]
         # Momentum stays as it is: Adam's betas and SGD's momentum are parameters of their own.
         arguments = settings.model_dump(exclude={"name"})
+        if settings.pct_start * num_steps == 1:
+            arguments["pct_start"] *= 0.99  # torch divides by the length of the warm-up less one step
         return OneCycleLR(optimizer, peaks, total_steps=num_steps, cycle_momentum=False, **arguments)
     warmup_steps = settings.warmup_epochs * steps_per_epoch
     factors = [_factor(settings, warmup_steps, num_steps, group["lr"]) for group in optimizer.param_groups]

@@ -187,6 +187,12 @@ class SGD(Section):
     nesterov: bool
     weight_decay: NonNegativeFloat
 
+    @model_validator(mode="after")
+    def nesterov_has_momentum(self):
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("optimizer.nesterov = True needs optimizer.momentum above 0; it must be False without")
+        return self
+
 
 class Muon(Section):
     """Muon for the filters and matrices inside the network; AdamW for the first and last layer and all vectors."""

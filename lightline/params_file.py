@@ -15,6 +15,27 @@ PARAMS_FILE = Path("params.yaml")
 # The discriminators of the sections that come in variants; pydantic puts the variant's tag into an error's location.
 _VARIANT_KEYS = {"data": "source", "split": "strategy", "optimizer": "name", "schedule": "name"}
 
+# pydantic's kinds of errors in the words of someone who edits YAML; its own messages do for the rest.
+_ALLOWED = {
+    "int_type": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "float_type": "it must be a number",
+    "finite_number": "it must be a finite number",
+    "bool_type": "it must be true or false",
+    "string_type": "it must be a text",
+    "list_type": "it must be a list",
+    "model_type": "it must be a section with keys of its own",
+    "dict_type": "it must be a section with keys of its own",
+    "greater_than": "it must be above {gt}",
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than": "it must be below {lt}",
+    "less_than_equal": "it must be at most {le}",
+    "literal_error": "allowed: {expected}",
+    "too_short": "it must have {min_length} items",
+    "too_long": "it must have {max_length} items",
+    "string_pattern_mismatch": "it must match {pattern}",
+}
+
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """All parameters, checked.
@@ -59,8 +80,11 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
         return f"{'.'.join(location)} = {error['ctx']['tag']!r} is not allowed; allowed: {allowed}"
     if error["type"] == "union_tag_not_found":
         return f"{'.'.join([*location, _VARIANT_KEYS[section]])} is missing; choose one of conf/{section}/"
+    if error["type"] == "model_attributes_type":
+        return f"{section} = {error['input']!r} is no section; choose one of conf/{section}/, as in `-S {section}=NAME`"
     if location[:2] == ["hardware", "devices"]:
-        return f"hardware.devices = {error['input']!r} is not allowed; it should be auto, a number or a list of numbers"
+        devices = values["hardware"]["devices"]
+        return f"hardware.devices = {devices!r} is not allowed; it must be 'auto', a number or a list of numbers"
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
         return f"{key} = {error['input']!r} is not a parameter{_nearest(location, values)}"
@@ -68,11 +92,9 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
         return f"{key} is missing"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    return f"{key} = {error['input']!r} is not allowed; {_allowed(error['msg'])}"
-
-
-def _allowed(message: str) -> str:
-    return message[0].lower() + message[1:].replace("Input should be", "it should be") if message else message
+    template = _ALLOWED.get(error["type"])
+    allowed = template.format(**error.get("ctx", {})) if template else error["msg"]
+    return f"{key} = {error['input']!r} is not allowed; {allowed}"
 
 
 def _nearest(location: list[str], values: dict[str, Any]) -> str:

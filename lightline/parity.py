@@ -42,10 +42,12 @@ class Differences:
         Raises:
             ParityError: they differ by more than the tolerances, or name another class where there is no tie.
         """
-        difference = np.abs(expected - actual)
-        allowed = self.atol + self.rtol * np.abs(expected)
-        if not np.isfinite(actual).all() or (difference > allowed).any():
-            worst = np.unravel_index(np.nanargmax(difference - allowed), difference.shape)
+        with np.errstate(invalid="ignore"):
+            difference = np.abs(expected - actual)
+            allowed = self.atol + self.rtol * np.abs(expected)
+            excess = np.where(np.isfinite(difference), difference - allowed, np.inf)
+        if (excess > 0).any():
+            worst = np.unravel_index(excess.argmax(), excess.shape)
             raise ParityError(
                 f"onnxruntime and torch disagree on {where}: logit {actual[worst]:.6g} instead of "
                 f"{expected[worst]:.6g}, difference {difference[worst]:.2g}, allowed {allowed[worst]:.2g} "
