@@ -38,7 +38,7 @@ class History(Callback):
         values = {name: float(value) for name, value in {**trainer.callback_metrics, **metrics}.items()}
         row = {"epoch": trainer.current_epoch + 1, "lr": trainer.optimizers[0].param_groups[0]["lr"], **values}
         self.rows.append({name: round(row[name], _DIGITS) for name in HISTORY_COLUMNS})
-        self.run.log(self.rows[-1])
+        self.run.log(self.rows[-1], step=trainer.current_epoch + 1)
         if trainer.is_global_zero and not sys.stdout.isatty():
             print(self._line(trainer), flush=True)
 

@@ -26,11 +26,8 @@ class Classifier(lightning.LightningModule):
         self.network = network
         self.params = params
         self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=params.loss.label_smoothing)
-        self.train_sums: torch.Tensor
-        self.val_sums: torch.Tensor
-        # Persistent, so that an epoch resumed in its middle reports the whole of it.
-        self.register_buffer("train_sums", torch.zeros(_NUM_SUMS, dtype=torch.float64))
-        self.register_buffer("val_sums", torch.zeros(_NUM_SUMS, dtype=torch.float64), persistent=False)
+        # No buffers: an averaging of weights would average them too.
+        self.sums = {"train": torch.zeros(_NUM_SUMS), "val": torch.zeros(_NUM_SUMS)}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.network(images)
@@ -40,32 +37,39 @@ class Classifier(lightning.LightningModule):
         torch.manual_seed(step_seed(self.params.seed, self.trainer.fit_loop.total_batch_idx))
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        return self._step(batch, self.train_sums)
+        return self._step(batch, "train")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step(batch, self.val_sums)
+        self._step(batch, "val")
 
-    def _step(self, batch: Batch, sums: torch.Tensor) -> torch.Tensor:
+    def _step(self, batch: Batch, split: str) -> torch.Tensor:
         logits = self.network(batch.images)
         loss = self.loss(logits, batch.targets)
         with torch.no_grad():
             labels = batch.targets if batch.targets.ndim == 1 else batch.targets.argmax(1)
-            num_images = len(labels)
-            sums[0] += loss.detach() * num_images
-            sums[1] += (logits.argmax(1) == labels).sum()
-            sums[2] += num_images
+            correct = (logits.argmax(1) == labels).sum()
+            self.sums[split] += torch.stack([loss.detach() * len(labels), correct, loss.new_tensor(len(labels))])
         return loss
+
+    def on_fit_start(self) -> None:
+        self.sums = {split: sums.to(self.device) for split, sums in self.sums.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # An epoch resumed in its middle reports the whole of it.
+        checkpoint["sums"] = self.sums
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.sums = checkpoint["sums"]
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self.epoch_metrics("val"))
 
     def epoch_metrics(self, split: str) -> dict[str, torch.Tensor]:
         """<split>_loss and <split>_accuracy of all images since the last call, over all processes."""
-        sums = getattr(self, f"{split}_sums")
-        totals = torch.as_tensor(self.all_gather(sums)).reshape(-1, _NUM_SUMS).sum(0)
-        sums.zero_()
+        totals = torch.as_tensor(self.all_gather(self.sums[split])).reshape(-1, _NUM_SUMS).sum(0)
+        self.sums[split] = torch.zeros_like(self.sums[split])
         loss, correct, num_images = totals
-        return {f"{split}_loss": (loss / num_images).float(), f"{split}_accuracy": (correct / num_images).float()}
+        return {f"{split}_loss": loss / num_images, f"{split}_accuracy": correct / num_images}
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.params.optimizer, self.network)

@@ -23,20 +23,23 @@ from lightline.params import Params, Tracking
 
 Mode = Literal["online", "offline", "disabled"]
 _ONLINE_TIMEOUT = 30  # seconds until an unreachable server is given up
+_FINISH_TIMEOUT = 120  # seconds for what is still to be uploaded when a stage ends
 
 
 class Run:
     """A W&B run, or nothing where tracking is disabled or has failed; every method is safe to call either way."""
 
-    def __init__(self, run: Any = None):
+    def __init__(self, run: Any = None, step: int = 0):
+        """step: the last one that was logged; offline, W&B would count from 0 again in every stage."""
         self._run = run
+        self.step = step
 
     def log(self, values: dict[str, Any], step: int | None = None) -> None:
-        """Numbers of one step; `epoch` among them is the step where none is given."""
-        step = int(values["epoch"]) if step is None and "epoch" in values else step
-        self._safely(lambda run: run.log(values, step=step))
+        """Values of one step; without a number, of the step after the last."""
+        self.step = self.step + 1 if step is None else step
+        self._safely(lambda run: run.log(values, step=self.step))
 
-    def log_images(self, name: str, images: np.ndarray, captions: list[str], step: int | None = None) -> None:
+    def log_images(self, name: str, images: np.ndarray, captions: list[str], step: int) -> None:
         """uint8 [n, height, width, 3], each with its caption."""
 
         def send(run: Any) -> None:
@@ -47,24 +50,15 @@ class Run:
 
         self._safely(send)
 
-    def log_picture(self, name: str, path: Path) -> None:
-        """An image file."""
-
-        def send(run: Any) -> None:
-            import wandb
-
-            run.log({name: wandb.Image(str(path))})
-
-        self._safely(send)
-
-    def log_confusion(self, labels: list[int], predicted: list[int], classes: list[str]) -> None:
-        """W&B's own confusion matrix."""
+    def log_evaluation(self, labels: list[int], predicted: list[int], classes: list[str], picture: Path) -> None:
+        """W&B's own confusion matrix, and a figure."""
 
         def send(run: Any) -> None:
             import wandb
 
             plot = wandb.plot.confusion_matrix(y_true=labels, preds=predicted, class_names=classes)
-            run.log({"confusion": plot})
+            run.log({"confusion": plot, picture.stem: wandb.Image(str(picture))}, step=self.step + 1)
+            self.step += 1
 
         self._safely(send)
 
@@ -85,6 +79,10 @@ class Run:
 
         self._safely(send)
 
+    def remember(self, record: Path) -> None:
+        """Write down which run this is and how far it came, for the stages after this one."""
+        self._safely(lambda run: write_json(record, {"id": run.id, "name": run.name, "step": self.step}))
+
     def finish(self) -> None:
         """Write everything out."""
         self._safely(lambda run: run.finish())
@@ -98,7 +96,7 @@ class Run:
         # W&B's service, network and disk fail in ways it does not list; none of them may cost a trained model.
         except Exception as error:
             self._run = None
-            _warn(error)
+            _warn(f"W&B is left out of the rest of this run: {_reason(error)}")
 
 
 @contextmanager
@@ -108,10 +106,14 @@ def track(params: Params, fingerprint: str, job: str, *, resume: bool = True, en
     job: train, test or export; resume: go on with the run that began with this fingerprint, where there is one;
     enabled: False in all processes but one of a distributed training.
     """
-    run = Run(_begin(params, fingerprint, job, resume) if enabled else None)
+    record = records() / "runs" / f"{fingerprint}.json"
+    known = _read(record) if resume else {}
+    run = Run(_begin(params, fingerprint, job, known) if enabled else None, known.get("step", 0))
+    run.remember(record)
     try:
         yield run
     finally:
+        run.remember(record)
         run.finish()
 
 
@@ -135,23 +137,27 @@ def _has_key() -> bool:
         return False
 
 
-def _begin(params: Params, fingerprint: str, job: str, resume: bool) -> Any:
+def _begin(params: Params, fingerprint: str, job: str, known: dict[str, Any]) -> Any:
     mode = chosen_mode(params.tracking)
     if mode == "disabled":
         return None
     try:
-        return _init(params, fingerprint, job, mode, resume)
+        return _init(params, fingerprint, job, mode, known)
     except Exception as error:
-        _warn(error)
+        if mode == "offline":
+            _warn(f"W&B is left out of this run: {_reason(error)}")
+            return None
+        _warn(f"W&B cannot be reached, this run is kept offline for `wandb sync`: {_reason(error)}")
+    try:
+        return _init(params, fingerprint, job, "offline", known)
+    except Exception:
         return None
 
 
-def _init(params: Params, fingerprint: str, job: str, mode: Mode, resume: bool) -> Any:
+def _init(params: Params, fingerprint: str, job: str, mode: Mode, known: dict[str, Any]) -> Any:
     import wandb
 
-    record = records() / "runs" / f"{fingerprint}.json"
-    known = json.loads(record.read_text()) if resume and record.exists() else {}
-    run = wandb.init(
+    return wandb.init(
         id=known.get("id") or secrets.token_hex(4),
         name=known.get("name") or experiment_name() or f"workspace-{fingerprint[:8]}",
         resume="allow",
@@ -159,15 +165,26 @@ def _init(params: Params, fingerprint: str, job: str, mode: Mode, resume: bool) 
         project=params.tracking.project,
         entity=params.tracking.entity,
         job_type=job,
-        tags=[fingerprint[:16]],
+        tags=[fingerprint],
         config={**params.model_dump(mode="json"), "fingerprint": fingerprint},
         dir=str(origin()),
-        settings=wandb.Settings(console="off", silent=True, init_timeout=_ONLINE_TIMEOUT),
+        settings=wandb.Settings(
+            console="off", silent=True, init_timeout=_ONLINE_TIMEOUT, finish_timeout=_FINISH_TIMEOUT
+        ),
     )
-    write_json(record, {"id": run.id, "name": run.name})
-    return run
 
 
-def _warn(error: Exception) -> None:
-    reason = str(error).strip().splitlines()
-    print(f"warning: W&B is left out of this run: {reason[0] if reason else type(error).__name__}", file=sys.stderr)
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        return json.loads(record.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -34,8 +34,8 @@ def main(params: Params) -> None:
     )
     with track(params, checkpoint.fingerprint, "test") as run:
         run.summarize({f"test/{name}": value for name, value in metrics.items()})
-        run.log_confusion(evaluation.labels.tolist(), evaluation.predicted.tolist(), dataset.classes)
-        run.log_picture("mistakes", REPORTS / "mistakes.png")
+        labels, predicted = evaluation.labels.tolist(), evaluation.predicted.tolist()
+        run.log_evaluation(labels, predicted, dataset.classes, REPORTS / "mistakes.png")
 
 
 if __name__ == "__main__":

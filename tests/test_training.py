@@ -1,0 +1,206 @@
+"""Training with every setting, its history and checkpoints, and going on after an interruption."""
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lightline.checkpoint import BEST, LAST, load_checkpoint
+from lightline.errors import ParameterError
+from lightline.inference import predict_logits
+from lightline.logits import read_logits
+from lightline.module import class_weights
+from lightline.params import Params
+from lightline.tracking import Run
+from lightline.trainer import training_state
+from lightline.training import REPORTS, Task, fit, write_outputs
+from tests.tiny import CLASSES, ROOT, tiny_params, tiny_task
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(params: Params) -> tuple[Task, dict]:
+    task = tiny_task(params)
+    with training_state(task.fingerprint) as state:
+        data, history = fit(task, state, Run())
+        return task, write_outputs(task, state, data, history)
+
+
+def history() -> list[dict[str, float]]:
+    with (REPORTS / "history.csv").open() as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_the_tiny_set_is_learnt():
+    _, metrics = train(tiny_params(trainer__max_epochs=6, optimizer__lr=0.002))
+    rows = history()
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert metrics["val_accuracy"] == max(row["val_accuracy"] for row in rows) > 0.9
+    assert metrics == json.loads((REPORTS / "metrics.json").read_text())
+    assert load_checkpoint(LAST).epoch == 6
+    assert load_checkpoint(BEST).epoch == metrics["best_epoch"]
+    assert load_checkpoint(BEST).classes == list(CLASSES)
+
+
+def test_the_best_checkpoint_gives_the_accuracy_it_claims():
+    task, metrics = train(tiny_params(trainer__max_epochs=4))
+    best = load_checkpoint(BEST)
+    rows = task.splits.rows("val")
+    logits = predict_logits(best.network(), task.dataset, rows, best.transform_settings(), 8)
+    assert (logits.argmax(1) == task.dataset.labels[rows]).mean() == pytest.approx(metrics["val_accuracy"])
+    written, labels = read_logits()
+    np.testing.assert_allclose(written, logits, rtol=1e-4, atol=1e-5)
+    assert (labels == task.dataset.labels[rows]).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": {"name": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0}},
+        {"optimizer": {"name": "muon", "lr": 0.001, "momentum": 0.95, "nesterov": True, "ns_steps": 5,
+                       "weight_decay": 0.01, "adamw_lr": 0.001}},
+        {"schedule": {"name": "constant", "warmup_epochs": 0.0}},
+        {"schedule": {"name": "cosine", "warmup_epochs": 0.5, "eta_min": 0.0}},
+        {"loss": {"label_smoothing": 0.1, "class_weights": "balanced"}},
+        {"augment__mixup_alpha": 0.4, "augment__cutmix_alpha": 1.0},
+        {"augment__random_erasing": 0.5, "augment__horizontal_flip": 0.5, "augment__rand_augment__num_ops": 2},
+        {"trainer__ema_decay": 0.9},
+        {"trainer__gradient_clip_val": 1.0, "trainer__accumulate_grad_batches": 2},
+        {"trainer__precision": "bf16-mixed"},
+        {"trainer__monitor": "val_loss"},
+        {"trainer__limit_train_batches": 1},
+        {"model__name": "resnet18"},
+        {"model__name": "timm/test_vit"},
+    ],
+    ids=lambda changes: ",".join(changes),
+)  # fmt: skip
+def test_every_setting_trains(changes):
+    if changes.get("model__name", "").startswith("timm"):
+        changes = changes | {"model__input_size": 160}
+    _, metrics = train(tiny_params(**changes))
+    assert metrics["epochs"] == 2
+    assert all(math.isfinite(value) for row in history() for value in row.values())
+
+
+def test_averaged_weights_are_those_that_are_kept_and_judged():
+    changes = {"trainer__max_epochs": 3, "optimizer__lr": 0.003}
+    train(tiny_params(**changes))
+    plain = load_checkpoint(LAST).state_dict
+    train(tiny_params(**changes, trainer__ema_decay=0.95))
+    averaged = load_checkpoint(LAST).state_dict
+    assert not torch.equal(plain["conv1.weight"], averaged["conv1.weight"])
+    # The first weights weigh more in an average than at the end of training, so it is nearer to them.
+    assert history()[-1]["val_loss"] != pytest.approx(history()[-1]["train_loss"])
+
+
+def test_early_stopping_stops():
+    # A learning rate that changes nothing: no epoch is better than the first.
+    changes = {"optimizer__lr": 1e-12, "trainer__max_epochs": 9, "trainer__early_stopping_patience": 2}
+    _, metrics = train(tiny_params(**changes))
+    assert metrics["epochs"] == 3
+    assert metrics["best_epoch"] == 1
+
+
+def test_equal_training_writes_equal_bytes():
+    contents = []
+    for _ in range(2):
+        train(tiny_params())
+        contents.append(
+            {path: path.read_bytes() for folder in (Path("models"), REPORTS) for path in folder.rglob("*.*")}
+        )
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == 5
+
+
+def test_another_seed_trains_another_network():
+    weights = []
+    for seed in (1, 2):
+        train(tiny_params(seed=seed))
+        weights.append(load_checkpoint(BEST).state_dict["conv1.weight"])
+    assert not torch.equal(*weights)
+
+
+def test_balanced_class_weights():
+    loss = tiny_params(loss__class_weights="balanced").loss
+    weights = class_weights(loss, np.array([0, 0, 0, 1]), 2)
+    assert weights is not None
+    torch.testing.assert_close(weights, torch.tensor([4 / 6, 2.0]))
+    assert class_weights(tiny_params().loss, np.array([0, 1]), 2) is None
+
+
+def test_two_processes_train_together():
+    """DistributedDataParallel on the CPU: what a node with two GPUs does, without them."""
+    Path("run.py").write_text(
+        "from tests.test_training import train\nfrom tests.tiny import tiny_params\n"
+        "train(tiny_params(hardware__devices=2, hardware__strategy='ddp', trainer__max_epochs=4))\n"
+    )
+    result = _python("run.py")
+    assert result.returncode == 0, result.stderr
+    assert [row["epoch"] for row in history()] == [1, 2, 3, 4]
+    assert history()[-1]["val_accuracy"] > 0.5
+
+
+def test_hardware_that_is_not_there_is_named():
+    with pytest.raises(ParameterError, match=r"hardware.*'accelerator': 'gpu'"):
+        train(tiny_params(hardware__accelerator="gpu"))
+
+
+def test_interrupted_training_goes_on_and_ends_with_the_same_bytes():
+    train(tiny_params(trainer__max_epochs=6))
+    expected = {path: path.read_bytes() for path in (BEST, LAST, REPORTS / "history.csv")}
+    for path in expected:
+        path.unlink()
+    Path("run.py").write_text(
+        "from tests.test_training import train\nfrom tests.tiny import tiny_params\n"
+        "train(tiny_params(trainer__max_epochs=6))\n"
+    )
+    with _start("run.py") as process:
+        for line in process.stdout or ():
+            if line.startswith("epoch 3/6"):
+                process.send_signal(signal.SIGKILL)
+                break
+    assert not BEST.exists()
+    result = _python("run.py")
+    assert result.returncode == 0, result.stderr
+    assert "going on with the unfinished training" in result.stdout
+    assert "epoch 1/6" not in result.stdout
+    assert {path: path.read_bytes() for path in expected} == expected
+    assert not any(path.name == "f" * 64 for path in Path(".lightline/training").iterdir())
+
+
+def test_a_second_run_of_the_same_training_keeps_out_of_the_first_ones_way():
+    Path("hold.py").write_text(
+        "import time\nfrom lightline.trainer import training_state\n"
+        "with training_state('f' * 64):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    with _start("hold.py") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with training_state("f" * 64) as state:
+            assert state.name.startswith("second-")
+        process.kill()
+    with training_state("f" * 64) as state:
+        assert state.name == "f" * 64
+
+
+def _start(script: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, script], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def _python(script: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
