@@ -53,7 +53,7 @@ def per_class(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
     logits: float [images, classes]. labels: int [images].
     """
     scores, target = _tensors(logits, labels)
-    probabilities = scores.softmax(1)
+    probabilities = scores.softmax(1).T.contiguous()  # a class's column is read as a whole, and often
     columns = [
         metric(scores, target, len(classes), average="none").tolist()
         for metric in (multiclass_precision, multiclass_recall, multiclass_f1_score)
@@ -64,7 +64,7 @@ def per_class(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
         precision, recall, f1 = (column[number] if images[number] else None for column in columns)
         auroc = None
         if 0 < images[number] < len(labels):
-            auroc = binary_auroc(probabilities[:, number], (target == number).long()).item()
+            auroc = binary_auroc(probabilities[number], (target == number).long()).item()
         result.append(ClassScores(name, images[number], precision, recall, f1, auroc))
     return result
 
