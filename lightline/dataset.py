@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lightline import images
@@ -98,24 +98,30 @@ def write_dataset(rows: Iterable[Row], classes: Sequence[str] | None, folder: Pa
 
 
 def _write_index(rows: pa.Table, classes: Sequence[str] | None, folder: Path) -> None:
-    names = sorted(pc.unique(rows["class_name"]).to_pylist()) if classes is None else list(classes)
-    labels = pc.index_in(rows["class_name"], pa.array(names, pa.string()))
-    if labels.null_count:
-        unknown = rows["class_name"].filter(labels.is_null())[0]
-        raise DataError(f"The source gives an image the class {unknown.as_py()!r}, which is none of its classes.")
-    index = rows.append_column("label", labels).append_column("position", pa.array(np.arange(len(rows))))
+    occurring = rows["class_name"].combine_chunks().dictionary_encode()
+    names = sorted(occurring.dictionary.to_pylist()) if classes is None else list(classes)
+    labels = _positions(occurring.dictionary.to_pylist(), names)[occurring.indices.to_numpy()]
+    index = rows.append_column("label", pa.array(labels)).append_column("position", pa.array(np.arange(len(rows))))
     index = index.select(_INDEX_SCHEMA.names).cast(_INDEX_SCHEMA).sort_by("id")
-    _check_ids(index["id"])
+    _check_ids(index["id"].to_pylist())
     pq.write_table(index, folder / _INDEX, compression="zstd")
     digest = _identity(index, names)
     write_json(folder / _SUMMARY, {"classes": names, "num_images": len(index), "digest": digest})
 
 
-def _check_ids(ids: pa.ChunkedArray) -> None:
+def _positions(names: list[str], classes: list[str]) -> np.ndarray:
+    """int32 [num_names]: where each name is in classes."""
+    labels = {name: label for label, name in enumerate(classes)}
+    if unknown := [name for name in names if name not in labels]:
+        raise DataError(f"The source gives an image the class {unknown[0]!r}, which is none of its classes.")
+    return np.array([labels[name] for name in names], np.int32)
+
+
+def _check_ids(ids: list[str]) -> None:
     """ids: sorted."""
-    repeated = ids[1:].filter(pc.equal(ids[1:].combine_chunks(), ids[:-1].combine_chunks()))
-    if len(repeated):
-        raise DataError(f"The source names two images {repeated[0].as_py()!r}; every image needs a name of its own.")
+    for first, second in pairwise(ids):
+        if first == second:
+            raise DataError(f"The source names two images {first!r}; every image needs a name of its own.")
 
 
 def _identity(index: pa.Table, classes: list[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lightline.files import file_digest, whole_file
 from lightline.origin import records
@@ -86,19 +86,30 @@ def _remember(files: Sequence[FileState], digests: dict[str, str], settled_befor
     content = {}
     if len(settled) == len(files):
         content = {"state": _state(files), "digest": _content(files, [digests[file.path] for file in files])}
-    lines = {"content": content, "files": {path: [*state, digests[path]] for path, *state in settled}}
+    entries = {path: [*state, digests[path]] for path, *state in settled}
     with whole_file(memory) as temporary:
-        temporary.write_text("".join(f"{json.dumps(line)}\n" for line in lines.values()), encoding="utf-8")
+        temporary.write_text(_line(content) + _line(entries), encoding="utf-8")
 
 
-def _recall(memory: Path, line: str) -> dict[str, Any]:
-    """A line of the memory; empty where there is none or it cannot be read, which only costs time."""
+def _line(content: dict[str, Any]) -> str:
+    text = json.dumps(content)
+    return f"{hashlib.sha256(text.encode()).hexdigest()} {text}\n"
+
+
+def _recall(memory: Path, line: Literal["content", "files"]) -> dict[str, Any]:
+    """A line of the memory; empty where there is none or it is damaged, which only costs time."""
     try:
         with memory.open(encoding="utf-8") as file:
             first = file.readline()
-            return json.loads(first if line == "content" else file.readline())
-    except (OSError, ValueError):
+            text = first if line == "content" else file.readline()
+    except (OSError, UnicodeDecodeError):
         return {}
+    content = text.partition(" ")[2].removesuffix("\n")
+    return json.loads(content) if content and _line_is_whole(text, content) else {}
+
+
+def _line_is_whole(text: str, content: str) -> bool:
+    return text.startswith(hashlib.sha256(content.encode()).hexdigest())
 
 
 def _memory(source: Path) -> Path:

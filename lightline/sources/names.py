@@ -7,7 +7,7 @@ _SYSTEM_FILES = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 
 def is_hidden(name: str) -> bool:
     """Whether one part of a path belongs to the system or to a tool, not to the data."""
-    return name.startswith(".") or name in _SYSTEM_FILES
+    return (name.startswith(".") and name not in (".", "..")) or name in _SYSTEM_FILES
 
 
 def printable(name: str) -> str:

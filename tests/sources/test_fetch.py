@@ -1,0 +1,198 @@
+"""Downloads against real servers on 127.0.0.1: what is kept, what is refused or tried again, what stays secret."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from lightline.errors import DataError
+from lightline.params import FolderSource
+from lightline.sources import open_source
+from lightline.sources.fetch import FetchError, fetch, without_secrets
+
+CONTENT = bytes(range(256)) * 40_000  # 10 MB: several chunks
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Answers every request with the next of `answers`; the last one for all that follow.
+
+    An answer: a status and the body, or None as the body to break off in the middle of CONTENT.
+    """
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: list[tuple[int, bytes | None]] = [(200, CONTENT)]
+        self.requests: list[str] = []
+        self.headers: dict[str, str] = {}
+        self.authorizations: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        self.server.authorizations.append(self.headers["Authorization"])
+        status, body = self.server.answers[0]
+        if len(self.server.answers) > 1:
+            del self.server.answers[0]
+        self.send_response(status)
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(CONTENT if body is None else body)))
+        self.end_headers()
+        self.wfile.write(CONTENT[:5_000_000] if body is None else body)
+        self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def kept(repository: Path) -> list[str]:
+    return [path.name for path in (repository / ".lightline/downloads").iterdir()]
+
+
+def get(url: str, digest: str = SHA256) -> Path:
+    return fetch([url], "sha256", digest, pauses=(0, 0))
+
+
+def test_a_file_is_downloaded_once(server, repository, capsys):
+    path = get(f"{server.url}/images.zip")
+    assert path.read_bytes() == CONTENT
+    assert path == repository / ".lightline/downloads" / SHA256
+    assert get(f"{server.url}/images.zip") == path
+    assert server.requests == ["/images.zip"]
+    assert capsys.readouterr().out.count("\n") == 2
+
+
+def test_a_kept_file_that_was_changed_is_downloaded_anew(server):
+    path = get(f"{server.url}/images.zip")
+    path.write_bytes(b"changed")
+    assert get(f"{server.url}/images.zip").read_bytes() == CONTENT
+
+
+def test_a_file_with_another_digest_is_not_kept(server, repository):
+    with pytest.raises(
+        FetchError, match=f"images.zip has sha256 {SHA256}, but {'0' * 64} is expected; it was not kept"
+    ):
+        get(f"{server.url}/images.zip", "0" * 64)
+    assert kept(repository) == []
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("passing", [(503, b""), (429, b""), (200, None)])
+def test_what_can_pass_is_tried_again(server, passing, capsys):
+    server.answers = [passing, passing, (200, CONTENT)]
+    assert get(f"{server.url}/images.zip").read_bytes() == CONTENT
+    assert len(server.requests) == 3
+    assert capsys.readouterr().err.count("Trying again in 0 s.") == 2
+
+
+def test_what_does_not_pass_ends_after_the_last_attempt(server, repository):
+    server.answers = [(503, b"")]
+    with pytest.raises(FetchError, match=r"images.zip answered 503 Service Unavailable"):
+        get(f"{server.url}/images.zip")
+    assert len(server.requests) == 3
+    assert kept(repository) == []
+
+
+@pytest.mark.parametrize(("status", "message"), [(404, "does not exist"), (403, "403 Forbidden"), (401, "401")])
+def test_what_cannot_pass_is_not_tried_again(server, status, message):
+    server.answers = [(status, b"")]
+    with pytest.raises(FetchError, match=message):
+        get(f"{server.url}/images.zip")
+    assert len(server.requests) == 1
+
+
+def test_no_server_is_an_error_after_the_last_attempt(server, capsys):
+    port = server.server_port
+    server.server_close()
+    with pytest.raises(FetchError, match="cannot be reached"):
+        get(f"http://127.0.0.1:{port}/images.zip")
+    assert capsys.readouterr().err.count("Trying again") == 2
+
+
+def test_the_next_url_is_used_where_one_fails(server):
+    server.answers = [(404, b""), (200, CONTENT)]
+    assert fetch([f"{server.url}/a", f"{server.url}/b"], "sha256", SHA256).read_bytes() == CONTENT
+    assert server.requests == ["/a", "/b"]
+
+
+def test_all_urls_that_failed_are_told(server):
+    server.answers = [(404, b"")]
+    with pytest.raises(FetchError, match=r"(?s)/a does not exist.*/b does not exist"):
+        fetch([f"{server.url}/a", f"{server.url}/b"], "sha256", SHA256)
+
+
+@pytest.mark.parametrize("answer", [(200, b"wrong"), (404, b""), (503, b""), (500, None)])
+def test_keys_in_a_url_are_used_and_never_shown(server, answer, capsys):
+    server.answers = [answer]
+    url = f"http://user:p%40ss@127.0.0.1:{server.server_port}/images.zip?token=s3cret&X-Sig=k#frag"
+    with pytest.raises(FetchError) as error:
+        get(url)
+    assert server.authorizations[0].startswith("Basic ")
+    assert server.requests[0] == "/images.zip?token=s3cret&X-Sig=k"
+    shown = str(error.value) + "".join(capsys.readouterr())
+    assert f"http://127.0.0.1:{server.server_port}/images.zip" in shown
+    for secret in ("user", "p%40ss", "p@ss", "s3cret", "X-Sig", "frag"):
+        assert secret not in shown
+    assert error.value.__suppress_context__ or error.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://host/a/b.zip", "https://host/a/b.zip"),
+        ("https://key:secret@host:8443/b.zip?sig=1#x", "https://host:8443/b.zip"),
+        ("s3://bucket/a/b.zip", "s3://bucket/a/b.zip"),
+    ],
+)
+def test_a_url_is_shown_without_secrets(url, shown):
+    assert without_secrets(url) == shown
+
+
+def test_a_folder_behind_a_url_gives_its_images(server, write, pack):
+    archive = pack(write(Path("raw"), ["train/cat/1.png", "test/dog/1.png"]), Path("images"), "tar.gz").read_bytes()
+    server.answers = [(200, archive)]
+    digest = hashlib.sha256(archive).hexdigest()
+    params = FolderSource(source="folder", path=f"{server.url}/x?key=1", sha256=digest, max_rejected=0, max_pixels=1000)
+    assert open_source(params).identity() == {"source": "folder", "sha256": digest}
+    assert server.requests == []
+    assert sorted(image.id for image in open_source(params).images()) == ["test/dog/1.png", "train/cat/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("path", "sha256", "message"),
+    [
+        ("https://host/images.zip", None, "data.sha256 is missing"),
+        ("ftp://host/images.zip", SHA256, "data.path starts with ftp://; allowed"),
+        ("file:///etc/passwd", SHA256, "data.path starts with file://; allowed"),
+    ],
+)
+def test_a_url_needs_its_digest_and_a_known_scheme(path, sha256, message):
+    with pytest.raises(ValueError, match=message):
+        FolderSource(source="folder", path=path, sha256=sha256, max_rejected=0, max_pixels=1000)
+
+
+def test_a_failed_download_is_a_data_error():
+    assert issubclass(FetchError, DataError)

@@ -1,0 +1,169 @@
+"""From a source to the dataset: all that cannot be used is listed at once, and memory does not grow with the images."""
+
+import csv
+import io
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lightline import download as stage
+from lightline.dataset import Dataset
+from lightline.download import download
+from lightline.errors import DataError
+from lightline.params import DigitsSource
+from lightline.sources.base import Refused, SourceImage
+from lightline.sources.digits import Digits
+
+REPORTS = Path("reports/download")
+
+
+def limits(max_rejected: int = 0, max_pixels: int = 10_000) -> DigitsSource:
+    return DigitsSource(source="digits", max_rejected=max_rejected, max_pixels=max_pixels)
+
+
+def png(number: int, size: int = 8) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Fake:
+    """A source of given contents; the class alternates."""
+
+    classes = None
+
+    def __init__(self, contents, refused=()):
+        self.contents, self.refused = contents, refused
+
+    def identity(self):
+        return {}
+
+    def images(self):
+        yield from self.refused
+        for number, content in enumerate(self.contents):
+            yield SourceImage(f"{number:04d}.png", "ab"[number % 2], lambda content=content: content, len(content))
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def rejected() -> list[list[str]]:
+    with (REPORTS / "rejected.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))[1:]
+
+
+def test_the_digits_become_a_dataset():
+    counts = download(Digits(), limits())
+    read = Dataset()
+    assert len(read) == counts.summary()["images"] == 1797
+    assert read.classes == list("0123456789")
+    assert read.pixels(0).shape == (8, 8, 3)
+    assert json.loads((REPORTS / "metrics.json").read_text())["rejected"] == 0
+    assert rejected() == []
+
+
+def test_images_keep_the_order_of_the_source_through_the_threads():
+    download(Fake([png(number) for number in range(500)]), limits())
+    assert Dataset().column("position").tolist() == list(range(500))
+
+
+def test_all_bad_images_are_listed_at_once_and_stop_the_stage():
+    contents = [png(0), b"", png(1), b"text", png(2), png(3)[:60], png(4, size=200)]
+    with pytest.raises(DataError) as error:
+        download(Fake(contents, [Refused("notes.txt", "lies in no class folder")]), limits(max_rejected=4))
+    assert "5 images cannot be used, and data.max_rejected = 4" in str(error.value)
+    assert "0001.png: the file is empty" in str(error.value)
+    assert "raise data.max_rejected" in str(error.value)
+    assert [name for name, _ in rejected()] == ["0001.png", "0003.png", "0005.png", "0006.png", "notes.txt"]
+    assert not Path("data/dataset").exists()
+
+
+def test_a_few_bad_images_are_listed_and_left_out():
+    counts = download(Fake([png(0), b"", png(1), png(2)]), limits(max_rejected=1))
+    assert rejected() == [["0001.png", "the file is empty"]]
+    assert counts.summary()["rejected"] == 1
+    assert len(Dataset()) == 3
+
+
+def test_a_file_that_cannot_be_read_is_listed_with_the_systems_reason(tmp_path):
+    class Missing(Fake):
+        def images(self):
+            yield from super().images()
+            yield SourceImage("gone.png", "a", (tmp_path / "gone.png").read_bytes, 1)
+
+    download(Missing([png(0), png(1)]), limits(max_rejected=1))
+    assert rejected() == [["gone.png", "cannot be read: No such file or directory"]]
+
+
+def test_one_class_is_not_enough_and_the_message_says_what_was_rejected():
+    with pytest.raises(DataError, match=r"at least two classes.*there is 'a'.*\n  0001.png: the file is empty"):
+        download(Fake([png(0), b""]), limits(max_rejected=9))
+    assert rejected() == [["0001.png", "the file is empty"]]
+
+
+def test_nothing_usable_is_an_error_and_the_reasons_are_written():
+    with pytest.raises(DataError, match="there is none"):
+        download(Fake([b"", b"text"]), limits(max_rejected=9))
+    assert len(rejected()) == 2
+
+
+def test_names_with_commas_quotes_and_newlines_stay_readable_in_the_report():
+    name = 'a,"b"\nc.png'
+    download(Fake([png(0), png(1)], [Refused(name, "damaged")]), limits(max_rejected=1))
+    assert rejected() == [[name, "damaged"]]
+
+
+def test_two_runs_write_the_same_bytes():
+    found = []
+    for _ in range(2):
+        download(Fake([png(number) for number in range(300)]), limits())
+        files = [*Path("data/dataset").iterdir(), *REPORTS.iterdir()]
+        found.append({file.name: file.read_bytes() for file in files})
+    assert found[0] == found[1]
+    assert len(found[0]) == 6
+
+
+def test_no_more_images_are_read_ahead_than_the_bytes_allow(monkeypatch):
+    monkeypatch.setattr(stage, "_BYTES_AHEAD", 10_000)
+    monkeypatch.setattr(stage, "_BYTES_PER_GROUP", 1_000)
+    content = png(0)
+    alive, most, lock = 0, 0, threading.Lock()
+
+    class Counted(Fake):
+        def images(self):
+            nonlocal alive, most
+            for number in range(400):
+                with lock:
+                    alive += 1
+                    most = max(most, alive)
+                yield SourceImage(f"{number:04d}", "ab"[number % 2], self.read, 1_000)
+
+        def read(self):
+            nonlocal alive
+            with lock:
+                alive -= 1
+            return content
+
+    download(Counted([]), limits())
+    assert most <= 14  # ten times 1,000 bytes, the group being filled and those in the threads' hands
+
+
+def test_an_error_of_the_source_ends_the_stage_and_leaves_what_was_there():
+    download(Fake([png(0), png(1)]), limits())
+    before = Dataset().digest
+
+    class Broken(Fake):
+        def images(self):
+            yield from super().images()
+            raise DataError("the archive is damaged")
+
+    with pytest.raises(DataError, match="the archive is damaged"):
+        download(Broken([png(number) for number in range(100)]), limits())
+    assert Dataset().digest == before
