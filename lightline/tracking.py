@@ -10,7 +10,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -97,6 +97,7 @@ class Run:
         except Exception as error:
             self._run = None
             _warn(f"W&B is left out of the rest of this run: {_reason(error)}")
+            _abandon()
 
 
 @contextmanager
@@ -172,6 +173,14 @@ def _init(params: Params, fingerprint: str, job: str, mode: Mode, known: dict[st
             console="off", silent=True, init_timeout=_ONLINE_TIMEOUT, finish_timeout=_FINISH_TIMEOUT
         ),
     )
+
+
+def _abandon() -> None:
+    """End W&B's service now: at the interpreter's exit it would print a traceback where the service has died."""
+    import wandb
+
+    with suppress(Exception):
+        wandb.teardown()
 
 
 def _read(record: Path) -> dict[str, Any]:

@@ -52,10 +52,10 @@ def _add(run: OfflineRun, record: Any) -> None:
         case "request" if record.request.WhichOneof("request_type") == "log_artifact":
             artifact = record.request.log_artifact.artifact
             names = [entry.path for entry in artifact.manifest.contents]
-            run.artifacts.append((artifact.name, list(artifact.aliases), names))
+            run.artifacts.append((artifact.name, sorted(artifact.aliases), names))
         case "artifact":
             names = [entry.path for entry in record.artifact.manifest.contents]
-            run.artifacts.append((record.artifact.name, list(record.artifact.aliases), names))
+            run.artifacts.append((record.artifact.name, sorted(record.artifact.aliases), names))
 
 
 def _key(item: Any) -> str:

@@ -1,0 +1,191 @@
+"""W&B: what an offline run holds, which run the stages share, and that no failure of W&B is one of training."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import wandb
+from lightline.params import Params
+from lightline.tracking import Run, chosen_mode, track
+from tests.tiny import ROOT, tiny_params
+from tests.wandb_file import read_offline_runs
+
+FINGERPRINT = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("LIGHTLINE_ORIGIN", str(tmp_path))
+    monkeypatch.setenv("LIGHTLINE_EXPERIMENT", "brave-otter")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    yield tmp_path
+    wandb.teardown()  # its service would go on, and serve the processes that later tests start
+
+
+@pytest.fixture
+def params() -> Params:
+    return tiny_params(tracking__mode="auto")
+
+
+def test_an_offline_run_holds_all_that_was_logged(origin: Path, params: Params):
+    file = origin / "best.ckpt"
+    file.write_bytes(b"weights")
+    with track(params, FINGERPRINT, "train", resume=False) as run:
+        run.log({"epoch": 1, "val_loss": 0.5}, step=1)
+        run.log_images("val_predictions", np.zeros((2, 8, 8, 3), np.uint8), ["cat / dog", "dog / dog"], step=1)
+        run.log({"epoch": 2, "val_loss": 0.25}, step=2)
+        run.summarize({"val_accuracy": 0.75})
+        run.log_artifact("checkpoint", "model", [file], {"fingerprint": FINGERPRINT})
+    (written,) = read_offline_runs(origin)
+    assert (written.name, written.job, written.tags) == ("brave-otter", "train", [FINGERPRINT])
+    assert written.config["fingerprint"] == FINGERPRINT
+    assert written.config["optimizer"]["lr"] == params.optimizer.lr
+    assert [(row["_step"], row["val_loss"]) for row in written.history] == [(1, 0.5), (2, 0.25)]
+    assert written.history[0]["val_predictions.captions"] == ["cat / dog", "dog / dog"]
+    assert written.summary["val_accuracy"] == 0.75
+    assert written.artifacts == [("checkpoint", ["best", "latest"], ["best.ckpt"])]
+
+
+def test_later_stages_log_into_the_run_that_train_began(origin: Path, params: Params):
+    with track(params, FINGERPRINT, "train", resume=False) as run:
+        run.log({"val_loss": 0.5}, step=7)
+    with track(params, FINGERPRINT, "test") as run:
+        run.log({"confusion": 1})
+    with track(params, FINGERPRINT, "export") as run:
+        run.log({"bytes": 1})
+    train, test, export = read_offline_runs(origin)
+    assert train.id == test.id == export.id
+    assert [row["_step"] for stage in (train, test, export) for row in stage.history] == [7, 8, 9]
+
+
+def test_training_anew_begins_a_run_of_its_own(origin: Path, params: Params):
+    for _ in range(2):
+        with track(params, FINGERPRINT, "train", resume=False) as run:
+            run.log({"val_loss": 0.5}, step=1)
+    first, second = read_offline_runs(origin)
+    assert first.id != second.id
+
+
+@pytest.mark.parametrize(
+    ("variable", "setting", "key", "expected"),
+    [
+        (None, "auto", None, "offline"),
+        (None, "auto", "k" * 40, "online"),
+        (None, "offline", "k" * 40, "offline"),
+        (None, "disabled", "k" * 40, "disabled"),
+        ("disabled", "online", None, "disabled"),
+        ("offline", "online", "k" * 40, "offline"),
+        ("online", "disabled", None, "online"),
+    ],
+)
+def test_where_a_run_goes(monkeypatch, tmp_path, variable, setting, key, expected):
+    monkeypatch.setenv("HOME", str(tmp_path))  # no netrc
+    for name, value in (("WANDB_MODE", variable), ("WANDB_API_KEY", key)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert chosen_mode(tiny_params(tracking__mode=setting).tracking) == expected
+
+
+def test_a_key_in_netrc_counts(monkeypatch, tmp_path):
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password " + "k" * 40 + "\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_MODE")
+    assert chosen_mode(tiny_params(tracking__mode="auto").tracking) == "online"
+
+
+def test_disabled_writes_nothing(origin: Path, params: Params, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    with track(params, FINGERPRINT, "train", resume=False) as run:
+        run.log({"val_loss": 0.5}, step=1)
+        run.log_artifact("checkpoint", "model", [origin / "missing"], {})
+    assert not (origin / "wandb").exists()
+
+
+def test_a_killed_service_costs_one_warning(origin: Path):
+    """In a process of its own, because what it prints at its end counts too."""
+    (origin / "killed.py").write_text(_KILLED)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "killed.py"], cwd=origin, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, "went on\n"), result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("warning: W&B is left out of the rest of this run")
+
+
+_KILLED = """
+import os, signal, subprocess, time
+from lightline.tracking import track
+from tests.tiny import ROOT, tiny_params
+
+with track(tiny_params(tracking__mode="offline"), "f" * 64, "train", resume=False) as run:
+    run.log({"val_loss": 0.5}, step=1)
+    children = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
+    (service,) = [int(line.split()[0]) for line in children.stdout.splitlines() if "wandb-core" in line]
+    os.kill(service, signal.SIGKILL)
+    for step in range(2, 6):
+        run.log({"val_loss": 0.5}, step=step)
+        time.sleep(0.05)
+print("went on")
+"""
+
+
+def test_a_folder_that_cannot_be_written_costs_one_warning(origin: Path, params: Params, capfd):
+    (origin / "wandb").write_text("a file where W&B wants a folder")
+    with track(params, FINGERPRINT, "train", resume=False) as run:
+        run.log({"val_loss": 0.5}, step=1)
+    assert capfd.readouterr().err.count("warning:") == 1
+
+
+def test_an_unreachable_server_costs_one_warning_and_keeps_the_run_offline(origin, params, monkeypatch, capfd):
+    monkeypatch.setattr("lightline.tracking._ONLINE_TIMEOUT", 1)
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with track(params, FINGERPRINT, "train", resume=False) as run:
+        run.log({"val_loss": 0.5}, step=1)
+    captured = capfd.readouterr()
+    assert captured.err.count("warning:") == 1
+    assert "k" * 40 not in captured.err + captured.out
+    (written,) = read_offline_runs(origin)
+    assert written.history[0]["val_loss"] == 0.5
+
+
+def test_no_run_takes_everything():
+    run = Run()
+    run.log({"a": 1})
+    run.log_images("a", np.zeros((1, 2, 2, 3), np.uint8), ["a"], step=1)
+    run.log_evaluation([0], [0], ["a"], Path("missing.png"))
+    run.finish()
+
+
+def test_a_damaged_record_is_no_obstacle(origin: Path, params: Params):
+    record = origin / ".lightline" / "runs" / f"{FINGERPRINT}.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("{")
+    with track(params, FINGERPRINT, "test") as run:
+        run.log({"a": 1})
+    assert json.loads(record.read_text())["step"] == 1
+
+
+def test_the_stages_of_a_pipeline_share_a_run(finished_project):
+    runs = read_offline_runs(finished_project.path)
+    train, test, export = runs[-3:]
+    assert [run.job for run in (train, test, export)] == ["train", "test", "export"]
+    assert len({run.id for run in (train, test, export)}) == 1
+    fingerprint = json.loads((finished_project.path / "reports/train/fingerprint.json").read_text())["fingerprint"]
+    assert train.tags == [fingerprint]
+    assert all(" / " in caption for caption in train.history[-1]["val_predictions.captions"])
+    assert {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"} <= set(train.history[-1])
+    assert train.artifacts == [("checkpoint", ["best", "latest"], ["best.ckpt"])]
+    assert any(key.startswith("confusion") for row in test.history for key in row)
+    assert test.summary["test/accuracy"] > 0
+    assert ("model", ["best", "latest"], ["MODEL_CARD.md", "model.onnx"]) in export.artifacts
