@@ -17,6 +17,7 @@ from lightline.evaluate import Evaluation, evaluate
 from lightline.evaluation_report import write_report
 from lightline.logits import read_logits, write_logits
 from lightline.params import Evaluate
+from lightline.splits import read_splits
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = Evaluate(batch_size=8, calibration_bins=10, bootstrap_samples=500, confidence=0.95, num_mistakes=4)
@@ -214,3 +215,19 @@ def test_the_stage_says_what_is_missing_and_imports_no_lightning(tmp_path: Path)
     assert process.returncode == 1
     assert process.stderr.startswith("error: data/dataset holds no dataset; `dvc repro download` writes it.")
     assert process.stdout == "imported: []\n"
+
+
+def test_the_pipeline_judges_exactly_the_test_rows(finished_project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(finished_project.path)
+    dataset, rows = Dataset(), read_splits().rows("test")
+    table = pq.read_table("reports/test/predictions.parquet")
+    assert table["id"].to_pylist() == dataset.column("id")[rows].tolist()
+    assert np.array_equal(table["label"].to_numpy(), dataset.labels[rows])
+    metrics = json.loads(Path("reports/test/metrics.json").read_text())
+    accuracy = np.mean(table["predicted"].to_numpy() == table["label"].to_numpy())
+    assert metrics["accuracy"] == pytest.approx(accuracy, abs=1e-6)
+    assert metrics["accuracy"] > 0.5
+    logits, labels = read_logits()
+    val = read_splits().rows("val")
+    assert np.array_equal(labels, dataset.labels[val])
+    assert logits.shape == (len(val), 10)
