@@ -1,0 +1,71 @@
+"""Small data sets and checkpoints to test with."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lightline import images
+from lightline.checkpoint import Checkpoint
+from lightline.dataset import Dataset, Row, pixel_digest, write_dataset
+from lightline.models import build_network
+from lightline.params import Model
+
+CLASSES = ("cat", "dog", "größe")
+
+
+def model_settings(name: str = "cnn", **changes: Any) -> Model:
+    """The model section for a network of 16 pixels."""
+    basis = {"name": name, "weights": None, "input_size": 16, "crop_pct": 1.0, "normalize": "dataset", "stem": "auto"}
+    return Model(**(basis | changes))
+
+
+def random_pixels(*shape: int, seed: int = 0) -> np.ndarray:
+    """uint8 noise."""
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save_dataset(folder: Path, pictures: Sequence[np.ndarray], classes: Sequence[str] = CLASSES) -> Dataset:
+    """A data set of these pixels, uint8 [height, width, 3] each; the classes in turn, the rows in the order given."""
+    write_dataset(
+        [
+            Row(
+                id=f"{number:04d}",
+                image=images.encode(pixels),
+                class_name=classes[number % len(classes)],
+                height=pixels.shape[0],
+                width=pixels.shape[1],
+                digest=pixel_digest(pixels),
+            )
+            for number, pixels in enumerate(pictures)
+        ],
+        classes,
+        folder,
+    )
+    return Dataset(folder)
+
+
+def make_checkpoint(settings: Model, classes: Sequence[str] = CLASSES, dataset: str = "d" * 64) -> Checkpoint:
+    """A network of random weights, its batch normalisation warmed up so that training mode answers otherwise."""
+    torch.manual_seed(0)
+    network = build_network(settings, len(classes), pretrained=False)
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(8, 3, settings.input_size, settings.input_size) * 2 + 1)
+    return Checkpoint(
+        fingerprint="f" * 64,
+        dataset=dataset,
+        classes=list(classes),
+        params={"seed": 1, "model": settings.model_dump(mode="json")},
+        preprocessing={
+            "input_size": settings.input_size,
+            "crop_pct": settings.crop_pct,
+            "mean": [0.5, 0.4, 0.3],
+            "std": [0.2, 0.25, 0.3],
+        },
+        epoch=3,
+        metrics={"val_loss": 0.5, "val_accuracy": 0.75},
+        state_dict=network.state_dict(),
+    )
