@@ -80,7 +80,8 @@ class Augmentation:
         height, width = ((area * ratio).sqrt().clamp(1, size), (area / ratio).sqrt().clamp(1, size))
         chosen = chance < self.settings.random_erasing
         box = self._box(top * (size - height), left * (size - width), height, width, size)
-        return inputs.masked_fill((box & chosen[:, None, None])[:, None], 0.0)
+        # Not masked_fill, whose result is no longer channels_last.
+        return torch.where((box & chosen[:, None, None])[:, None], 0.0, inputs)
 
     @staticmethod
     def _box(

@@ -130,5 +130,5 @@ def test_a_checkpoint_s_network_is_built_without_its_weights(tmp_path, monkeypat
 
 def test_without_timm_the_message_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)  # importing it fails as where it is not installed
-    with pytest.raises(ParameterError, match="timm/test_vit.*pip install timm"):
+    with pytest.raises(ParameterError, match=r"timm/test_vit.*pip install timm"):
         build_network(model_settings("timm/test_vit"), 3)

@@ -1,0 +1,165 @@
+"""What the loaders give to training: order, shares, sizes, statistics."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from PIL import Image
+
+from lightline.data import EpochSampler, ImageData, Pictures, channel_statistics
+from lightline.dataset import Dataset
+from lightline.splits import Splits
+from lightline.transforms import IMAGENET_MEAN, IMAGENET_STD
+from tests.samples import random_pixels, save_dataset
+from tests.tiny import tiny_params
+
+
+def make_splits(dataset: Dataset, num_train: int) -> Splits:
+    """The first num_train rows train, the others are val."""
+    names = ["train"] * num_train + ["val"] * (len(dataset) - num_train)
+    return Splits(pa.table({"id": dataset.column("id"), "label": dataset.labels, "split": names}))
+
+
+def make_data(folder: Path, num_train: int, num_val: int = 5, **changes) -> ImageData:
+    dataset = save_dataset(folder / "dataset", list(random_pixels(num_train + num_val, 16, 16, 3)))
+    return ImageData(tiny_params(**changes), dataset, make_splits(dataset, num_train))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_the_shares_of_the_processes_part_the_permutation(world_size):
+    samplers = [EpochSampler(20, 5, rank, world_size) for rank in range(world_size)]
+    orders = []
+    for epoch in range(3):
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+        shares = [list(sampler) for sampler in samplers]
+        assert {len(share) for share in shares} == {20 // world_size}
+        assert {len(sampler) for sampler in samplers} == {20 // world_size}
+        together = [row for share in shares for row in share]
+        assert len(set(together)) == len(together)
+        assert set(together) <= set(range(20))
+        orders.append(together)
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    assert list(EpochSampler(30, 5, 0, 1)) == list(EpochSampler(30, 5, 0, 1))
+    assert list(EpochSampler(30, 5, 0, 1)) != list(EpochSampler(30, 6, 0, 1))
+
+
+def test_a_training_epoch_has_every_train_row_once(tmp_path):
+    data = make_data(tmp_path, 20, trainer__batch_size=8)
+    batches = list(data.train_dataloader())
+    assert [len(batch.rows) for batch in batches] == [8, 8, 4]
+    rows = torch.cat([batch.rows for batch in batches])
+    assert sorted(rows.tolist()) == list(range(20))
+    assert rows.tolist() != list(range(20))
+    dataset = Dataset(tmp_path / "dataset")
+    for batch in batches:
+        assert batch.images.dtype == torch.uint8
+        assert batch.targets.dtype == torch.int64
+        for image, target, row in zip(*batch, strict=True):
+            assert np.array_equal(image.numpy(), dataset.pixels(int(row)))
+            assert target == dataset.labels[row]
+
+
+@pytest.mark.parametrize(
+    ("num_train", "batch_size", "sizes"),
+    [(17, 8, [8, 8]), (18, 8, [8, 8, 2]), (16, 8, [8, 8]), (1, 8, [1]), (3, 1, [1, 1, 1]), (9, 8, [8])],
+)
+def test_a_last_batch_of_one_image_is_dropped(tmp_path, num_train, batch_size, sizes):
+    data = make_data(tmp_path, num_train, trainer__batch_size=batch_size)
+    loader = data.train_dataloader()
+    assert [len(batch.rows) for batch in loader] == sizes
+    assert len(loader) == len(sizes)
+
+
+def test_validation_has_every_val_row_in_order(tmp_path):
+    data = make_data(tmp_path, 4, 9, trainer__batch_size=4)
+    batches = list(data.val_dataloader())
+    assert [len(batch.rows) for batch in batches] == [4, 4, 1]  # nothing is dropped
+    assert torch.cat([batch.rows for batch in batches]).tolist() == list(range(4, 13))
+
+
+def test_batches_reach_the_network_normalised_and_channels_last(tmp_path):
+    data = make_data(tmp_path, 10, trainer__batch_size=10, augment__random_crop_padding=0)
+    batch = next(iter(data.val_dataloader()))
+    images = data.on_after_batch_transfer(batch, 0).images
+    assert images.shape == (5, 3, 16, 16)
+    assert images.dtype == torch.float32
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    mean, std = np.array(data.preprocessing.mean), np.array(data.preprocessing.std)
+    expected = (batch.images.numpy() / 255 - mean) / std
+    assert np.allclose(images.permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{}, {"augment__mixup_alpha": 0.2}, {"augment__cutmix_alpha": 1.0}])
+def test_training_batches_are_augmented_and_channels_last(tmp_path, changes):
+    class Training:
+        """As much of Lightning's Trainer as the hook reads."""
+
+        training, current_epoch, global_rank, world_size = True, 0, 0, 1
+
+    changes |= {"augment__rand_augment__num_ops": 1, "augment__random_erasing": 0.5}
+    data = make_data(tmp_path, 12, trainer__batch_size=12, augment__random_crop_padding=2, **changes)
+    data.trainer = Training()  # type: ignore[assignment]
+    batch = next(iter(data.train_dataloader()))
+    first, second = (data.on_after_batch_transfer(batch, 0) for _ in range(2))
+    assert torch.equal(first.images, second.images)
+    assert first.images.is_contiguous(memory_format=torch.channels_last)
+    plain = data.normalize(batch.images.permute(0, 3, 1, 2))
+    assert (first.images != plain).flatten(1).any(1).float().mean() > 0.5
+    Training.current_epoch = 1
+    assert not torch.equal(data.on_after_batch_transfer(batch, 0).images, first.images)
+
+
+def test_statistics_are_numpy_s():
+    images = random_pixels(7, 9, 11, 3)
+    images[..., 1] //= 3
+    mean, std = channel_statistics(torch.from_numpy(images))
+    assert mean == pytest.approx((images / 255).mean((0, 1, 2)), rel=1e-12)
+    assert std == pytest.approx((images / 255).std((0, 1, 2)), rel=1e-9)
+
+
+@pytest.mark.parametrize("level", range(0, 256, 15))
+def test_a_channel_of_one_value_is_divided_by_one(level):
+    images = torch.full((3, 5, 7, 3), level, dtype=torch.uint8)
+    mean, std = channel_statistics(images)
+    assert mean == pytest.approx((level / 255,) * 3)
+    assert std == (1.0, 1.0, 1.0)
+
+
+def test_statistics_come_from_the_train_rows_alone(tmp_path):
+    pictures = [np.full((16, 16, 3), 51, np.uint8), np.full((16, 16, 3), 102, np.uint8), *random_pixels(4, 16, 16, 3)]
+    dataset = save_dataset(tmp_path, pictures)
+    data = ImageData(tiny_params(), dataset, make_splits(dataset, 2))
+    assert data.preprocessing.mean == pytest.approx((0.3,) * 3)
+    assert data.preprocessing.std == pytest.approx((0.1,) * 3)
+
+
+def test_imagenet_s_statistics_on_request(tmp_path):
+    preprocessing = make_data(tmp_path, 4, model__normalize="imagenet", model__crop_pct=0.9).preprocessing
+    assert (preprocessing.mean, preprocessing.std) == (IMAGENET_MEAN, IMAGENET_STD)
+    assert (preprocessing.input_size, preprocessing.crop_pct) == (16, 0.9)
+
+
+def test_images_of_mixed_sizes_are_decoded_to_one_size_in_order(tmp_path):
+    sizes = [(16, 16), (32, 32), (32, 32), (20, 33), (16, 16), (1, 1), (40, 16)]
+    pictures = [random_pixels(*size, 3, seed=number) for number, size in enumerate(sizes)]
+    pictures_in_memory = Pictures(save_dataset(tmp_path, pictures), np.arange(7)[::-1].copy(), 16, 1.0)
+    assert pictures_in_memory.images.shape == (7, 16, 16, 3)
+    for pixels, image in zip(pictures[::-1], pictures_in_memory.images.numpy(), strict=True):
+        side = min(pixels.shape[:2])
+        top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+        square = Image.fromarray(pixels[top : top + side, left : left + side])
+        expected = np.asarray(square.resize((16, 16), Image.Resampling.BILINEAR)).astype(int)
+        assert np.abs(image - expected).max() <= 1
+    assert pictures_in_memory.labels.tolist() == [0, 2, 1, 0, 2, 1, 0]
+
+
+def test_a_crop_is_taken_of_images_that_have_the_network_s_size_too(tmp_path):
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[4:12, 4:12] = 200
+    assert Pictures(save_dataset(tmp_path, [pixels]), np.array([0]), 16, 0.5).images.min() == 200
