@@ -19,7 +19,8 @@ _NETWORK_ERRORS = {
     "LockError",  # DVC's
 }
 _NETWORK_WORDS = re.compile(
-    r"could not resolve|timed out|timeout|connection (refused|reset|closed)|early eof|rpc failed|returned error: 5\d\d"
+    r"could not resolve|failed to connect|could not connect|network is unreachable|timed out|timeout"
+    r"|connection (refused|reset|closed)|early eof|rpc failed|returned error: 5\d\d"
     r"|cannot lock ref|unable to create '.*\.lock'",
     re.IGNORECASE,
 )

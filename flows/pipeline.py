@@ -4,13 +4,12 @@
 """
 
 import sys
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import Task, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed, Failed
-from pydantic import Field
 
 from flows.faults import StageError, UnavailableError
 from flows.results import Results, publish, read_results
@@ -18,50 +17,29 @@ from flows.workspace import Workspace, find_origin, open_workspace
 from lightline.errors import LightlineError
 
 RETRY_DELAYS = [10.0, 60.0]  # seconds before each retry of what may pass by itself
-_UNAVAILABLE = "UnavailableError"  # name of the failed state that is retried
-
-Overrides = Annotated[
-    list[str],
-    Field(
-        title="Overrides",
-        description="Changes to conf/ in Hydra's grammar, as for `dvc exp run -S`: a group's choice as in "
-        '"model=resnet18", a value as in "trainer.max_epochs=3". None: the parameters as conf/ has them.',
-    ),
-]
-Repo = Annotated[
-    str,
-    Field(
-        title="Repository",
-        description="Where the code comes from and the experiment goes to: the path of a git repository with DVC, "
-        'or a git URL. "." is the repository this flow lies in.',
-    ),
-]
-Rev = Annotated[
-    str, Field(title="Revision", description="Branch, tag or commit to run. Uncommitted changes are never part of it.")
-]
-Experiment = Annotated[
-    str | None,
-    Field(title="Experiment", description="Name of the DVC experiment. Empty: DVC invents one, as in puffy-dado."),
-]
-Targets = Annotated[
-    list[str],
-    Field(title="Targets", description="Stages to bring up to date, with all they depend on. None: every stage."),
-]
+_UNAVAILABLE = "Unavailable"  # name of the failed state that is retried
 
 
-@flow(
-    name="pipeline",
-    description="The stages of dvc.yaml in a clean clone, recorded as a DVC experiment.",
-    validate_parameters=True,
-)
+@flow(name="pipeline", description="The stages of dvc.yaml in a clean clone, recorded as a DVC experiment.")
 async def pipeline(
-    overrides: Overrides = [],  # noqa: B006 (Prefect shows the default in its form)
-    repo: Repo = ".",
-    rev: Rev = "HEAD",
-    experiment: Experiment = None,
-    targets: Targets = [],  # noqa: B006
+    overrides: list[str] = [],  # noqa: B006 (the UI's form shows the default)
+    repo: str = ".",
+    rev: str = "HEAD",
+    experiment: str | None = None,
+    targets: list[str] = [],  # noqa: B006
 ) -> State[Results]:
-    """Download, split, train, test and export, each only where something changed."""
+    """Download, split, train, test and export, each only where something changed.
+
+    Args:
+        overrides: Changes to the parameters in conf/, in Hydra's grammar, one an item: a group's choice as in
+            model=resnet18, a value as in trainer.max_epochs=3. Empty: the parameters as they are.
+        repo: Where the code comes from and the experiment goes to: the path of a git repository with DVC, or a git
+            URL. A dot is the repository this flow lies in.
+        rev: Branch, tag or commit to run. What is not committed is never part of a run.
+        experiment: Name for the DVC experiment that records the run. Empty: DVC invents one.
+        targets: Stages to bring up to date (download, split, train, test, export), with all they depend on.
+            Empty: every stage.
+    """
     logger = get_run_logger()
     try:
         origin = find_origin(repo)

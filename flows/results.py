@@ -8,6 +8,7 @@ from typing import Any
 
 REPORTS = Path("reports")
 MODEL = Path("models/model.onnx")
+_FINGERPRINT = REPORTS / "train" / "fingerprint.json"
 _CONFUSION = REPORTS / "test" / "confusion.png"
 
 
@@ -16,7 +17,7 @@ class Results:
     """The end of a run.
 
     Attributes:
-        metrics: (stage, metric, value), as the metrics files have them, in the pipeline's order.
+        metrics: (stage, metric, value), as the metrics files have them; the test stage's first.
         fingerprint: of the trained model; None where none was trained.
         ran: the stages that ran; the others came from the cache.
         changed: parameters: (dotted key, value in the commit, value in this run).
@@ -47,16 +48,21 @@ class Results:
 
 def read_results(folder: Path, stages: list[str], **told: Any) -> Results:
     """Read the reports of a workspace; `told` are the fields of Results that do not stand in files."""
+    stages = sorted(stages, key=lambda stage: stage != "test")
     files = [(stage, folder / REPORTS / stage / "metrics.json") for stage in stages]
     read = {stage: json.loads(file.read_text(encoding="utf-8")) for stage, file in files if file.exists()}
     confusion = folder / _CONFUSION
     return Results(
         metrics=[(stage, name, value) for stage, values in read.items() for name, value in _numbers(values)],
-        fingerprint=read.get("train", {}).get("fingerprint"),
+        fingerprint=_fingerprint(folder / _FINGERPRINT),
         has_model=(folder / MODEL).exists(),
         confusion=confusion.read_bytes() if confusion.exists() else None,
         **told,
     )
+
+
+def _fingerprint(file: Path) -> str | None:
+    return json.loads(file.read_text(encoding="utf-8"))["fingerprint"] if file.exists() else None
 
 
 def _numbers(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -103,8 +109,6 @@ def summary(results: Results) -> str:
     return "\n".join(
         [
             f"# {results.experiment}",
-            "",
-            results.headline(),
             "",
             f"- commit `{results.commit}`",
             f"- fingerprint `{results.fingerprint or 'none: no model was trained'}`",

@@ -1,0 +1,64 @@
+"""The parameters of a run: composed from conf/, wrong ones told in sentences."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.compose import compose
+from flows.faults import RequestError
+from lightline.errors import ParameterError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path, monkeypatch):
+    for folder in ("conf", ".dvc"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("cache", "tmp"))
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_writes_what_conf_composes_to():
+    assert compose([]) == []
+    changed = compose(["model=resnet18", "trainer.max_epochs=3"])
+    assert changed == [("model.name", "cnn", "resnet18"), ("trainer.max_epochs", 15, 3)]
+    assert yaml.safe_load(Path("params.yaml").read_text())["model"]["name"] == "resnet18"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.max_epoch=3", "trainer.max_epoch = 3 is not a parameter; did you mean trainer.max_epochs?"),
+        ("modle=resnet18", "modle = 'resnet18' is not a parameter; did you mean model?"),
+        ("+typo=1", "typo = 1 is not a parameter"),
+        ("optimizer.lr=abc", "optimizer.lr = 'abc' is not allowed"),
+        ("seed=-3", "seed = -3 is not allowed"),
+        ("~model", "model is missing"),
+    ],
+)
+def test_a_parameter_that_cannot_be_used(override, message):
+    with pytest.raises(ParameterError) as error:
+        compose([override])
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model=resnet99", "model = 'resnet99' is not allowed; conf/model/ has cnn, pretrained, resnet18"),
+        ("optimizer.lr", "'optimizer.lr' cannot be used as an override"),
+        ("a b", "'a b' cannot be used as an override"),
+        ("optimizer.betas=[1", "'optimizer.betas=[1' cannot be used as an override"),
+        ("model.name=${nowhere}", "Interpolation key 'nowhere' not found"),
+        ("optimizer.lr=choice(1,2)", "asks for several values, and a flow run takes one"),
+        ("model=cnn,resnet18", "asks for several values, and a flow run takes one"),
+    ],
+)
+def test_an_override_that_cannot_be_used(override, message):
+    with pytest.raises(RequestError) as error:
+        compose(["trainer.max_epochs=3", override])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

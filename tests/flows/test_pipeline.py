@@ -1,0 +1,135 @@
+"""The flow against a real server: what runs, what is recorded, what is told when something fails."""
+
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+
+def test_runs_what_changed_and_finds_the_rest_in_the_cache(small_project, flow, server):
+    done = flow(small_project, "-S", "trainer.max_epochs=7")
+    first = server.flow_runs()[0]
+    assert server.task_states(first["id"]) == {"download": "Ran", "train": "Ran"}
+    assert "Task run 'download' - Finished in state Ran" in done.stderr
+
+    done = flow(small_project, "-S", "trainer.max_epochs=7")
+    second = server.flow_runs()[0]
+    assert server.task_states(second["id"]) == {"download": "Cached", "train": "Cached"}
+    assert "nothing had changed" in done.stdout
+    assert small_project.experiments() == {first["name"]}, "the same again is no new experiment"
+
+    flow(small_project)
+    assert server.task_states(server.flow_runs()[0]["id"]) == {"download": "Cached", "train": "Ran"}
+
+    (small_project.path / "raw.txt").write_text("changed")
+    small_project.commit()
+    flow(small_project, "download")
+    assert server.task_states(server.flow_runs()[0]["id"]) == {"download": "Ran"}
+
+
+def test_the_results_are_recorded_logged_and_shown(small_project, flow, server):
+    flow(small_project, "--experiment", "seven", "-S", "trainer.max_epochs=7")
+    run = server.flow_runs()[0]
+    logs = server.logs(run["id"])
+    assert "train of seven" in logs
+    assert "trainer.max_epochs = 7 instead of 15" in logs
+    artifacts = server.artifacts(run["id"])
+    assert {"stage": "train", "metric": "epochs", "value": 7} in json.loads(artifacts["metrics"])
+    assert "| `trainer.max_epochs` | 15 | 7 |" in artifacts["summary"]
+    assert "dvc exp apply seven" in artifacts["summary"]
+    assert run["labels"]["experiment"] == run["name"] == "seven"
+
+    assert "seven" in small_project.run("dvc", "exp", "show", "--json", "--no-fetch").stdout
+    small_project.run("dvc", "exp", "apply", "seven")
+    assert json.loads((small_project.path / "reports/train/metrics.json").read_text()) == {"epochs": 7}
+
+
+def test_the_workspace_stays_as_it_was(small_project, flow, server):
+    (small_project.path / "work.py").write_text("raise SystemExit('never run')")
+    (small_project.path / "untracked.txt").write_text("mine")
+    before = _files(small_project)
+    flow(small_project)
+    assert _files(small_project) == before
+    assert not any((small_project.path / ".dvc/tmp/flows").iterdir())
+    assert any("Not committed" in line and "work.py" in line for line in server.logs(server.flow_runs()[0]["id"]))
+
+
+def test_two_runs_at_once_both_finish(small_project, flow):
+    with ThreadPoolExecutor(2) as pool:
+        runs = pool.map(lambda n: flow(small_project, "-S", f"trainer.max_epochs={n}", "-n", f"run-{n}"), (1, 2))
+        assert [run.returncode for run in runs] == [0, 0]
+    assert small_project.experiments() == {"run-1", "run-2"}
+
+
+_FAIL = """
+for n in range(40): print('line', n)
+open(os.environ['LIGHTLINE_ORIGIN'] + '/tries.log', 'a').write('x')
+sys.exit(3)
+"""
+
+
+def test_a_failed_stage_is_named_with_its_last_lines_and_not_tried_again(small_project, flow, server, set_work):
+    set_work(small_project, _FAIL)
+    done = flow(small_project, check=False)
+    failure = done.stderr.rpartition("\nerror: ")[2]
+    assert done.returncode == 1
+    assert "Stage 'train' failed: failed to run: python work.py train, exited with 3" in failure
+    assert "line 39\n" in failure
+    assert "line 10\n" not in failure
+    assert "Traceback" not in done.stderr
+    assert (small_project.path / "tries.log").read_text() == "x"
+    run = server.flow_runs()[0]
+    assert run["state_name"] == "Failed"
+    assert "Stage 'train' failed" in run["state"]["message"]
+    assert server.task_states(run["id"]) == {"download": "Ran", "train": "Failed"}
+    assert small_project.experiments() == set()
+
+
+_PASS_THE_SECOND_TIME = """
+tries = pathlib.Path(os.environ['LIGHTLINE_ORIGIN'], 'tries.log')
+if not tries.exists(): tries.touch(); sys.exit(75)
+"""
+
+
+def test_what_may_pass_by_itself_is_tried_again(small_project, flow, server, set_work):
+    pipeline = small_project.path / "flows/pipeline.py"
+    sooner = pipeline.read_text().replace("RETRY_DELAYS = [10.0, 60.0]", "RETRY_DELAYS = [0.1, 0.1]")
+    assert sooner != pipeline.read_text()
+    pipeline.write_text(sooner)
+    set_work(small_project, _PASS_THE_SECOND_TIME)
+    flow(small_project)
+    assert server.task_states(server.flow_runs()[0]["id"]) == {"download": "Ran", "train": "Ran"}
+
+    set_work(small_project, "sys.exit(75)")
+    done = flow(small_project, check=False)
+    assert "Stage 'train' failed" in done.stderr
+    assert server.task_states(server.flow_runs()[0]["id"])["train"] == "Unavailable"
+
+
+def test_mistakes_are_told_before_any_work(small_project, flow, server):
+    done = flow(small_project, "-S", "trainer.max_epoch=3", "-S", "optimizer.lr=fast", check=False)
+    message = done.stderr.rpartition("\nerror: ")[2]
+    assert done.returncode == 1
+    assert "trainer.max_epoch = 3 is not a parameter; did you mean trainer.max_epochs?" in message
+    assert "Traceback" not in done.stderr
+    assert server.flow_runs()[0]["state_name"] == "Failed"
+    assert "Running stage" not in done.stderr
+    assert small_project.experiments() == set()
+    assert not any((small_project.path / ".dvc/tmp/flows").iterdir())
+
+
+def test_a_repository_elsewhere(small_project, flow, tmp_path):
+    bare = tmp_path / "elsewhere.git"
+    small_project.run("git", "branch", "other")
+    small_project.run("git", "clone", "--quiet", "--bare", ".", str(bare))
+    address = f"file://{bare}"
+    flow(small_project, "--repo", address, "--rev", "other", "-n", "far", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    refs = subprocess.run(("git", "for-each-ref", "refs/exps"), cwd=bare, capture_output=True, text=True, check=True)
+    assert "/far" in refs.stdout
+    assert small_project.experiments() == set()
+    assert list(tmp_path.glob("cache/lightline/elsewhere-*/.dvc/cache/files"))
+
+
+def _files(project):
+    listed = project.run("git", "ls-files", "-z", "--cached", "--others").stdout.split("\0")
+    kept = [name for name in listed if name and not name.startswith(".dvc/")]
+    return {name: (project.path / name).read_bytes() for name in kept}
