@@ -1,6 +1,6 @@
 """Training and validation images for Lightning: decoded once into one tensor, augmented as whole batches."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
@@ -159,5 +159,6 @@ def _decode(dataset: Dataset, rows: np.ndarray, transform: CropAndResize) -> tor
     return images
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
+    """Instead of collating: the loader's dataset gives whole batches."""
     return batch

@@ -12,7 +12,7 @@ from lightline import images
 from lightline.dataset import Row, pixel_digest, write_dataset
 from lightline.errors import DataError
 from lightline.files import write_csv, write_json
-from lightline.params import Source
+from lightline.params_data import Source
 from lightline.sources.base import ImageSource, Refused, SourceImage
 
 REPORTS = Path("reports/download")

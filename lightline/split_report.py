@@ -8,7 +8,8 @@ import numpy as np
 
 from lightline.allocation import codes
 from lightline.files import write_csv, write_json
-from lightline.splits import EXCLUDED, NAMES, Columns
+from lightline.splits import EXCLUDED, NAMES
+from lightline.splitting import Columns
 
 REPORTS = Path("reports/split")
 _DUPLICATES = REPORTS.name + "/duplicates.csv"

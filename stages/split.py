@@ -3,7 +3,8 @@
 from lightline.dataset import Dataset
 from lightline.params import Params
 from lightline.split_report import Report
-from lightline.splits import Columns, assign, write_splits
+from lightline.splits import write_splits
+from lightline.splitting import Columns, assign
 from lightline.stage import run_stage
 
 
@@ -11,7 +12,7 @@ def main(params: Params) -> None:
     columns = Columns.of(Dataset())
     splits = assign(columns, params.split, params.seed)
     report = Report.of(columns, splits)
-    write_splits(columns, splits)
+    write_splits(columns.ids, columns.labels, splits)
     report.write()
     for warning in report.warnings():
         print(f"warning: {warning}")

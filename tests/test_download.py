@@ -14,7 +14,7 @@ from lightline import download as stage
 from lightline.dataset import Dataset
 from lightline.download import download
 from lightline.errors import DataError
-from lightline.params import DigitsSource
+from lightline.params_data import DigitsSource
 from lightline.sources.base import Refused, SourceImage
 from lightline.sources.digits import Digits
 

@@ -10,7 +10,7 @@ import numpy as np
 from lightline import images
 from lightline.dataset import Row, pixel_digest, write_dataset
 from lightline.split_report import Report
-from lightline.splits import Columns
+from lightline.splitting import Columns
 
 ROOT = Path(__file__).parents[1]
 

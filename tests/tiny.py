@@ -10,7 +10,8 @@ from lightline import images
 from lightline.dataset import Dataset, Row, pixel_digest, write_dataset
 from lightline.params import Params
 from lightline.params_file import check_params
-from lightline.splits import Columns, assign, read_splits, write_splits
+from lightline.splits import read_splits, write_splits
+from lightline.splitting import Columns, assign
 from lightline.training import Task
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,5 +44,5 @@ def tiny_task(params: Params) -> Task:
         rows.append(Row(f"{number:03d}", images.encode(pixels), CLASSES[label], 16, 16, pixel_digest(pixels)))
     write_dataset(rows, CLASSES)
     columns = Columns.of(Dataset())
-    write_splits(columns, assign(columns, params.split, params.seed))
+    write_splits(columns.ids, columns.labels, assign(columns, params.split, params.seed))
     return Task(params, Dataset(), read_splits(), "f" * 64)

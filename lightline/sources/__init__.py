@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lightline.errors import DataError
 from lightline.origin import find_source, origin
-from lightline.params import BenchmarkSource, Data, DigitsSource, FolderSource
+from lightline.params_data import BenchmarkSource, Data, DigitsSource, FolderSource
 from lightline.sources.base import ImageSource
 
 

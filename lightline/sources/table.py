@@ -9,7 +9,7 @@ from typing import Any
 from lightline.errors import DataError
 from lightline.files import content_digest, file_digest
 from lightline.origin import find_source, origin
-from lightline.params import TableSource
+from lightline.params_data import TableSource
 from lightline.sources.base import Refused, SourceImage, max_image_bytes, too_large
 from lightline.sources.digests import digest_of_files, file_state
 from lightline.sources.names import SPLIT_NAMES

@@ -1,0 +1,109 @@
+"""The types of the sections data and split: where the images come from, and how they are divided."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lightline.section import NonNegativeInt, PositiveInt, Section, Share
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Source(Section):
+    """What every source of images has."""
+
+    max_rejected: NonNegativeInt  # images that cannot be used, before download stops
+    max_pixels: PositiveInt  # width × height above which an image is rejected unread
+
+
+class DigitsSource(Source):
+    """The 1,797 handwritten digits that scikit-learn carries: 8×8, grey, ten classes."""
+
+    source: Literal["digits"]
+
+
+class BenchmarkSource(Source):
+    """A benchmark set in torchvision's files, verified by torchvision's checksums."""
+
+    source: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "svhn"]
+    mirror: Annotated[str, Field(pattern="^(https?|s3)://")] | None  # base URL of the same files, not the authors'
+    checksums: dict[str, str] | None  # file name → md5, where a mirror's files are not the authors'
+
+
+class FolderSource(Source):
+    """A folder or archive of class folders, with or without train/, val/ and test/ above them."""
+
+    source: Literal["folder"]
+    path: str  # local folder or archive, http(s):// or s3:// URL of an archive
+    sha256: Sha256 | None  # of the archive; required for a URL
+
+    @model_validator(mode="after")
+    def url_is_known_and_verified(self):
+        scheme, is_url, _ = self.path.partition("://")
+        if is_url and scheme not in ("http", "https", "s3"):
+            raise ValueError(f"data.path starts with {scheme}://; allowed: a local path, http://, https:// and s3://")
+        if is_url and self.sha256 is None:
+            raise ValueError("data.sha256 is missing; what a URL gives is used only if it has the expected SHA-256")
+        return self
+
+
+class TableSource(Source):
+    """A CSV or Parquet file with a row an image; paths are relative to the file."""
+
+    source: Literal["table"]
+    path: str
+    path_column: str
+    label_column: str
+    split_column: str | None
+    group_column: str | None
+
+
+Data = Annotated[DigitsSource | BenchmarkSource | FolderSource | TableSource, Field(discriminator="source")]
+
+
+class StratifiedSplit(Section):
+    """Every class in the same proportions in train, val and test."""
+
+    strategy: Literal["stratified"]
+    val: Share
+    test: Share
+
+    @model_validator(mode="after")
+    def leave_some_for_training(self):
+        if self.val + self.test >= 1:
+            raise ValueError(
+                f"split.val + split.test = {self.val + self.test:g} leaves nothing to train on; it must be below 1"
+            )
+        return self
+
+
+class GroupSplit(StratifiedSplit):
+    """As stratified as can be while the rows of one group stay together."""
+
+    strategy: Literal["group"]  # type: ignore[assignment]
+
+
+class PredefinedSplit(Section):
+    """What the source says; val is cut from train where the source has none."""
+
+    strategy: Literal["predefined"]
+    val: Share  # of the source's train rows
+
+
+class KFoldSplit(Section):
+    """Fold number `fold` of `num_folds` is the test split; val is cut from the other folds."""
+
+    strategy: Literal["k_fold"]
+    num_folds: Annotated[int, Field(ge=2)]
+    fold: NonNegativeInt
+    val: Share  # of the rows outside the test fold
+
+    @model_validator(mode="after")
+    def fold_exists(self):
+        if self.fold >= self.num_folds:
+            last = self.num_folds - 1
+            raise ValueError(f"split.fold = {self.fold} does not exist; it is at most split.num_folds - 1 = {last}")
+        return self
+
+
+Split = Annotated[StratifiedSplit | GroupSplit | PredefinedSplit | KFoldSplit, Field(discriminator="strategy")]

@@ -1,0 +1,167 @@
+"""How the images are divided into train, val and test, by each strategy. Exact duplicates never stand on two sides."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightline.allocation import TooFewSetsError, allocate, codes, set_keys, sets_of
+from lightline.dataset import Dataset
+from lightline.errors import DataError
+from lightline.params_data import GroupSplit, KFoldSplit, PredefinedSplit, Split, StratifiedSplit
+from lightline.splits import EXCLUDED, NAMES, TEST, TRAIN, VAL
+
+_SHOWN = 10  # ids or classes named in a message
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a split is decided by; arrays of [rows], sorted by id.
+
+    splits, groups: what the source says, or None.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    digests: np.ndarray
+    splits: np.ndarray
+    groups: np.ndarray
+    classes: list[str]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "Columns":
+        ids, digests, splits, groups = (dataset.column(name) for name in ("id", "digest", "split", "group"))
+        return cls(ids, dataset.labels, digests, splits, groups, dataset.classes)
+
+    def select(self, rows: np.ndarray) -> "Columns":
+        """The rows of these numbers."""
+        return Columns(
+            self.ids[rows],
+            self.labels[rows],
+            self.digests[rows],
+            self.splits[rows],
+            self.groups[rows],
+            self.classes,
+        )
+
+
+def assign(columns: Columns, split: Split, seed: int) -> np.ndarray:
+    """int8 [rows]: positions in NAMES.
+
+    Raises:
+        DataError: a class is too small to be in every split, or the source does not say what the strategy needs.
+    """
+    # Discriminated by the strategy and not by isinstance: GroupSplit is a StratifiedSplit.
+    match split.strategy:
+        case "predefined":
+            return _predefined(columns, split, seed)
+        case "k_fold":
+            return _k_fold(columns, split, seed)
+        case "group":
+            if not (codes(columns.groups) >= 0).any():
+                raise DataError(
+                    "split.strategy = 'group', but the source names no groups. Name them (data.group_column of "
+                    "data=table), or choose split=stratified."
+                )
+            return _fractions(columns, split, seed, sets_of(columns.digests, columns.groups))
+        case "stratified":
+            return _fractions(columns, split, seed, sets_of(columns.digests))
+
+
+def _fractions(columns: Columns, split: StratifiedSplit | GroupSplit, seed: int, sets: np.ndarray) -> np.ndarray:
+    fractions = {TEST: split.test, VAL: split.val, TRAIN: 1 - split.test - split.val}
+    return _cut(columns, sets, fractions, (seed, "split"))
+
+
+def _k_fold(columns: Columns, split: KFoldSplit, seed: int) -> np.ndarray:
+    sets = sets_of(columns.digests, columns.groups)
+    folds = dict.fromkeys(range(split.num_folds), 1 / split.num_folds)
+    in_fold = _cut(columns, sets, folds, (seed, "split"), f"each of the {split.num_folds} folds")
+    result = np.full(len(columns.ids), TEST, np.int8)
+    rest = np.flatnonzero(in_fold != split.fold)
+    result[rest] = _cut(columns.select(rest), sets[rest], {VAL: split.val, TRAIN: 1 - split.val}, (seed, "val"))
+    return result
+
+
+def _predefined(columns: Columns, split: PredefinedSplit, seed: int) -> np.ndarray:
+    result = _source_splits(columns)
+    digest = codes(columns.digests)
+    # The copy in the split that judges is the one that stays.
+    for weaker, stronger in ((VAL, TEST), (TRAIN, TEST), (TRAIN, VAL)):
+        seen = np.zeros(digest.max() + 1, bool)
+        seen[digest[result == stronger]] = True
+        result[(result == weaker) & seen[digest]] = EXCLUDED
+    if not (result == VAL).any():
+        rows = np.flatnonzero(result == TRAIN)
+        train = columns.select(rows)
+        sets = sets_of(train.digests, train.groups)
+        result[rows] = _cut(train, sets, {VAL: split.val, TRAIN: 1 - split.val}, (seed, "val"))
+    untaught = np.setdiff1d(np.arange(len(columns.classes)), columns.labels[result == TRAIN])
+    if len(untaught):
+        raise DataError(
+            f"split.strategy = 'predefined', but no training image is left of {len(untaught)} of "
+            f"{len(columns.classes)} classes: {_named([columns.classes[label] for label in untaught])}. "
+            "Add training images of them, remove them from the source, or choose split=stratified."
+        )
+    return result
+
+
+def _source_splits(columns: Columns) -> np.ndarray:
+    result = np.full(len(columns.ids), -1, np.int8)
+    for number, name in enumerate(NAMES[:EXCLUDED]):
+        result[columns.splits == name] = number
+    unknown = np.flatnonzero(result < 0)
+    if len(unknown) == len(result):
+        raise DataError(
+            "split.strategy = 'predefined', but the source says of no image whether it is for training or for "
+            "testing. It needs folders train/ and test/, or a split column; or choose split=stratified."
+        )
+    if len(unknown):
+        raise DataError(
+            f"split.strategy = 'predefined', but the source puts {len(unknown)} of {len(result)} images in none of "
+            f"train, val and test: {_named([columns.ids[row] for row in unknown])}. "
+            "Name their split in the source, or choose split=stratified."
+        )
+    for number in (TRAIN, TEST):
+        if not (result == number).any():
+            raise DataError(
+                f"split.strategy = 'predefined', but the source has no image in {NAMES[number]}. "
+                "Name some in the source, or choose split=stratified."
+            )
+    return result
+
+
+def _cut(
+    columns: Columns, sets: np.ndarray, fractions: dict[int, float], key: tuple[int, str], every: str = ""
+) -> np.ndarray:
+    """int8 [rows]: the key of `fractions` whose part each row falls into.
+
+    key: seed and purpose of the random order. every: what the parts are called in a message.
+    """
+    sets = codes(sets)
+    keys = set_keys(columns.ids, sets, *key)
+    try:
+        part = allocate(columns.labels, sets, keys, list(fractions.values()), len(columns.classes))
+    except TooFewSetsError as error:
+        every = every or "each of " + ", ".join(NAMES[number] for number in sorted(fractions))
+        num_rows = np.bincount(columns.labels, minlength=len(columns.classes))
+        raise DataError(_too_small(columns.classes, num_rows, error.num_sets, every)) from None
+    return np.array(list(fractions), np.int8)[part]
+
+
+def _too_small(classes: list[str], num_rows: np.ndarray, num_sets: dict[int, int], every: str) -> str:
+    lines = [
+        f"  {classes[label]}: {num_rows[label]} images in {number} independent sets"
+        for label, number in num_sets.items()
+    ]
+    return (
+        f"{len(lines)} of {len(classes)} classes are too small to be in {every} "
+        "(exact duplicates, and images of one group, are one set, which cannot be divided):\n"
+        + "\n".join(lines)
+        + "\nAdd images of them, remove these classes from the source, or ask for fewer splits "
+        "(a smaller split.num_folds)."
+    )
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
