@@ -256,7 +256,7 @@ def test_copies_across_the_sources_splits_are_left_out_of_the_weaker_one():
 )
 def test_a_source_that_says_too_little_is_refused(source: list, message: str):
     with pytest.raises(DataError, match=message):
-        assign(columns([0, 1] * 3, splits=source), strategy("predefined", val=0.0), 0)
+        assign(columns([0, 1] * 3, splits=source), strategy("predefined", val=0.1), 0)
 
 
 def test_training_images_that_are_all_copies_of_test_images_are_refused():

@@ -1,4 +1,4 @@
-"""Make .venv from requirements.lock, by the hashes in it. Needs Python 3.11 to 3.13 and nothing else; called by make."""
+"""Make .venv from requirements.lock, by the hashes in it. Needs Python 3.11 to 3.13 and nothing else."""
 
 import fcntl
 import os
@@ -36,7 +36,7 @@ def _is_current() -> bool:
 
 
 def _install() -> None:
-    print(f"Installing the packages of {LOCK.name} into {ENVIRONMENT.name}/ (several GB, once; a few minutes) …", flush=True)
+    print(f"Installing {LOCK.name} into {ENVIRONMENT.name}/: several GB, once, a few minutes …", flush=True)
     STAMP.unlink(missing_ok=True)
     python = ENVIRONMENT / "bin" / "python"
     if subprocess.run([python, "-c", "pass"], check=False, capture_output=True).returncode if python.exists() else True:
@@ -50,7 +50,8 @@ def _run(command: list[str | Path]) -> None:
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     code = subprocess.run(command, check=False, env=clean, cwd=ROOT).returncode
     if code:
-        sys.exit(f"error: `{' '.join(map(str, command))}` failed (see above). Once that is mended, the same make goes on.")
+        text = " ".join(map(str, command))
+        sys.exit(f"error: `{text}` failed, see above. Once that is mended, the same make goes on.")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ def main() -> None:
         _compose(composed)
         if yaml.safe_load(composed.read_bytes()) != yaml.safe_load(PARAMS.read_bytes()):
             sys.exit(
-                "error: params.yaml is not what conf/ composes to. Values are edited in conf/; `make params` then writes "
-                "params.yaml.\nFor one run, leave both alone: `dvc exp run -S KEY=VALUE`."
+                "error: params.yaml is not what conf/ composes to. Values are edited in conf/; then `make params` "
+                "writes params.yaml.\nFor one run, leave both alone: `dvc exp run -S KEY=VALUE`."
             )
 
 
