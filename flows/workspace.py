@@ -130,7 +130,7 @@ async def open_workspace(
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=parent))
     try:
-        commit = await _clone(origin, rev, folder)
+        commit = await clone(origin, rev, folder)
         workspace = Workspace(origin, folder, commit, dvc)
         await _prepare(workspace, overrides, experiment, targets, listener)
         yield workspace
@@ -157,8 +157,13 @@ async def _prepare(
     workspace.steps = [tuple(step) for step in await call("plan", targets=targets)]
 
 
-async def _clone(origin: Origin, rev: str, folder: Path) -> str:
-    """Check a revision out into an empty folder; gives its commit."""
+async def clone(origin: Origin, rev: str, folder: Path) -> str:
+    """Check a revision out into an empty folder; gives its commit.
+
+    Raises:
+        RequestError: there is no such revision.
+        UnavailableError: the repository cannot be reached.
+    """
     shared = ("--shared",) if origin.is_here else ()
     for attempt in range(1, _ATTEMPTS + 1):
         try:

@@ -1,0 +1,214 @@
+"""The clone a run works in, and the processes in it: nothing is left of either, whatever ends the run."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+
+from flows.faults import RequestError, StageError, UnavailableError
+from flows.workspace import clone, find_origin, open_workspace
+
+_STARTED = "pathlib.Path(os.environ['LIGHTLINE_ORIGIN'], 'pid.log').write_text(str(os.getpid()))"
+_WAIT = f"{_STARTED}\ntime.sleep(600)"
+_TELL_SIGTERM = f"""
+import signal
+def end(*_):
+    pathlib.Path(os.environ['LIGHTLINE_ORIGIN'], 'ended.log').touch()
+    sys.exit(1)
+signal.signal(signal.SIGTERM, end)
+{_WAIT}
+"""
+
+
+def use(project, steps, rev="HEAD", overrides=(), repo=None):
+    """Open a workspace on a project and do `steps(workspace, lines)` in it; gives the lines that were printed."""
+    lines = []
+
+    async def main():
+        origin = find_origin(str(repo or project.path))
+        async with open_workspace(origin, rev, list(overrides), None, [], lines.append) as workspace:
+            await steps(workspace, lines)
+
+    asyncio.run(main())
+    return lines
+
+
+async def reproduce_all(workspace, lines):
+    for _, stages in workspace.steps:
+        await workspace.reproduce(stages, lines.append)
+
+
+def test_lines_arrive_whole_and_in_order(small_project, set_work):
+    set_work(small_project, "print('50 %', end='\\r'); print('100 %')\nfor n in range(2000): print('line', n)")
+    lines = use(small_project, reproduce_all)
+    assert "100 %" in lines
+    assert [line for line in lines if line.startswith("line ")] == [f"line {n}" for n in range(2000)]
+
+
+def test_stages_know_where_the_run_comes_from(small_project, set_work):
+    set_work(small_project, "print(os.environ['LIGHTLINE_ORIGIN'], os.environ['SHELL'], sys.executable, os.getcwd())")
+    names = []
+
+    async def steps(workspace, lines):
+        names.append(workspace.folder)
+        await reproduce_all(workspace, lines)
+
+    lines = use(small_project, steps)
+    assert f"{small_project.path} /bin/sh {sys.executable} {names[0]}" in lines
+    assert not names[0].exists()
+
+
+def test_cached_results_and_remotes_are_the_origins(small_project, tmp_path):
+    small_project.run("dvc", "remote", "add", "--default", "store", "../store")
+    small_project.run("dvc", "remote", "add", "--local", "bucket", "s3://bucket")
+    small_project.run("dvc", "remote", "modify", "--local", "bucket", "secret_access_key", "secret")
+    small_project.run("dvc", "cache", "dir", "../shared-cache")
+    small_project.commit()
+    shown = {}
+
+    async def steps(workspace, lines):
+        for name in ("remote.store.url", "remote.bucket.secret_access_key", "core.remote", "cache.dir"):
+            command = ("dvc", "config", "--local", name)
+            shown[name] = subprocess.check_output(command, cwd=workspace.folder, text=True).strip()
+        for name in ("remote.store.url", "cache.dir"):
+            shown[name] = (workspace.folder / ".dvc" / shown[name]).resolve()
+
+    use(small_project, steps)
+    assert shown == {
+        "remote.store.url": tmp_path / "store",
+        "remote.bucket.secret_access_key": "secret",
+        "core.remote": "store",
+        "cache.dir": tmp_path / "shared-cache",
+    }
+
+
+def test_parameters_are_checked_by_the_commits_own_code(small_project):
+    params = small_project.path / "lightline/params.py"
+    field = "    max_epochs: PositiveInt\n"
+    assert field in params.read_text()
+    params.write_text(params.read_text().replace(field, f"{field}    brand_new: int\n"))
+    small_project.commit()
+    with pytest.raises(RequestError, match=r"trainer\.brand_new is missing"):
+        use(small_project, reproduce_all)
+
+
+def test_a_branch_a_tag_and_a_commit(small_project, tmp_path):
+    commit = small_project.run("git", "rev-parse", "HEAD").stdout.strip()
+    small_project.run("git", "tag", "v1")
+    small_project.run("git", "branch", "side")
+    small_project.commit("later")
+    origin = find_origin(str(small_project.path))
+
+    def checked_out(rev):
+        return asyncio.run(clone(origin, rev, Path(mkdtemp(dir=tmp_path))))
+
+    assert [checked_out(rev) for rev in ("v1", "side", commit[:10], "HEAD~1")] == [commit] * 4
+    for rev in ("nowhere", "--help"):
+        with pytest.raises(RequestError, match=f"rev = '{rev}'"):
+            checked_out(rev)
+
+
+@pytest.mark.parametrize(
+    ("repo", "message"),
+    [("/nowhere", "there is no folder /nowhere"), ("/", "is not in a git repository")],
+)
+def test_no_repository(repo, message):
+    with pytest.raises(RequestError, match=message):
+        find_origin(repo)
+
+
+def test_a_repository_without_dvc(tmp_path):
+    subprocess.run(("git", "init", "--quiet", str(tmp_path)), check=True)
+    with pytest.raises(RequestError, match="is no DVC project"):
+        find_origin(str(tmp_path))
+
+
+def test_a_repository_that_cannot_be_reached(small_project, monkeypatch, tmp_path):
+    monkeypatch.setattr("flows.workspace._DELAY", 0.01)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UnavailableError) as error:
+        use(small_project, reproduce_all, repo="https://me:secret@127.0.0.1:9/x.git")
+    assert "secret" not in str(error.value)
+
+
+def test_a_stage_is_asked_to_end_when_the_run_is_cancelled(small_project, set_work):
+    set_work(small_project, _TELL_SIGTERM)
+
+    async def steps(workspace, lines):
+        running = asyncio.create_task(reproduce_all(workspace, lines))
+        await asyncio.to_thread(_pid, small_project)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    use(small_project, steps)
+    assert (small_project.path / "ended.log").exists()
+    _assert_nothing_left(small_project)
+
+
+def test_the_dvc_process_dies(small_project, set_work):
+    set_work(small_project, _WAIT)
+
+    async def steps(workspace, lines):
+        running = asyncio.create_task(reproduce_all(workspace, lines))
+        await asyncio.to_thread(_pid, small_project)
+        os.kill(workspace.dvc._process.pid, signal.SIGKILL)
+        with pytest.raises(StageError, match="has ended with status -9"):
+            await running
+
+    use(small_project, steps)
+    _assert_nothing_left(small_project)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_flow_dies(small_project, set_work, flow, server, number):
+    set_work(small_project, _WAIT)
+    process = subprocess.Popen(
+        (sys.executable, "-m", "flows.pipeline"),
+        cwd=small_project.path,
+        env={**os.environ, "PREFECT_API_URL": server.url},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _pid(small_project)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode != 0
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert "interrupted" in told
+    _assert_nothing_left(small_project)
+
+
+def _pid(project) -> int:
+    """The train stage's process, once it runs."""
+    file = project.path / "pid.log"
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if file.exists() and file.read_text():
+            return int(file.read_text())
+        time.sleep(0.05)
+    pytest.fail("the stage did not start")
+
+
+def _assert_nothing_left(project) -> None:
+    pid = _pid(project)
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if not _alive(pid) and not list((project.path / ".dvc/tmp/flows").iterdir()):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"stage {pid} alive: {_alive(pid)}; left: {list((project.path / '.dvc/tmp/flows').iterdir())}")
+
+
+def _alive(pid: int) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
