@@ -2,6 +2,7 @@
 for equal training.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,11 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write it whole or not at all."""
-    # asdict would deep-copy the weights; a plain dict of the fields is enough.
-    content = {"format": _FORMAT} | {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
+    """Write it whole or not at all; equal content makes equal bytes."""
+    plain = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__ if name != "state_dict"}
+    # Through JSON, because pickle writes which texts are one object in memory, whatever their content.
+    plain, names = json.loads(json.dumps([{"format": _FORMAT} | plain, list(checkpoint.state_dict)]))
+    content = plain | {"state_dict": dict(zip(names, checkpoint.state_dict.values(), strict=True))}
     with whole_file(path) as temporary, temporary.open("wb") as file:
         # To a file object, not to a name: torch writes the name it saves to into the file.
         torch.save(content, file)

@@ -82,7 +82,7 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
         return f"{'.'.join([*location, _VARIANT_KEYS[section]])} is missing; choose one of conf/{section}/"
     if error["type"] == "model_attributes_type":
         return f"{section} = {error['input']!r} is no section; choose one of conf/{section}/, as in `-S {section}=NAME`"
-    if location[:2] == ["hardware", "devices"]:
+    if location[:2] == ["hardware", "devices"] and error["type"] != "missing":
         devices = values["hardware"]["devices"]
         return f"hardware.devices = {devices!r} is not allowed; it must be 'auto', a number or a list of numbers"
     key = ".".join(location)

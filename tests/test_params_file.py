@@ -1,0 +1,216 @@
+"""What is said of wrong parameters, and that every choice in conf/ is a right one."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.utils.hydra import compose_and_dump
+
+from lightline.errors import ParameterError
+from lightline.params_file import check_params, load_params
+
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf"
+CHOICES = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml"))
+VALUES = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+MISSING = object()
+
+SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0}
+FOLDER = {"source": "folder", "path": "data/raw", "sha256": None, "max_rejected": 0, "max_pixels": 10}
+MNIST = {"source": "mnist", "mirror": None, "checksums": None, "max_rejected": 0, "max_pixels": 10}
+K_FOLD = {"strategy": "k_fold", "num_folds": 5, "fold": 0, "val": 0.1}
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """params.yaml's values; trainer__max_epochs=1 sets trainer.max_epochs, MISSING takes the key away."""
+    values = copy.deepcopy(VALUES)
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        section = values
+        for part in sections:
+            section = section[part]
+        if value is MISSING:
+            del section[key]
+        else:
+            section[key] = value
+    return values
+
+
+def complaint(values: Any) -> str:
+    with pytest.raises(ParameterError) as caught:
+        check_params(values, "params.yaml")
+    return str(caught.value)
+
+
+# The change; then the whole sentence about it.
+WRONG = [
+    # keys
+    ({"typo": 1}, "typo = 1 is not a parameter; allowed: seed, data, split, augment, model, optimizer, "),
+    ({"optimiser": SGD}, "did you mean optimizer?"),
+    ({"trainer__max_epoch": 3}, "trainer.max_epoch = 3 is not a parameter; did you mean trainer.max_epochs?"),
+    (
+        {"optimizer__momentum": 0.9},
+        "optimizer.momentum = 0.9 is not a parameter; allowed: name, lr, betas, eps, weight_decay",
+    ),
+    (
+        {"augment__rand_augment__num_op": 1},
+        "augment.rand_augment.num_op = 1 is not a parameter; did you mean augment.rand_augment.num_ops?",
+    ),
+    ({"trainer__max_epochs": MISSING}, "trainer.max_epochs is missing"),
+    ({"optimizer__lr": MISSING}, "optimizer.lr is missing"),
+    ({"loss": MISSING}, "loss is missing"),
+    ({"optimizer__name": MISSING}, "optimizer.name is missing; choose one of conf/optimizer/"),
+    # types
+    ({"trainer__max_epochs": "3"}, "trainer.max_epochs = '3' is not allowed; it must be a whole number"),
+    ({"trainer__max_epochs": 1.5}, "trainer.max_epochs = 1.5 is not allowed; it must be a whole number"),
+    ({"trainer__max_epochs": True}, "trainer.max_epochs = True is not allowed; it must be a whole number"),
+    ({"optimizer__lr": "abc"}, "optimizer.lr = 'abc' is not allowed; it must be a number"),
+    ({"optimizer__lr": float("nan")}, "optimizer.lr = nan is not allowed; it must be a finite number"),
+    ({"optimizer__lr": float("inf")}, "optimizer.lr = inf is not allowed; it must be a finite number"),
+    ({"optimizer__betas": 0.9}, "optimizer.betas = 0.9 is not allowed; it must be a list"),
+    ({"optimizer__betas": [0.9]}, "optimizer.betas = [0.9] is not allowed; it must have 2 items"),
+    ({"trainer__deterministic": "yes"}, "trainer.deterministic = 'yes' is not allowed; it must be true or false"),
+    ({"hardware__strategy": None}, "hardware.strategy = None is not allowed; it must be a text"),
+    (
+        {"augment__rand_augment": 3},
+        "augment.rand_augment = 3 is not allowed; it must be a section with keys of its own",
+    ),
+    ({"loss": None}, "loss = None is not allowed; it must be a section with keys of its own"),
+    (
+        {"optimizer": "adamw"},
+        "optimizer = 'adamw' is no section; choose one of conf/optimizer/, as in `-S optimizer=NAME`",
+    ),
+    ({"hardware__devices": "all"}, "hardware.devices = 'all' is not allowed; it must be 'auto', a number or a list"),
+    ({"hardware__devices": [0, "a"]}, "hardware.devices = [0, 'a'] is not allowed; it must be 'auto', a number or"),
+    # ranges
+    ({"trainer__max_epochs": 0}, "trainer.max_epochs = 0 is not allowed; it must be at least 1"),
+    ({"seed": -1}, "seed = -1 is not allowed; it must be at least 0"),
+    ({"seed": 2**32}, "seed = 4294967296 is not allowed; it must be below 4294967296"),
+    ({"model__crop_pct": 0}, "model.crop_pct = 0 is not allowed; it must be above 0.0"),
+    ({"augment__horizontal_flip": 1.1}, "augment.horizontal_flip = 1.1 is not allowed; it must be at most 1.0"),
+    ({"optimizer__betas": [0.9, 1.0]}, "optimizer.betas.1 = 1.0 is not allowed; it must be below 1.0"),
+    ({"trainer__ema_decay": 1.0}, "trainer.ema_decay = 1.0 is not allowed; it must be below 1.0"),
+    ({"export__opset": 17}, "export.opset = 17 is not allowed; it must be at least 18"),
+    ({"split__test": 0.9}, "split.val + split.test = 1.05 leaves nothing to train on; it must be below 1"),
+    ({"split": K_FOLD | {"fold": 5}}, "split.fold = 5 does not exist; it is at most split.num_folds - 1 = 4"),
+    ({"model__input_size": 8}, "model.input_size = 8 is too small for the cnn; it must be at least 16"),
+    # choices
+    (
+        {"trainer__precision": "32"},
+        "trainer.precision = '32' is not allowed; allowed: '32-true', 'bf16-mixed', '16-mixed', 'bf16-true', ",
+    ),
+    ({"trainer__monitor": "loss"}, "trainer.monitor = 'loss' is not allowed; allowed: 'val_accuracy' or 'val_loss'"),
+    ({"optimizer__name": "lion"}, "optimizer.name = 'lion' is not allowed; allowed: 'adam', 'adamw', 'sgd', 'muon'"),
+    ({"data__source": "imagenet"}, "data.source = 'imagenet' is not allowed; allowed: 'digits', 'cifar10', "),
+    ({"split__strategy": "random"}, "split.strategy = 'random' is not allowed; allowed: 'stratified', 'group', "),
+    ({"schedule__name": "step"}, "schedule.name = 'step' is not allowed; allowed: 'constant', 'cosine', 'one_cycle'"),
+    ({"model__name": "resnet19"}, "model.name = 'resnet19' is no known model; did you mean resnet18? allowed: cnn, "),
+    (
+        {"model__weights": "DEFAULT"},
+        "model.weights = 'DEFAULT', but the cnn has no pretrained weights; it must be null",
+    ),
+    # what does not go together
+    (
+        {"optimizer": SGD | {"momentum": 0.0}},
+        "optimizer.nesterov = True needs optimizer.momentum above 0; it must be False without",
+    ),
+    ({"data": FOLDER | {"path": "https://example.com/a.zip"}}, "data.sha256 is missing; "),
+    (
+        {"data": FOLDER | {"path": "ftp://example.com/a.zip"}},
+        "data.path starts with ftp://; allowed: a local path, http",
+    ),
+    ({"data": FOLDER | {"sha256": "abc"}}, "data.sha256 = 'abc' is not allowed; it must match ^[0-9a-f]{64}$"),
+    ({"data": MNIST | {"mirror": "ftp://a"}}, "data.mirror = 'ftp://a' is not allowed; it must match ^(https?|s3)://"),
+    ({"data": MNIST | {"checksums": {"a.gz": 1}}}, "data.checksums.a.gz = 1 is not allowed; it must be a text"),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), WRONG, ids=[",".join(changes) for changes, _ in WRONG])
+def test_a_wrong_parameter_is_named_with_its_value_and_what_is_allowed(changes, sentence):
+    message = complaint(changed(**changes))
+    assert sentence in message.splitlines()[1]
+    assert message.startswith("params.yaml holds 1 parameter that cannot be used:\n")
+    assert len(message.splitlines()) == 3
+    assert "conf/" in message.splitlines()[-1]
+
+
+def test_everything_that_is_wrong_is_told_at_once():
+    message = complaint(changed(seed=-1, trainer__max_epochs=0, typo=1, model__stem="big"))
+    assert message.startswith("params.yaml holds 4 parameters that cannot be used:\n")
+    for key in ("seed = -1", "trainer.max_epochs = 0", "typo = 1", "model.stem = 'big'"):
+        assert f"\n  {key} " in message
+
+
+def test_every_parameter_is_needed_and_no_other_is_taken():
+    def leaves(values: dict, prefix: tuple = ()):
+        for key, value in values.items():
+            yield (*prefix, key)
+            if isinstance(value, dict):
+                yield from leaves(value, (*prefix, key))
+
+    for path in leaves(VALUES):
+        assert f"{'.'.join(path)} is missing" in complaint(changed(**{"__".join(path): MISSING}))
+        renamed = "__".join((*path[:-1], f"{path[-1]}_"))
+        assert "is not a parameter" in complaint(changed(**{renamed: 1}))
+
+
+def test_params_yaml_is_right_and_cannot_be_changed_afterwards(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    params = load_params()
+    assert params.model_dump(mode="json") == VALUES
+    with pytest.raises(ValueError, match="frozen"):
+        params.trainer.max_epochs = 3
+
+
+def compose(folder: Path, *overrides: str) -> Path:
+    """params.yaml as `dvc exp run` writes it."""
+    path = folder / "params.yaml"
+    compose_and_dump(path, str(CONF), None, "config", str(ROOT), list(overrides))
+    return path
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_in_conf_is_right(choice, tmp_path):
+    params = load_params(compose(tmp_path, choice))
+    group, name = choice.split("=")
+    chosen = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+    found = params.model_dump(mode="json")[group]
+    assert {key: found[key] for key in chosen if key != "defaults"} == {
+        key: value for key, value in chosen.items() if key != "defaults"
+    }
+
+
+def test_every_group_has_a_choice_that_was_seen():
+    assert {choice.split("=")[0] for choice in CHOICES} == set(VALUES) - {"seed"}
+    assert len(CHOICES) > 30
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1e-08", "0.00001", "3"])
+def test_numbers_survive_the_way_from_an_override_to_the_stage(text, tmp_path):
+    params = load_params(compose(tmp_path, f"optimizer.lr={text}"))
+    assert params.optimizer.lr == float(text)
+
+
+def test_a_file_that_is_missing(tmp_path):
+    with pytest.raises(ParameterError, match=r"params\.yaml is missing .*`make params` writes it from conf/"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: [1,", "is not valid YAML"),
+        ("\tseed: 1", "is not valid YAML"),
+        ("", "holds no sections"),
+        ("- seed", "holds no sections"),
+        ("just words", "holds no sections"),
+    ],
+)
+def test_a_file_that_holds_no_parameters(text, said, tmp_path):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParameterError) as caught:
+        load_params(tmp_path / "params.yaml")
+    assert said in str(caught.value)
+    assert "`make params` writes it anew" in str(caught.value)
