@@ -11,7 +11,7 @@ import pytest
 from lightline.dataset import Dataset
 from lightline.download import download
 from lightline.errors import DataError
-from lightline.params import FolderSource
+from lightline.params_data import FolderSource
 from lightline.sources import open_source
 from lightline.sources.base import Refused, SourceImage
 

@@ -23,7 +23,7 @@ from torchvision import datasets as torchvision_datasets
 from lightline.dataset import Dataset
 from lightline.download import download
 from lightline.errors import DataError
-from lightline.params import BenchmarkSource
+from lightline.params_data import BenchmarkSource
 from lightline.sources import open_source
 from lightline.sources.base import SourceImage
 from lightline.sources.benchmarks import BENCHMARKS

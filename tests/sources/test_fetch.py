@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lightline.errors import DataError
-from lightline.params import FolderSource
+from lightline.params_data import FolderSource
 from lightline.sources import open_source
 from lightline.sources.fetch import FetchError, fetch, without_secrets
 

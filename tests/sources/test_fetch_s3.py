@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from lightline.params import FolderSource
+from lightline.params_data import FolderSource
 from lightline.sources import open_source
 from lightline.sources.fetch import FetchError, fetch
 

@@ -14,7 +14,7 @@ LIMITS = {"max_rejected": 0, "max_pixels": 1000}
 CODE = """
 import json, sys
 from pydantic import TypeAdapter
-from lightline.params import Data
+from lightline.params_data import Data
 from lightline.sources import open_source
 identity = open_source(TypeAdapter(Data).validate_python(json.loads(sys.argv[1]))).identity()
 print(json.dumps({"modules": list(sys.modules), "identity": identity}))

@@ -8,7 +8,7 @@ import pytest
 from pyarrow import csv
 
 from lightline.errors import DataError
-from lightline.params import TableSource
+from lightline.params_data import TableSource
 from lightline.sources import open_source
 from lightline.sources.base import Refused, SourceImage
 from lightline.sources.table import Table
