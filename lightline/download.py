@@ -122,7 +122,7 @@ def _check(image: SourceImage, max_pixels: int) -> Row | Refused:
 
 
 def _write_reports(counts: Counts, reports: Path) -> None:
-    write_json(reports / "metrics.json", counts.summary())
+    write_json(reports / "summary.json", counts.summary())
     write_csv(reports / "classes.csv", ("class", "images"), sorted(counts.images_per_class.items()))
     write_csv(reports / "rejected.csv", ("id", "reason"), ((refused.id, refused.reason) for refused in counts.rejected))
 

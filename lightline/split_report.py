@@ -93,8 +93,8 @@ class Report:
         return found
 
     def write(self, folder: Path = REPORTS) -> None:
-        """metrics.json, classes.csv (class × split) and duplicates.csv."""
-        write_json(folder / "metrics.json", self.summary())
+        """summary.json, classes.csv (class × split) and duplicates.csv."""
+        write_json(folder / "summary.json", self.summary())
         rows = zip(self.columns.classes, self.counts.tolist(), strict=True)
         write_csv(folder / "classes.csv", ("class", *NAMES), ((name, *counts) for name, counts in rows))
         write_csv(folder / "duplicates.csv", ("copies", "id", "class", "split", "label_conflict"), self._copies())

@@ -48,11 +48,10 @@ def main(params: Params) -> None:
 
 def _report(differences: Differences, accuracy: float) -> dict[str, object]:
     return {
-        "accuracy": accuracy,
-        "compared": differences.compared,
-        "ties": differences.ties,
-        "largest_logit_difference": differences.largest,
-        "model_bytes": MODEL.stat().st_size,
+        "onnx_accuracy": round(accuracy, 6),
+        "onnx_ties": differences.ties,
+        "onnx_logit_difference": differences.largest,
+        "onnx_bytes": MODEL.stat().st_size,
     }
 
 

@@ -65,7 +65,7 @@ def test_the_digits_become_a_dataset():
     assert len(read) == counts.summary()["images"] == 1797
     assert read.classes == list("0123456789")
     assert read.pixels(0).shape == (8, 8, 3)
-    assert json.loads((REPORTS / "metrics.json").read_text())["rejected"] == 0
+    assert json.loads((REPORTS / "summary.json").read_text())["rejected"] == 0
     assert rejected() == []
 
 

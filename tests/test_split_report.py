@@ -28,7 +28,7 @@ SPLITS = np.array([0, 1, 1, 2, 2, 3], np.int8)  # f is a copy of e that was left
 def test_counts_copies_and_conflicts(tmp_path: Path):
     report = Report.of(TABLE, SPLITS)
     report.write(tmp_path)
-    assert json.loads((tmp_path / "metrics.json").read_text()) == {
+    assert json.loads((tmp_path / "summary.json").read_text()) == {
         "train_images": 1,
         "val_images": 2,
         "test_images": 2,
@@ -104,7 +104,7 @@ def test_the_stage_writes_the_same_bytes_every_time(tmp_path: Path):
     assert outputs[0] == outputs[1]
     assert set(outputs[0]) == {
         *("params.yaml", "data/splits.parquet"),
-        *(f"reports/split/{name}" for name in ("metrics.json", "classes.csv", "duplicates.csv")),
+        *(f"reports/split/{name}" for name in ("summary.json", "classes.csv", "duplicates.csv")),
     }
 
 
