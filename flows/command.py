@@ -42,6 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     try:
         results, failure = asyncio.run(_run(options))
+    except RuntimeError as error:
+        if "Failed to reach API" not in str(error):
+            raise
+        print(f"error: {_unreachable(str(error))}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; what was finished is in the cache", file=sys.stderr)
         return 130
@@ -91,6 +96,14 @@ async def _run(options: argparse.Namespace) -> tuple["Results | None", str]:
     return (await state.aresult(), "") if state.is_completed() else (None, state.message)
 
 
+def _unreachable(message: str) -> str:
+    url = message.rpartition(" ")[2]
+    return (
+        f"The Prefect server at {url} does not answer. Start it with `prefect server start`, or leave PREFECT_API_URL "
+        "unset and the profile without one: then a temporary server is started."
+    )
+
+
 def _apply(results: "Results") -> bool:
     """Bring the results into the workspace they belong to, where nothing there would be lost."""
     from flows.workspace import git
@@ -113,8 +126,11 @@ def _print(results: "Results", applied: bool, asked: bool) -> None:
     from flows.results import MODEL, REPORTS, commands
 
     console = Console(highlight=False)
-    table = Table("stage", "metric", "value", title=results.headline())
-    for stage, metric, value in results.metrics:
+    console.print(f"\n{results.headline()}", soft_wrap=True)
+    table = Table("stage", "metric", "value")
+    # Counts of images matter where nothing was trained; else they stand in reports/.
+    shown = [row for row in results.metrics if row[0] not in ("download", "split")] or results.metrics
+    for stage, metric, value in shown:
         table.add_row(stage, metric, f"{value:.4g}" if isinstance(value, float) else str(value))
     console.print(table)
     here = "" if applied else f" (in experiment {results.experiment})"
@@ -130,8 +146,10 @@ def _print(results: "Results", applied: bool, asked: bool) -> None:
 
 
 def _next(applied: bool, apply: list[str]) -> list[str]:
-    try_something = "python -m flows.pipeline -S model=resnet18 -S trainer.max_epochs=3"
-    return [*(["dvc metrics show", "dvc plots show"] if applied else apply), try_something]
+    active = sys.prefix == sys.base_prefix or "VIRTUAL_ENV" in os.environ
+    activate = [] if active else [f". {os.path.relpath(sys.prefix)}/bin/activate"]
+    look = ["dvc exp show", "dvc plots show"] if applied else apply
+    return [*activate, *look, "python -m flows.pipeline -S model=resnet18 -S trainer.max_epochs=3"]
 
 
 if __name__ == "__main__":

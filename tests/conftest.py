@@ -1,12 +1,14 @@
 """Fixtures for tests that need a whole project: a git and DVC repository of its own, in a temporary folder."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -48,6 +50,16 @@ class Project:
         if check and process.returncode != 0:
             pytest.fail(f"{' '.join(command)}: exit status {process.returncode}\n{process.stdout}\n{process.stderr}")
         return process
+
+    def set_conf(self, choice: str, **values: object) -> None:
+        """Edit values in conf/, as in `set_conf("trainer/default", max_epochs=1)`, and params.yaml with them."""
+        file = self.path / "conf" / f"{choice}.yaml"
+        text = file.read_text()
+        for key, value in values.items():
+            text, replaced = re.subn(rf"(?m)^{key}: .*", f"{key}: {value}", text)
+            assert replaced == 1, f"{key} is not in {file}"
+        file.write_text(text)
+        self.run(sys.executable, "tools/params.py")
 
     def commit(self, message: str = "change") -> str:
         """Commit all that git does not ignore; gives the commit's id."""
@@ -91,7 +103,8 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -
         path = folder / "finished_project"
         if not (path / ".git" / "finished").exists():
             project = copy_project(path)
-            project.run("dvc", "exp", "run", "--set-param", "trainer.max_epochs=2")
+            project.set_conf("trainer/default", max_epochs=2)
+            project.run("dvc", "repro")
             project.commit("two epochs")
             (path / ".git" / "finished").touch()
     return Project(path)
@@ -114,3 +127,27 @@ def copy_project(target: Path) -> Project:
     project.run("git", "init", "--quiet", "--initial-branch=main")
     project.commit("start")
     return project
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[..., tuple[Any, Path]]:
+    """The checkpoint and the ONNX file of a small network: `exported("resnet18", input_size=32)`. Tests only read."""
+    from lightline.checkpoint import load_checkpoint, save_checkpoint
+    from lightline.onnx_export import export_onnx
+    from tests.samples import make_checkpoint, model_settings
+
+    basetemp = tmp_path_factory.getbasetemp()
+    folder = basetemp if worker_id == "master" else basetemp.parent
+
+    def give(name: str, **changes: Any) -> tuple[Any, Path]:
+        settings = model_settings(name, **changes)
+        place = folder / "exported" / "-".join(str(value) for value in settings.model_dump().values()).replace("/", "-")
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_suffix(".lock")):  # exporting takes seconds: one for all of pytest-xdist's workers
+            if not (place / "model.onnx").exists():
+                save_checkpoint(make_checkpoint(settings), place / "best.ckpt")
+                export_onnx(load_checkpoint(place / "best.ckpt"), {"accuracy": 0.75}, 20, place / "partial.onnx")
+                (place / "partial.onnx").rename(place / "model.onnx")
+        return load_checkpoint(place / "best.ckpt"), place / "model.onnx"
+
+    return give

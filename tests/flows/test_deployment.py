@@ -1,0 +1,132 @@
+"""The commands of docs/prefect.md, from an empty machine to a finished run."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "prefect.md"
+_START = 120.0  # seconds for the server to answer, and for the worker to come up
+
+
+@pytest.fixture
+def quick_project(project):
+    """The real stages, with a network and a training that take little time."""
+    project.set_conf("trainer/default", max_epochs=1, limit_train_batches=1)
+    project.set_conf("model/resnet18", input_size=16)
+    project.commit("quick")
+    return project
+
+
+@pytest.mark.timeout(600)
+def test_the_documents_commands(quick_project, tmp_path):
+    server, worker, deploy, run = _commands()
+    assert run == "prefect deployment run 'pipeline/local' -p overrides='[\"model=resnet18\"]' --watch"
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_API_PORT": str(port),
+        "WANDB_MODE": "disabled",
+    }
+    before = _status(quick_project)
+    with _background(quick_project.path, environment, tmp_path / "log") as start:
+        start(server)
+        _wait(lambda: httpx.get(f"{url}/health").is_success, tmp_path / "log")
+        start(worker)
+        _wait(lambda: httpx.get(f"{url}/work_pools/local").is_success, tmp_path / "log")
+        quick_project.run(*shlex.split(deploy), **environment)
+        watched = quick_project.run(*shlex.split(run), **environment)
+        assert "finished successfully" in watched.stdout
+        _check(url)
+    (name,) = quick_project.experiments()
+    assert name in quick_project.run("dvc", "exp", "show", "--json", "--no-fetch").stdout
+    assert _status(quick_project) == before
+
+
+def _check(url: str) -> None:
+    """What the server knows after the run."""
+    tasks = httpx.post(f"{url}/task_runs/filter", json={}).json()
+    stages = ("download", "split", "train", "test", "export")
+    assert {task["name"]: task["state_name"] for task in tasks} == dict.fromkeys(stages, "Ran")
+    artifacts = httpx.post(f"{url}/artifacts/filter", json={}).json()
+    assert {artifact["key"] for artifact in artifacts} == {"metrics", "summary", "confusion"}
+    (run,) = httpx.post(f"{url}/flow_runs/filter", json={}).json()
+    assert len(run["labels"]["fingerprint"]) == 64
+    nightly = httpx.get(f"{url}/deployments/name/pipeline/nightly").json()
+    assert [schedule["active"] for schedule in nightly["schedules"]] == [False]
+    form = httpx.get(f"{url}/deployments/name/pipeline/local").json()["parameter_openapi_schema"]["properties"]
+    assert all(len(field["description"]) > 40 for field in form.values())
+
+
+def _status(project) -> str:
+    status = project.run("git", "status", "--porcelain", "--ignored").stdout
+    return status.replace("!! .lightline/\n", "")  # where runs keep their records
+
+
+@contextmanager
+def _background(folder: Path, environment: dict[str, str], log: Path):
+    """Gives a function that starts a command; all are ended with Ctrl-C, the last first."""
+    processes = []
+
+    def start(command: str) -> None:
+        with log.open("a") as output:
+            processes.append(
+                subprocess.Popen(
+                    shlex.split(command),
+                    cwd=folder,
+                    env={**os.environ, **environment},
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+            )
+
+    try:
+        yield start
+    finally:
+        for process in reversed(processes):
+            process.send_signal(signal.SIGINT)
+        for process in reversed(processes):
+            _end(process)
+
+
+def _commands() -> list[str]:
+    block = re.search(r"test_deployment.py runs these. -->\n```sh\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert block
+    return block[1].splitlines()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def _wait(ready, log: Path) -> None:
+    end = time.monotonic() + _START
+    while time.monotonic() < end:
+        try:
+            if ready():
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    pytest.fail(f"not ready after {_START} s:\n{log.read_text()}")
+
+
+def _end(process: subprocess.Popen) -> None:
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
