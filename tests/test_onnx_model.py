@@ -1,0 +1,140 @@
+"""The model file in use, from Python and from the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from lightline import images
+from lightline.errors import DataError
+from lightline.images import UnusableImageError
+from lightline.onnx_model import OnnxModel, main
+from tests.samples import CLASSES, random_pixels
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def model_file(exported) -> Path:
+    return exported("cnn", crop_pct=0.9)[1]
+
+
+def run_main(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    if isinstance(caught.value.code, str):  # which Python prints to stderr, to exit with 1
+        print(caught.value.code, file=sys.stderr)
+        return 1
+    return int(caught.value.code or 0)
+
+
+def test_an_image_is_classified_as_its_pixels_are(model_file):
+    model = OnnxModel(model_file)
+    pixels = random_pixels(30, 40, 3)
+    logits, probabilities = model.predict(pixels[None])
+    assert logits.shape == probabilities.shape == (1, 3)
+    assert logits.dtype == probabilities.dtype == np.float32
+    name, probability = model.classify(images.encode(pixels))
+    assert name == CLASSES[probabilities[0].argmax()]
+    assert probability == probabilities.max()
+    assert model.classes == list(CLASSES)
+
+
+def test_an_image_is_turned_as_its_exif_says(model_file, tmp_path):
+    pixels = random_pixels(20, 44, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    model = OnnxModel(model_file)
+    _, upright = model.predict(np.ascontiguousarray(np.rot90(pixels, -1))[None])
+    assert model.classify((tmp_path / "turned.png").read_bytes())[1] == pytest.approx(upright.max(), abs=1e-6)
+
+
+def test_bytes_that_are_no_image(model_file):
+    with pytest.raises(UnusableImageError, match="not an image in a known format"):
+        OnnxModel(model_file).classify(b"text")
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(DataError, match=r"model\.onnx is missing; `dvc repro` writes it"):
+        OnnxModel(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("keep", [0, 100, -100])
+def test_a_damaged_file(model_file, tmp_path, keep):
+    (tmp_path / "model.onnx").write_bytes(model_file.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"model\.onnx (is no model that onnxruntime can read: .|does not name)"):
+        OnnxModel(tmp_path / "model.onnx")
+
+
+def test_a_model_of_another_program(model_file, tmp_path):
+    model = onnx.load(model_file)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(DataError, match="does not name its classes; it was not written by Lightline's export"):
+        OnnxModel(tmp_path / "model.onnx")
+
+
+def test_the_command_prints_a_line_an_image(model_file, tmp_path, capsys):
+    paths = [tmp_path / "a.png", tmp_path / "größe b.jpg", tmp_path / "c.gif"]
+    for number, path in enumerate(paths):
+        Image.fromarray(random_pixels(20 + number, 30, 3, seed=number)).save(path)
+    assert run_main(model_file, *paths) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    lines = [line.split("\t") for line in printed.out.splitlines()]
+    assert [line[0] for line in lines] == [str(path) for path in paths]
+    model = OnnxModel(model_file)
+    for path, (_, name, probability) in zip(paths, lines, strict=True):
+        expected = model.classify(path.read_bytes())
+        assert name == expected[0]
+        assert float(probability) == pytest.approx(expected[1], abs=1e-4)
+
+
+def test_the_command_goes_on_after_an_image_it_cannot_read_and_exits_with_1(model_file, tmp_path, capsys):
+    (tmp_path / "text.png").write_text("text")
+    (tmp_path / "cut.png").write_bytes(images.encode(random_pixels(40, 40, 3))[:300])
+    (tmp_path / "good.png").write_bytes(images.encode(random_pixels(9, 9, 3)))
+    names = ("text.png", "missing.png", "cut.png", "good.png")
+    assert run_main(model_file, *(tmp_path / name for name in names)) == 1
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 1
+    assert printed.out.startswith(f"{tmp_path / 'good.png'}\t")
+    errors = printed.err.splitlines()
+    assert len(errors) == 3
+    for line, name, said in zip(
+        errors, names, ("not an image in a known format", "No such file", "cannot be decoded"), strict=False
+    ):
+        assert line.startswith(f"{tmp_path / name}: ")
+        assert said in line
+
+
+def test_the_command_refuses_a_file_that_is_no_model(tmp_path, capsys):
+    (tmp_path / "model.onnx").write_bytes(b"text")
+    assert run_main(tmp_path / "model.onnx", tmp_path / "a.png") == 1
+    assert run_main(tmp_path / "missing.onnx", tmp_path / "a.png") == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: {tmp_path / 'model.onnx'} is no model that onnxruntime can read")
+    assert second == f"error: {tmp_path / 'missing.onnx'} is missing; `dvc repro` writes it."
+
+
+def test_the_command_needs_no_torch(model_file, tmp_path):
+    (tmp_path / "a.png").write_bytes(images.encode(random_pixels(9, 9, 3)))
+    code = (
+        "import runpy, sys\n"
+        "sys.modules |= dict.fromkeys(['torch', 'torchvision', 'lightning', 'torchmetrics', 'onnx', 'sklearn'])\n"
+        "runpy.run_module('lightline.onnx_model', run_name='__main__')"
+    )  # a module that is None cannot be imported
+    process = subprocess.run(
+        [sys.executable, "-c", code, str(model_file), str(tmp_path / "a.png")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.split("\t")[1] in CLASSES
