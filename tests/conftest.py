@@ -15,6 +15,9 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 
+# Read when torch loads, which is before any fixture runs: threads that wait for each other collapse on a busy machine.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # No account, no network, no user's settings; one thread a process, because tests share the machine.
 ENVIRONMENT = {
     "WANDB_MODE": "offline",
