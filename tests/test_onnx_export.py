@@ -26,7 +26,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "cnn": {"crop_pct": 0.9},
     "resnet18": {"input_size": 16},
     "timm/test_vit": {"input_size": 32},
-    "timm/test_convnext": {"input_size": 32, "crop_pct": 0.875},
 }
 
 
@@ -108,13 +107,11 @@ def test_another_process_in_another_folder_writes_the_same_bytes(exported, tmp_p
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.parametrize("opset", [18, 23])
-def test_it_has_the_opset_that_was_asked_for(opset, exported, tmp_path):
+def test_it_has_the_opset_that_was_asked_for(exported, tmp_path):
     checkpoint, path = exported("cnn", **NETWORKS["cnn"])
-    export_onnx(checkpoint, {}, opset, tmp_path / "model.onnx")
-    versions = {entry.domain: entry.version for entry in onnx.load(tmp_path / "model.onnx").opset_import}
-    assert versions[""] == opset
-    assert {entry.domain: entry.version for entry in onnx.load(path).opset_import}[""] == 20
+    export_onnx(checkpoint, {}, 24, tmp_path / "model.onnx")  # the newest that parameters may ask for
+    for file, opset in ((path, 20), (tmp_path / "model.onnx", 24)):
+        assert {entry.domain: entry.version for entry in onnx.load(file).opset_import}[""] == opset
     pixels = random_pixels(3, 20, 31, 3)
     answers = [OnnxModel(file).predict(pixels)[0] for file in (path, tmp_path / "model.onnx")]
     assert np.allclose(*answers, atol=1e-5)
