@@ -106,13 +106,29 @@ class Workspace:
 
     def equal_experiment(self) -> str | None:
         """An experiment of the origin in which everything is as it is here."""
-        if not self.origin.is_here:
-            return None  # its commits are not in this clone
-        # DVC keeps the arguments it was called with in the experiment's commit, under .dvc/tmp.
-        compare = ("diff", "--name-only")
-        paths = (".", ":(exclude).dvc/tmp")
-        recorded = self.recorded.items()
-        return next((n for n, commit in recorded if not git(*compare, commit, "--", *paths, folder=self.folder)), None)
+        for name in self._recorded_with("params.yaml", "dvc.lock"):
+            # Into an experiment's commit DVC puts files that git does not track here: plots, the arguments it had.
+            if not git("diff", "--name-only", "--diff-filter=d", self.recorded[name], folder=self.folder):
+                return name
+        return None
+
+    async def take_what_is_known(self) -> None:
+        """Start from the results that the origin has for these parameters; DVC then checks whether they still hold."""
+        if equal := self._recorded_with("params.yaml"):
+            lock = git("show", f"{self.recorded[equal[0]]}:dvc.lock", folder=self.folder)
+            (self.folder / "dvc.lock").write_text(f"{lock}\n", encoding="utf-8")
+        if equal or not self.changed:
+            await self.dvc.call("check_out", stages=[name for _, names in self.steps for name in names])
+
+    def _recorded_with(self, *files: str) -> list[str]:
+        """The recorded experiments in which these files are as they are here, the latest first."""
+        if not self.origin.is_here or not all((self.folder / file).exists() for file in files):
+            return []  # of a repository elsewhere, a clone has no experiments
+        here = git("hash-object", *files, folder=self.folder).split()
+        asked = "".join(f"{commit}:{file}\n" for commit in self.recorded.values() for file in files)
+        told = git("cat-file", "--batch-check=%(objectname)", folder=self.folder, given=asked).splitlines()
+        rows = [told[n : n + len(files)] for n in range(0, len(told), len(files))]
+        return [name for name, row in zip(self.recorded, rows, strict=True) if row == here]
 
 
 @asynccontextmanager
@@ -155,6 +171,7 @@ async def _prepare(
     workspace.recorded = _recorded(workspace)
     workspace.experiment = await call("name", wanted=experiment, taken=list(workspace.recorded))
     workspace.steps = [tuple(step) for step in await call("plan", targets=targets)]
+    await workspace.take_what_is_known()
 
 
 async def clone(origin: Origin, rev: str, folder: Path) -> str:
@@ -209,14 +226,18 @@ def _identify(folder: Path) -> None:
 
 
 def _recorded(workspace: Workspace) -> dict[str, str]:
-    """The experiments that the origin has on this commit, by name, with their commits."""
+    """The experiments that the origin has on this commit, by name, with their commits; the latest first."""
     pattern = f"refs/exps/{workspace.commit[:2]}/{workspace.commit[2:]}/*"
-    listed = git("ls-remote", "--quiet", "origin", pattern, folder=workspace.folder)
+    if workspace.origin.is_here:
+        latest_first = ("--sort=-committerdate", "--format=%(objectname)\t%(refname)")
+        listed = git("for-each-ref", *latest_first, pattern, folder=workspace.origin.home)
+    else:
+        listed = git("ls-remote", "--quiet", "origin", pattern, folder=workspace.folder)
     return {line.rpartition("/")[2]: line.partition("\t")[0] for line in listed.splitlines()}
 
 
-def git(*arguments: str, folder: Path) -> str:
-    """Run git; gives what it printed.
+def git(*arguments: str, folder: Path, given: str = "") -> str:
+    """Run git, with a text for its stdin; gives what it printed.
 
     Raises:
         UnavailableError, RequestError: git failed; the message is git's own.
@@ -225,7 +246,7 @@ def git(*arguments: str, folder: Path) -> str:
         ("git", *arguments),
         cwd=folder,
         env={**own_environment(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
+        input=given,
         capture_output=True,
         text=True,
         check=False,
