@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from flows.process import DvcProcess
+from flows.loading import loading
+from flows.workspace import Ahead, Request
 
 if TYPE_CHECKING:
     from flows.results import Results
@@ -40,8 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     for name, value in _SERVER.items():
         os.environ.setdefault(name, value)
+    request = Request(options.set_param, options.repo, options.rev, options.experiment, options.targets)
+    ahead = Ahead(request)
     try:
-        results, failure = asyncio.run(_run(options))
+        results, failure = asyncio.run(_run(request, ahead))
     except RuntimeError as error:
         if "Failed to reach API" not in str(error):
             raise
@@ -50,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; what was finished is in the cache", file=sys.stderr)
         return 130
+    finally:
+        ahead.discard()
     if results is None:
         print(f"\nerror: {failure}", file=sys.stderr)
         return 1
@@ -81,18 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(options: argparse.Namespace) -> tuple["Results | None", str]:
-    DvcProcess.start_ahead()
-    from flows.pipeline import pipeline
+async def _run(request: Request, ahead: Ahead) -> tuple["Results | None", str]:
+    with loading():
+        from flows import pipeline
 
-    state: Any = await cast(Any, pipeline)(
-        overrides=options.set_param,
-        repo=options.repo,
-        rev=options.rev,
-        experiment=options.experiment,
-        targets=options.targets,
-        return_state=True,
-    )
+    pipeline.prepared_ahead = ahead
+    state: Any = await cast(Any, pipeline.pipeline)(**vars(request), return_state=True)
     return (await state.aresult(), "") if state.is_completed() else (None, state.message)
 
 
@@ -106,7 +105,7 @@ def _unreachable(message: str) -> str:
 
 def _apply(results: "Results") -> bool:
     """Bring the results into the workspace they belong to, where nothing there would be lost."""
-    from flows.workspace import git
+    from flows.repository import git
 
     origin = Path(results.origin)
     if not origin.is_dir() or git("rev-parse", "HEAD", folder=origin) != results.commit:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from flows.faults import RequestError, describe
+from flows.loading import loading
 from lightline.origin import EXPERIMENT_VARIABLE
 
 _GRACE = 20.0  # seconds a stage has to end after SIGTERM
@@ -34,8 +35,9 @@ class Session:
         self._ran: list[str] = []
         self._note_what_runs()
         # All that will be needed, loaded while the flow is still cloning.
-        for module in ("dvc.repo.experiments.utils", "dvc.utils.hydra", "hydra", "networkx"):
-            import_module(module)
+        with loading():
+            for module in ("dvc.repo.experiments.utils", "dvc.utils.hydra", "hydra", "networkx"):
+                import_module(module)
 
     def open(self, clone: str, cache: str, origin: str | None, environment: dict[str, str]) -> None:
         """Work in a clone, with the cache and the remotes of the repository it came from.

@@ -4,6 +4,12 @@
 """
 
 import sys
+
+if __name__ == "__main__":  # first, because Prefect takes a second to load
+    from flows.command import main
+
+    sys.exit(main())
+
 from typing import Any
 
 from prefect import Task, flow, get_run_logger, task
@@ -13,10 +19,11 @@ from prefect.states import Completed, Failed
 
 from flows.faults import StageError, UnavailableError
 from flows.results import Results, publish, read_results
-from flows.workspace import Workspace, find_origin, open_workspace
+from flows.workspace import Ahead, Request, Workspace, open_workspace
 from lightline.errors import LightlineError
 
 RETRY_DELAYS = [10.0, 60.0]  # seconds before each retry of what may pass by itself
+prepared_ahead: Ahead | None = None  # set by flows.command, for the one run of its process
 _UNAVAILABLE = "Unavailable"  # name of the failed state that is retried
 
 
@@ -41,11 +48,9 @@ async def pipeline(
             Empty: every stage.
     """
     logger = get_run_logger()
+    request = Request(overrides, repo, rev, experiment, targets)
     try:
-        origin = find_origin(repo)
-        if changes := origin.changes():
-            logger.warning("%s", _not_committed(changes))
-        async with open_workspace(origin, rev, overrides, experiment, targets, logger.info) as workspace:
+        async with open_workspace(request, logger.info, prepared_ahead) as workspace:
             _announce(workspace, logger)
             return await _run(workspace, named=experiment is not None, targets=targets)
     except LightlineError as error:
@@ -119,12 +124,8 @@ def _not_committed(changes: list[str]) -> str:
 
 
 def _announce(workspace: Workspace, logger: Any) -> None:
+    if changes := workspace.origin.changes():
+        logger.warning("%s", _not_committed(changes))
     logger.info("Experiment %s on commit %s", workspace.experiment, workspace.commit[:12])
     for key, before, now in workspace.changed:
         logger.info("%s = %r instead of %r", key, now, before)
-
-
-if __name__ == "__main__":
-    from flows.command import main
-
-    sys.exit(main())

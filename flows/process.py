@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from flows.faults import Fault
 
@@ -46,8 +46,6 @@ class DvcProcess:
         last_lines: the last lines that the present request, or the one before it, printed.
     """
 
-    _ahead: "ClassVar[DvcProcess | None]" = None
-
     def __init__(self):
         answers, answers_there = os.pipe()
         output, output_there = os.pipe()
@@ -72,17 +70,6 @@ class DvcProcess:
         self._pending: asyncio.Future[Any] | None = None
         self._listener: Listener = lambda line: None
         self.last_lines: deque[str] = deque(maxlen=20)
-
-    @classmethod
-    def start_ahead(cls) -> None:
-        """Have one load DVC while the caller still has Prefect to load; `take` gives it."""
-        cls._ahead = cls()
-
-    @classmethod
-    def take(cls) -> "DvcProcess":
-        """The one that was started ahead, or a new one."""
-        process, cls._ahead = cls._ahead or cls(), None
-        return process
 
     async def call(self, command: str, listener: Listener | None = None, **arguments: Any) -> Any:
         """Have a method of `flows.dvc.Session` called; gives its result.

@@ -1,78 +1,29 @@
 """A run's own copy of a repository: a clone of one commit, with the cache and the experiments of where it came from."""
 
 import asyncio
-import hashlib
 import shutil
-import subprocess
 import tempfile
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.faults import RequestError, UnavailableError, is_temporary, redacted
-from flows.process import DvcProcess, Listener, own_environment
+from flows.process import DvcProcess, Listener
+from flows.repository import Origin, clone, experiments, find_origin, git
 from lightline.origin import ORIGIN_VARIABLE
-
-CODE = Path(__file__).parents[1]  # the repository this file lies in
-_ATTEMPTS, _DELAY = 3, 5.0  # for a repository across a network; seconds
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a run comes from and its results go to.
+class Request:
+    """What a run is asked to do; the fields are the flow's parameters."""
 
-    Attributes:
-        url: for git, a path or an address.
-        home: where this machine keeps the run's cache and records: the repository itself, or a folder in the user's
-            cache where the repository is elsewhere.
-    """
-
-    url: str
-    home: Path
-
-    @property
-    def is_here(self) -> bool:
-        return self.url == str(self.home)
-
-    @property
-    def cache(self) -> Path:
-        return self.home / ".dvc" / "cache"
-
-    def changes(self) -> list[str]:
-        """What is not committed, as git's short status has it; nothing where the repository is elsewhere."""
-        return git("status", "--porcelain", folder=self.home).splitlines() if self.is_here else []
-
-
-def find_origin(repo: str) -> Origin:
-    """The repository at a path (relative ones start at this project) or at a git address.
-
-    Raises:
-        RequestError: there is none.
-    """
-    path = CODE / Path(repo).expanduser()
-    if not path.exists():
-        if "://" not in repo and not repo.startswith("git@"):
-            raise RequestError(f"repo = {repo!r}: there is no folder {path}, and it is no git address.")
-        return _elsewhere(repo)
-    try:
-        root = Path(git("rev-parse", "--show-toplevel", folder=path))
-    except (RequestError, NotADirectoryError):
-        if (path / "HEAD").exists():
-            return _elsewhere(str(path))  # a bare repository
-        raise RequestError(f"repo = {repo!r}: {path} is not in a git repository.") from None
-    if not (root / ".dvc").is_dir():
-        raise RequestError(f"repo = {repo!r}: {root} is no DVC project; `dvc init` makes it one.")
-    return Origin(str(root), root)
-
-
-def _elsewhere(url: str) -> Origin:
-    from platformdirs import user_cache_path
-
-    name = url.rstrip("/").rpartition("/")[2].removesuffix(".git")
-    digest = hashlib.sha256(redacted(url).encode()).hexdigest()[:12]
-    return Origin(url, user_cache_path("lightline") / f"{name}-{digest}")
+    overrides: list[str] = field(default_factory=list)
+    repo: str = "."
+    rev: str = "HEAD"
+    experiment: str | None = None
+    targets: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -101,8 +52,16 @@ class Workspace:
 
     async def save(self, targets: list[str]) -> None:
         """Record the experiment in the origin."""
-        stages = [name for _, names in self.steps for name in names] if targets else []
-        await self.dvc.call("save", name=self.experiment, targets=stages)
+        await self.dvc.call("save", name=self.experiment, targets=self._stages(targets))
+
+    async def close(self) -> None:
+        """Stop what runs in it and delete it."""
+        await self.dvc.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _stages(self, targets: list[str]) -> list[str]:
+        """Those of the plan; none for all that there are, which DVC finds faster by itself."""
+        return [name for _, names in self.steps for name in names] if targets else []
 
     def equal_experiment(self) -> str | None:
         """An experiment of the origin in which everything is as it is here."""
@@ -112,13 +71,13 @@ class Workspace:
                 return name
         return None
 
-    async def take_what_is_known(self) -> None:
+    async def take_what_is_known(self, targets: list[str]) -> None:
         """Start from the results that the origin has for these parameters; DVC then checks whether they still hold."""
         if equal := self._recorded_with("params.yaml"):
             lock = git("show", f"{self.recorded[equal[0]]}:dvc.lock", folder=self.folder)
             (self.folder / "dvc.lock").write_text(f"{lock}\n", encoding="utf-8")
         if equal or not self.changed:
-            await self.dvc.call("check_out", stages=[name for _, names in self.steps for name in names])
+            await self.dvc.call("check_out", stages=self._stages(targets))
 
     def _recorded_with(self, *files: str) -> list[str]:
         """The recorded experiments in which these files are as they are here, the latest first."""
@@ -131,127 +90,83 @@ class Workspace:
         return [name for name, row in zip(self.recorded, rows, strict=True) if row == here]
 
 
-@asynccontextmanager
-async def open_workspace(
-    origin: Origin, rev: str, overrides: list[str], experiment: str | None, targets: list[str], listener: Listener
-) -> AsyncIterator[Workspace]:
-    """Clone, compose the parameters, plan; the clone is deleted at the end, whatever happens.
+async def prepare(request: Request, listener: Listener) -> Workspace:
+    """Clone, compose the parameters, plan. The workspace must be closed.
 
     Raises:
         RequestError, ParameterError: something asked for is not to be had.
         UnavailableError: the repository cannot be reached.
     """
-    dvc = DvcProcess.take()  # loads DVC while git clones
+    origin = find_origin(request.repo)
+    dvc = DvcProcess()  # loads DVC while git clones
     parent = origin.home / ".dvc" / "tmp" / "flows"
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=parent))
+    workspace = Workspace(origin, Path(tempfile.mkdtemp(dir=parent)), "", dvc)
     try:
-        commit = await clone(origin, rev, folder)
-        workspace = Workspace(origin, folder, commit, dvc)
-        await _prepare(workspace, overrides, experiment, targets, listener)
-        yield workspace
-    finally:
-        await dvc.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        await _fill(workspace, request, listener)
+    except BaseException:
+        await workspace.close()
+        raise
+    return workspace
 
 
-async def _prepare(
-    workspace: Workspace, overrides: list[str], experiment: str | None, targets: list[str], listener: Listener
-) -> None:
-    call, origin = workspace.dvc.call, workspace.origin
+async def _fill(workspace: Workspace, request: Request, listener: Listener) -> None:
+    call, origin, folder = workspace.dvc.call, workspace.origin, workspace.folder
+    workspace.commit = await clone(origin, request.rev, folder)
     await call(
         "open",
         listener,
-        clone=str(workspace.folder),
+        clone=str(folder),
         cache=str(origin.cache),
         origin=str(origin.home) if origin.is_here else None,
         environment={ORIGIN_VARIABLE: str(origin.home)},
     )
-    workspace.changed = [tuple(change) for change in await call("compose", overrides=overrides)]
-    workspace.recorded = _recorded(workspace)
-    workspace.experiment = await call("name", wanted=experiment, taken=list(workspace.recorded))
-    workspace.steps = [tuple(step) for step in await call("plan", targets=targets)]
-    await workspace.take_what_is_known()
+    workspace.changed = [tuple(change) for change in await call("compose", overrides=request.overrides)]
+    workspace.recorded = experiments(origin, workspace.commit, folder)
+    workspace.experiment = await call("name", wanted=request.experiment, taken=list(workspace.recorded))
+    workspace.steps = [tuple(step) for step in await call("plan", targets=request.targets)]
+    await workspace.take_what_is_known(request.targets)
 
 
-async def clone(origin: Origin, rev: str, folder: Path) -> str:
-    """Check a revision out into an empty folder; gives its commit.
+class Ahead:
+    """A workspace that is prepared in a thread, while the main one still has Prefect to load."""
 
-    Raises:
-        RequestError: there is no such revision.
-        UnavailableError: the repository cannot be reached.
-    """
-    shared = ("--shared",) if origin.is_here else ()
-    for attempt in range(1, _ATTEMPTS + 1):
+    def __init__(self, request: Request):
+        self._request = request
+        self._lines: list[str] = []
+        self._result: Workspace | BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
         try:
-            await asyncio.to_thread(
-                git, "clone", "--quiet", "--no-checkout", *shared, "--", origin.url, str(folder), folder=folder
-            )
-            break
-        except UnavailableError:
-            if attempt == _ATTEMPTS:
-                raise
-            await asyncio.sleep(_DELAY)
-    commit = _resolve(origin, rev, folder)
-    git("checkout", "--quiet", "--detach", commit, folder=folder)
-    _identify(folder)
-    return commit
+            self._result = asyncio.run(prepare(self._request, self._lines.append))
+        except BaseException as error:
+            self._result = error
+
+    async def take(self, listener: Listener) -> Workspace:
+        """What `prepare` would give, once."""
+        await asyncio.to_thread(self._thread.join)
+        for line in self._lines:
+            listener(line)
+        result, self._result = self._result, None
+        if isinstance(result, BaseException):
+            raise result
+        assert result is not None
+        return result
+
+    def discard(self) -> None:
+        """Close the workspace, where nobody took it."""
+        self._thread.join()
+        if isinstance(self._result, Workspace):
+            asyncio.run(self._result.close())
 
 
-def _resolve(origin: Origin, rev: str, folder: Path) -> str:
-    # Branches here have their names in the repository itself; a clone knows those of elsewhere as remote ones.
-    names = [rev] if origin.is_here else [f"refs/remotes/origin/{rev}", rev]
-    for name in names:
-        try:
-            return git(
-                "rev-parse",
-                "--verify",
-                "--quiet",
-                "--end-of-options",
-                f"{name}^{{commit}}",
-                folder=origin.home if origin.is_here else folder,
-            )
-        except RequestError:
-            continue
-    raise RequestError(f"rev = {rev!r}: {redacted(origin.url)} has no such branch, tag or commit.")
-
-
-def _identify(folder: Path) -> None:
-    """Saving an experiment is a commit, and a commit needs a name."""
+@asynccontextmanager
+async def open_workspace(request: Request, listener: Listener, ahead: Ahead | None = None) -> AsyncIterator[Workspace]:
+    """A prepared workspace, closed at the end, whatever happens."""
+    workspace = await (ahead.take(listener) if ahead else prepare(request, listener))
     try:
-        git("-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", folder=folder)
-    except RequestError:
-        git("config", "user.name", "Lightline", folder=folder)
-        git("config", "user.email", "lightline@localhost", folder=folder)
-
-
-def _recorded(workspace: Workspace) -> dict[str, str]:
-    """The experiments that the origin has on this commit, by name, with their commits; the latest first."""
-    pattern = f"refs/exps/{workspace.commit[:2]}/{workspace.commit[2:]}/*"
-    if workspace.origin.is_here:
-        latest_first = ("--sort=-committerdate", "--format=%(objectname)\t%(refname)")
-        listed = git("for-each-ref", *latest_first, pattern, folder=workspace.origin.home)
-    else:
-        listed = git("ls-remote", "--quiet", "origin", pattern, folder=workspace.folder)
-    return {line.rpartition("/")[2]: line.partition("\t")[0] for line in listed.splitlines()}
-
-
-def git(*arguments: str, folder: Path, given: str = "") -> str:
-    """Run git, with a text for its stdin; gives what it printed.
-
-    Raises:
-        UnavailableError, RequestError: git failed; the message is git's own.
-    """
-    done = subprocess.run(
-        ("git", *arguments),
-        cwd=folder,
-        env={**own_environment(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-        input=given,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        message = redacted(done.stderr.strip() or f"git {arguments[0]} ended with status {done.returncode}")
-        raise UnavailableError(message) if is_temporary(message) else RequestError(message)
-    return done.stdout.rstrip()
+        yield workspace
+    finally:
+        await workspace.close()

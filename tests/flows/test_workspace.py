@@ -13,7 +13,8 @@ from tempfile import mkdtemp
 import pytest
 
 from flows.faults import RequestError, StageError, UnavailableError
-from flows.workspace import clone, find_origin, open_workspace
+from flows.repository import clone, find_origin
+from flows.workspace import Request, open_workspace
 
 _STARTED = "pathlib.Path(os.environ['LIGHTLINE_ORIGIN'], 'pid.log').write_text(str(os.getpid()))"
 _WAIT = f"{_STARTED}\ntime.sleep(600)"
@@ -27,13 +28,13 @@ signal.signal(signal.SIGTERM, end)
 """
 
 
-def use(project, steps, rev="HEAD", overrides=(), repo=None):
+def use(project, steps, repo=None):
     """Open a workspace on a project and do `steps(workspace, lines)` in it; gives the lines that were printed."""
     lines = []
 
     async def main():
-        origin = find_origin(str(repo or project.path))
-        async with open_workspace(origin, rev, list(overrides), None, [], lines.append) as workspace:
+        request = Request(repo=str(repo or project.path))
+        async with open_workspace(request, lines.append) as workspace:
             await steps(workspace, lines)
 
     asyncio.run(main())
@@ -131,7 +132,7 @@ def test_a_repository_without_dvc(tmp_path):
 
 
 def test_a_repository_that_cannot_be_reached(small_project, monkeypatch, tmp_path):
-    monkeypatch.setattr("flows.workspace._DELAY", 0.01)
+    monkeypatch.setattr("flows.repository._DELAY", 0.01)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UnavailableError) as error:
         use(small_project, reproduce_all, repo="https://me:secret@127.0.0.1:9/x.git")
