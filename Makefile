@@ -18,7 +18,7 @@ run: setup
 	@python -m flows.pipeline --apply $(ARGS)
 
 test: setup
-	@python -m pytest $(ARGS)
+	@python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 lint: setup
 	ruff check .

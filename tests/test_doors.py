@@ -1,0 +1,153 @@
+"""The first two doors: dvc repro and dvc exp run, as a user types them. The third is in tests/flows/."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from tests.conftest import Project
+
+STAGES = ["source", "download", "split", "train", "test", "export"]
+
+
+def ran(output: str) -> list[str]:
+    return [name for name in STAGES if f"Running stage '{name}'" in output]
+
+
+def params(project: Project) -> dict:
+    return yaml.safe_load((project.path / "params.yaml").read_text())
+
+
+def make_folder(folder: Path, per_class: int = 8) -> None:
+    """Three classes of 20×24 PNGs that a network can tell apart."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("blue", "green", "red")):
+        (folder / name).mkdir(parents=True)
+        for number in range(per_class):
+            pixels = rng.integers(0, 100, (20, 24, 3), dtype=np.uint8)
+            pixels[..., 2 - label] += 120
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def queue_results(project: Project) -> list[str]:
+    """How the queued experiments ended, once none is left."""
+    while True:
+        tasks = [line.split() for line in project.run("dvc", "queue", "status").stdout.splitlines()[1:] if line]
+        results = [words[-1] for words in tasks if words[0] not in ("Worker", "Task")]
+        if not {"Queued", "Running"} & set(results):
+            return results
+        time.sleep(1)
+
+
+@pytest.fixture
+def copy(finished_project: Project, tmp_path: Path) -> Project:
+    """The finished project, to be changed."""
+    shutil.copytree(finished_project.path, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
+
+
+def test_nothing_runs_again_where_nothing_has_changed(copy: Project):
+    assert ran(copy.run("dvc", "repro").stdout) == ["source"]
+    assert copy.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_another_machine_makes_nothing_stale(copy: Project):
+    values = params(copy)
+    values["hardware"] |= {"accelerator": "cpu", "devices": 1}
+    values["tracking"]["mode"] = "disabled"
+    (copy.path / "params.yaml").write_text(yaml.safe_dump(values))
+    assert ran(copy.run("dvc", "repro").stdout) == ["source"]
+
+
+def test_a_change_of_evaluation_trains_nothing(copy: Project):
+    result = copy.run("dvc", "exp", "run", "-S", "evaluate.bootstrap_samples=200", "-S", "trainer.max_epochs=2")
+    assert ran(result.stdout) == ["source", "test", "export"]
+
+
+def test_an_experiment_takes_choices_and_values(copy: Project):
+    overrides = ["model=resnet18", "optimizer=adamw", "model.input_size=16", "trainer.max_epochs=1"]
+    arguments = [part for override in overrides for part in ("-S", override)]
+    result = copy.run("dvc", "exp", "run", "--name", "deep", *arguments)
+    assert ran(result.stdout) == ["source", "train", "test", "export"]
+    values = params(copy)
+    assert (values["model"]["name"], values["optimizer"]["name"], values["trainer"]["max_epochs"]) == (
+        "resnet18",
+        "adamw",
+        1,
+    )
+    assert values["optimizer"]["weight_decay"] == 0.01
+    assert "deep" in copy.experiments()
+    fingerprints = json.loads((copy.path / "reports/train/fingerprint.json").read_text())
+    assert fingerprints["params"]["model"]["name"] == "resnet18"
+
+
+def test_queued_experiments_sweep_and_find_untracked_data(copy: Project):
+    make_folder(copy.path / "photos")
+    (copy.path / ".git" / "info" / "exclude").write_text("/photos\n")
+    small = ["-S", "data=folder", "-S", "data.path=photos", "-S", "trainer.max_epochs=1", "-S", "model.input_size=16"]
+    copy.run("dvc", "exp", "run", "--queue", *small, "-S", "optimizer.lr=choice(0.001,0.01)")
+    copy.run("dvc", "queue", "start")
+    assert queue_results(copy) == ["Success", "Success"]
+    shown = json.loads(copy.run("dvc", "exp", "show", "--json").stdout)
+    experiments = [entry["revs"][0]["data"] for entry in shown[1]["experiments"] or []]
+    rates = {entry["params"]["params.yaml"]["data"]["optimizer"]["lr"] for entry in experiments}
+    assert rates == {0.001, 0.01}
+    for entry in experiments:
+        assert "accuracy" in entry["metrics"]["reports/test/metrics.json"]["data"]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("trainer.max_epochs=abc", ["trainer.max_epochs = 'abc'", "whole number"]),
+        ("trainer.max_epochs=0", ["trainer.max_epochs = 0", "at least 1"]),
+        ("trainer.precision=bf16", ["trainer.precision = 'bf16'", "bf16-mixed"]),
+        ("model.name=resnet19", ["model.name = 'resnet19'", "resnet18"]),
+        ("+trainer.max_epoch=3", ["trainer.max_epoch = 3", "trainer.max_epochs"]),
+        # These two stop in Hydra, before Lightline is asked.
+        ("trainer.max_epoch=3", ["trainer.max_epoch"]),
+        ("model=resnet19", ["model/resnet19", "resnet18"]),
+    ],
+)
+def test_a_wrong_override_stops_before_any_work(copy: Project, override: str, expected: list[str]):
+    before = (copy.path / "dvc.lock").read_text()
+    result = copy.run("dvc", "exp", "run", "-S", override, check=False)
+    output = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert set(ran(output)) <= {"source"}
+    assert "Traceback" not in output
+    for text in expected:
+        assert text in output
+    assert (copy.path / "dvc.lock").read_text() == before
+
+
+def test_a_hand_edit_of_params_yaml_is_caught(copy: Project):
+    file = copy.path / "params.yaml"
+    copy.run("python", "tools/params.py")
+    assert copy.run("python", "tools/params.py", "--check").returncode == 0
+    file.write_text(file.read_text().replace("max_epochs: 15", "max_epochs: 16"))
+    result = copy.run("python", "tools/params.py", "--check", check=False)
+    assert result.returncode == 1
+    assert "edited in conf/" in result.stderr
+
+
+def test_the_model_is_an_artifact_that_dvc_and_gto_know(copy: Project, tmp_path: Path):
+    copy.run("dvc", "artifacts", "get", str(copy.path), "classifier", "--out", str(tmp_path / "model.onnx"))
+    assert (tmp_path / "model.onnx").read_bytes() == (copy.path / "models/model.onnx").read_bytes()
+    copy.run("gto", "register", "classifier", "--version", "v1.0.0")
+    assert "classifier@v1.0.0" in copy.run("git", "tag").stdout
+
+
+def test_metrics_and_plots_can_be_shown_and_compared(copy: Project):
+    copy.run("dvc", "exp", "run", "-S", "trainer.max_epochs=1")
+    diff = json.loads(copy.run("dvc", "metrics", "diff", "--json").stdout)
+    assert "diff" in diff["reports/test/metrics.json"]["accuracy"]
+    copy.run("dvc", "plots", "diff", "--out", "plots")
+    page = (copy.path / "plots" / "index.html").read_text()
+    for title in ("Loss by epoch", "Accuracy by epoch", "Confusion on the test split", "Reliability on the test split"):
+        assert title in page
