@@ -105,12 +105,12 @@ def _unreachable(message: str) -> str:
 
 def _apply(results: "Results") -> bool:
     """Bring the results into the workspace they belong to, where nothing there would be lost."""
-    from flows.repository import git
+    from flows.repository import git, holds_only_recorded_changes
 
     origin = Path(results.origin)
     if not origin.is_dir() or git("rev-parse", "HEAD", folder=origin) != results.commit:
         return False
-    if git("status", "--porcelain", folder=origin):
+    if not holds_only_recorded_changes(origin):
         return False
     command = (sys.executable, "-m", "dvc", "exp", "apply", "--quiet", results.experiment)
     done = subprocess.run(command, cwd=origin, stderr=subprocess.PIPE, text=True, check=False)

@@ -131,6 +131,22 @@ def experiments(origin: Origin, commit: str, folder: Path) -> dict[str, str]:
     return {line.rpartition("/")[2]: line.partition("\t")[0] for line in listed.splitlines()}
 
 
+def holds_only_recorded_changes(root: Path) -> bool:
+    """Whether a workspace can be overwritten: it is as its commit, or as an experiment that was applied to it."""
+    changes = git("status", "--porcelain", folder=root).splitlines()
+    if any(change.startswith("??") for change in changes):
+        return False
+    commit = git("rev-parse", "HEAD", folder=root)
+    recorded = experiments(Origin(str(root), root), commit, root).values() if changes else ()
+    return not changes or any(equals_here(experiment, root) for experiment in recorded)
+
+
+def equals_here(commit: str, folder: Path) -> bool:
+    """Whether the files in a folder are as in an experiment's commit."""
+    # DVC puts files into it that git does not track here: plots, the arguments it had.
+    return not git("diff", "--name-only", "--diff-filter=d", commit, folder=folder)
+
+
 def git(*arguments: str, folder: Path, given: str = "") -> str:
     """Run git, with a text for its stdin; gives what it printed.
 

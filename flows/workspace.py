@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.process import DvcProcess, Listener
-from flows.repository import Origin, clone, experiments, find_origin, git
+from flows.repository import Origin, clone, equals_here, experiments, find_origin, git
 from lightline.origin import ORIGIN_VARIABLE
 
 
@@ -66,8 +66,7 @@ class Workspace:
     def equal_experiment(self) -> str | None:
         """An experiment of the origin in which everything is as it is here."""
         for name in self._recorded_with("params.yaml", "dvc.lock"):
-            # Into an experiment's commit DVC puts files that git does not track here: plots, the arguments it had.
-            if not git("diff", "--name-only", "--diff-filter=d", self.recorded[name], folder=self.folder):
+            if equals_here(self.recorded[name], self.folder):
                 return name
         return None
 

@@ -56,6 +56,16 @@ def test_a_workspace_with_changes_is_left_alone(small_project, flow):
     assert f"dvc exp apply {name}" in done.stdout
 
 
+def test_an_applied_experiment_gives_way_to_the_next(small_project, flow):
+    for epochs in (7, 8):
+        flow(small_project, "--apply", "-S", f"trainer.max_epochs={epochs}")
+        assert f"max_epochs: {epochs}\n" in (small_project.path / "params.yaml").read_text()
+
+    (small_project.path / "work.py").write_text("# mine")
+    flow(small_project, "--apply")
+    assert (small_project.path / "work.py").read_text() == "# mine"
+
+
 def test_a_server_that_does_not_answer_is_named(small_project):
     done = small_project.run(
         sys.executable, "-m", "flows.pipeline", check=False, PREFECT_API_URL="http://127.0.0.1:9/api"
