@@ -120,7 +120,7 @@ def _wait_for(url: str, log: Path) -> None:
 def small_project(project):
     """A project whose stages do nothing; `work(project, code)` puts code into its train stage."""
     (project.path / "dvc.yaml").write_text(_STAGES)
-    (project.path / "dvc.lock").unlink(missing_ok=True)
+    (project.path / "dvc.lock").write_text("schema: '2.0'\n")
     (project.path / "raw.txt").write_text("1")
     work(project, "pass")
     return project
