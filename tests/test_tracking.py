@@ -14,7 +14,7 @@ import wandb
 from lightline.params import Params
 from lightline.tracking import Run, chosen_mode, track
 from tests.tiny import ROOT, tiny_params
-from tests.wandb_file import read_offline_runs
+from tests.wandb_file import OfflineRun, read_offline_runs
 
 FINGERPRINT = "0123456789abcdef" * 4
 
@@ -33,6 +33,12 @@ def params() -> Params:
     return tiny_params(tracking__mode="auto")
 
 
+def written(origin: Path) -> list[OfflineRun]:
+    """The runs below the origin, once W&B's service has written all of them."""
+    wandb.teardown()
+    return read_offline_runs(origin)
+
+
 def test_an_offline_run_holds_all_that_was_logged(origin: Path, params: Params):
     file = origin / "best.ckpt"
     file.write_bytes(b"weights")
@@ -42,14 +48,14 @@ def test_an_offline_run_holds_all_that_was_logged(origin: Path, params: Params):
         run.log({"epoch": 2, "val_loss": 0.25}, step=2)
         run.summarize({"val_accuracy": 0.75})
         run.log_artifact("checkpoint", "model", [file], {"fingerprint": FINGERPRINT})
-    (written,) = read_offline_runs(origin)
-    assert (written.name, written.job, written.tags) == ("brave-otter", "train", [FINGERPRINT])
-    assert written.config["fingerprint"] == FINGERPRINT
-    assert written.config["optimizer"]["lr"] == params.optimizer.lr
-    assert [(row["_step"], row["val_loss"]) for row in written.history] == [(1, 0.5), (2, 0.25)]
-    assert written.history[0]["val_predictions.captions"] == ["cat / dog", "dog / dog"]
-    assert written.summary["val_accuracy"] == 0.75
-    assert written.artifacts == [("checkpoint", ["best", "latest"], ["best.ckpt"])]
+    (run,) = written(origin)
+    assert (run.name, run.job, run.tags) == ("brave-otter", "train", [FINGERPRINT])
+    assert run.config["fingerprint"] == FINGERPRINT
+    assert run.config["optimizer"]["lr"] == params.optimizer.lr
+    assert [(row["_step"], row["val_loss"]) for row in run.history] == [(1, 0.5), (2, 0.25)]
+    assert run.history[0]["val_predictions.captions"] == ["cat / dog", "dog / dog"]
+    assert run.summary["val_accuracy"] == 0.75
+    assert run.artifacts == [("checkpoint", ["best", "latest"], ["best.ckpt"])]
 
 
 def test_later_stages_log_into_the_run_that_train_began(origin: Path, params: Params):
@@ -59,7 +65,7 @@ def test_later_stages_log_into_the_run_that_train_began(origin: Path, params: Pa
         run.log({"confusion": 1})
     with track(params, FINGERPRINT, "export") as run:
         run.log({"bytes": 1})
-    train, test, export = read_offline_runs(origin)
+    train, test, export = written(origin)
     assert train.id == test.id == export.id
     assert [row["_step"] for stage in (train, test, export) for row in stage.history] == [7, 8, 9]
 
@@ -68,7 +74,7 @@ def test_training_anew_begins_a_run_of_its_own(origin: Path, params: Params):
     for _ in range(2):
         with track(params, FINGERPRINT, "train", resume=False) as run:
             run.log({"val_loss": 0.5}, step=1)
-    first, second = read_offline_runs(origin)
+    first, second = written(origin)
     assert first.id != second.id
 
 
@@ -155,8 +161,8 @@ def test_an_unreachable_server_costs_one_warning_and_keeps_the_run_offline(origi
     captured = capfd.readouterr()
     assert captured.err.count("warning:") == 1
     assert "k" * 40 not in captured.err + captured.out
-    (written,) = read_offline_runs(origin)
-    assert written.history[0]["val_loss"] == 0.5
+    (run,) = written(origin)
+    assert run.history[0]["val_loss"] == 0.5
 
 
 def test_no_run_takes_everything():

@@ -22,8 +22,16 @@ NUM_IMAGES = 90
 def tiny_params(**changes: Any) -> Params:
     """params.yaml for the tiny set, two epochs; changes: trainer__max_epochs=1 sets trainer.max_epochs."""
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    basis = {"model__input_size": 16, "trainer__max_epochs": 2, "trainer__batch_size": 16, "tracking__mode": "disabled",
-             "hardware__accelerator": "cpu", "hardware__devices": 1}  # fmt: skip
+    basis = {
+        "model__input_size": 16,
+        "trainer__max_epochs": 2,
+        "trainer__batch_size": 16,
+        "trainer__ema_decay": None,
+        "trainer__monitor": "val_accuracy",
+        "tracking__mode": "disabled",
+        "hardware__accelerator": "cpu",
+        "hardware__devices": 1,
+    }
     for name, value in (basis | changes).items():
         *sections, key = name.split("__")
         section = values
