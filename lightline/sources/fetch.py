@@ -27,7 +27,7 @@ class FetchError(DataError):
 
     def __init__(self, message: str, passing: bool = False):
         super().__init__(message)
-        self.passing = passing
+        self.may_pass = passing
 
 
 def fetch(
@@ -81,7 +81,7 @@ def _with_retries(url: str, path: Path, pauses: Sequence[float]) -> None:
             with _told(without_secrets(url)):
                 _get(url, path)
         except FetchError as error:
-            if pause is None or not error.passing:
+            if pause is None or not error.may_pass:
                 raise
             print(f"{error} Trying again in {pause} s.", file=sys.stderr, flush=True)
             time.sleep(pause)
