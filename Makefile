@@ -3,7 +3,6 @@
 # make lint   style, types, import contracts, params.yaml against conf/
 # make params write params.yaml from conf/
 # make deps   write into dvc.yaml the code that each stage depends on
-# make bench  the figures of docs/benchmarks.md
 # make lock   resolve requirements.lock anew (needs uv)
 PYTHON ?= python3
 BIN := .venv/bin
