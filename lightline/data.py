@@ -1,49 +1,21 @@
-"""Training and validation images for Lightning: decoded once into one tensor, augmented as whole batches."""
+"""Training and validation images for Lightning: in an order that is a function of (seed, epoch), augmented as whole
+batches on the device.
+"""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
-from torch.utils.data import Dataset as TorchDataset
 
 from lightline.augmentation import Augmentation
 from lightline.dataset import Dataset
-from lightline.inference import pixel_batches
 from lightline.params import Params
+from lightline.pictures import Batch, Pictures, PicturesInMemory, channel_statistics, fits_memory
 from lightline.randomness import permutation
 from lightline.splits import Splits
 from lightline.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResize, Normalize, Preprocessing
-
-_DECODE_BATCH = 512
-
-
-class Batch(NamedTuple):
-    """images: uint8 [batch, size, size, 3] from the loader, float [batch, 3, size, size] on the device; targets: int64
-    [batch], or float [batch, classes] where images are mixed; rows: int64 [batch], of the dataset.
-    """
-
-    images: torch.Tensor
-    targets: torch.Tensor
-    rows: torch.Tensor
-
-
-class Pictures(TorchDataset):
-    """Images at the network's size, in memory: uint8 [num_images, size, size, 3]."""
-
-    def __init__(self, dataset: Dataset, rows: np.ndarray, input_size: int, crop_pct: float):
-        self.rows = torch.from_numpy(rows)
-        self.labels = torch.from_numpy(dataset.labels[rows]).long()
-        self.images = _decode(dataset, rows, CropAndResize(input_size, crop_pct))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitems__(self, indices: list[int]) -> Batch:
-        """A whole batch at once, which DataLoader asks for where this method exists."""
-        index = torch.tensor(indices)
-        return Batch(self.images[index], self.labels[index], self.rows[index])
 
 
 class EpochSampler(Sampler[int]):
@@ -103,15 +75,22 @@ class ImageData(lightning.LightningDataModule):
         return Batch(inputs, targets, rows)
 
     def _pictures(self, dataset: Dataset, rows: np.ndarray) -> Pictures:
-        return Pictures(dataset, rows, self.params.model.input_size, self.params.model.crop_pct)
+        model, hardware = self.params.model, self.params.hardware
+        fits = fits_memory(len(rows), model.input_size, hardware.memory_fraction)
+        kind = PicturesInMemory if fits else Pictures
+        return kind(dataset, rows, CropAndResize(model.input_size, model.crop_pct))
 
     def _loader(self, pictures: Pictures, sampler: Sampler[int] | list[int], drop_last: bool) -> DataLoader:
+        # What is in memory needs no workers: cutting a batch out of it takes less than sending it.
+        num_workers = 0 if isinstance(pictures, PicturesInMemory) else self.params.hardware.num_workers
         return DataLoader(
             pictures,
             batch_size=self.params.trainer.batch_size,
             sampler=sampler,
             drop_last=drop_last,
             collate_fn=_as_is,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -119,7 +98,7 @@ class ImageData(lightning.LightningDataModule):
         model = self.params.model
         mean, std = (IMAGENET_MEAN, IMAGENET_STD)
         if model.normalize == "dataset":
-            mean, std = channel_statistics(self.train.images)
+            mean, std = channel_statistics(self.train)
         return Preprocessing(model.input_size, model.crop_pct, mean, std)
 
     @property
@@ -129,34 +108,6 @@ class ImageData(lightning.LightningDataModule):
     @property
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer is not None else 1
-
-
-def channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of uint8 [n, height, width, 3], in units of 0 to 1; exact."""
-    # From counts of the 256 values: no float copy of the images, and the same result in any order.
-    counts = torch.stack([torch.bincount(images[..., channel].flatten(), minlength=256) for channel in range(3)])
-    values = torch.arange(256, dtype=torch.float64) / 255
-    share = counts.double() / counts.sum(1, keepdim=True)
-    mean = share @ values
-    std = ((share @ values**2) - mean**2).clamp(min=0).sqrt()
-    # A channel of one single value carries nothing; dividing by one keeps it finite.
-    std = torch.where(std > 0, std, 1.0)
-    return tuple(mean.tolist()), tuple(std.tolist())
-
-
-@torch.no_grad()
-def _decode(dataset: Dataset, rows: np.ndarray, transform: CropAndResize) -> torch.Tensor:
-    size = transform.input_size
-    images = torch.empty((len(rows), size, size, 3), dtype=torch.uint8)
-    done = 0
-    for stacks in pixel_batches(dataset, rows, _DECODE_BATCH):
-        for stack in stacks:
-            pixels = torch.from_numpy(stack)
-            if stack.shape[1:3] != (size, size) or transform.crop_pct < 1:
-                pixels = transform(pixels).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
-            images[done : done + len(stack)] = pixels
-            done += len(stack)
-    return images
 
 
 def _as_is(batch: Any) -> Any:

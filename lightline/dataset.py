@@ -168,6 +168,11 @@ class Dataset:
         self.digest: str = summary["digest"]
         self._num_images: int = summary["num_images"]
 
+    def __getstate__(self) -> dict[str, object]:
+        # A worker process maps the files anew instead of getting a copy of what they hold.
+        kept = ("folder", "classes", "digest", "_num_images")
+        return {name: self.__dict__[name] for name in kept}
+
     def __len__(self) -> int:
         return self._num_images
 

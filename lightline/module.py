@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from lightline.data import Batch
 from lightline.optimization import build_optimizer, build_schedule
 from lightline.params import Loss, Params
+from lightline.pictures import Batch
 from lightline.randomness import step_seed
 
 _NUM_SUMS = 3  # loss, correct, images

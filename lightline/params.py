@@ -174,7 +174,8 @@ class Hardware(Section):
     devices: int | list[int] | Literal["auto"]
     strategy: str
     num_nodes: PositiveInt
-    num_workers: NonNegativeInt  # decoding processes, where the images do not fit the memory budget
+    memory_fraction: Probability  # of the free memory that decoded images may take; more are decoded when needed
+    num_workers: NonNegativeInt  # processes that decode images which do not fit
 
 
 class Tracking(Section):

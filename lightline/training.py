@@ -60,7 +60,7 @@ def fit(task: Task, state: Path, run: Run) -> tuple[ImageData, History]:
 
 def _samples(task: Task, data: ImageData, run: Run) -> SamplePredictions:
     num_images = task.params.tracking.num_sample_images
-    images = data.val.images[:num_images]
+    images = data.val.images_at(torch.arange(min(num_images, len(data.val))))
     labels = [task.dataset.classes[label] for label in data.val.labels[:num_images].tolist()]
     return SamplePredictions(
         run, images.numpy(), data.normalize(images.permute(0, 3, 1, 2)), labels, task.dataset.classes

@@ -1,5 +1,6 @@
 """What the loaders give to training: order, shares, sizes, statistics."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from lightline.data import EpochSampler, ImageData, Pictures, channel_statistics
+from lightline.data import EpochSampler, ImageData
 from lightline.dataset import Dataset
+from lightline.pictures import Pictures, PicturesInMemory, channel_statistics, fits_memory
 from lightline.splits import Splits
-from lightline.transforms import IMAGENET_MEAN, IMAGENET_STD
+from lightline.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResize
 from tests.samples import random_pixels, save_dataset
 from tests.tiny import tiny_params
 
@@ -115,18 +117,22 @@ def test_training_batches_are_augmented_and_channels_last(tmp_path, changes):
     assert not torch.equal(data.on_after_batch_transfer(batch, 0).images, first.images)
 
 
-def test_statistics_are_numpy_s():
-    images = random_pixels(7, 9, 11, 3)
+def whole(folder: Path, pixels: list[np.ndarray], kind: type[Pictures] = PicturesInMemory, size: int = 16) -> Pictures:
+    return kind(save_dataset(folder, pixels), np.arange(len(pixels)), CropAndResize(size, 1.0))
+
+
+@pytest.mark.parametrize("kind", [Pictures, PicturesInMemory])
+def test_statistics_are_numpy_s(tmp_path, kind):
+    images = random_pixels(7, 16, 16, 3)
     images[..., 1] //= 3
-    mean, std = channel_statistics(torch.from_numpy(images))
+    mean, std = channel_statistics(whole(tmp_path, list(images), kind))
     assert mean == pytest.approx((images / 255).mean((0, 1, 2)), rel=1e-12)
     assert std == pytest.approx((images / 255).std((0, 1, 2)), rel=1e-9)
 
 
 @pytest.mark.parametrize("level", range(0, 256, 15))
-def test_a_channel_of_one_value_is_divided_by_one(level):
-    images = torch.full((3, 5, 7, 3), level, dtype=torch.uint8)
-    mean, std = channel_statistics(images)
+def test_a_channel_of_one_value_is_divided_by_one(tmp_path, level):
+    mean, std = channel_statistics(whole(tmp_path, [np.full((16, 16, 3), level, np.uint8)] * 3))
     assert mean == pytest.approx((level / 255,) * 3)
     assert std == (1.0, 1.0, 1.0)
 
@@ -148,7 +154,8 @@ def test_imagenet_s_statistics_on_request(tmp_path):
 def test_images_of_mixed_sizes_are_decoded_to_one_size_in_order(tmp_path):
     sizes = [(16, 16), (32, 32), (32, 32), (20, 33), (16, 16), (1, 1), (40, 16)]
     pictures = [random_pixels(*size, 3, seed=number) for number, size in enumerate(sizes)]
-    pictures_in_memory = Pictures(save_dataset(tmp_path, pictures), np.arange(7)[::-1].copy(), 16, 1.0)
+    rows = np.arange(7)[::-1].copy()
+    pictures_in_memory = PicturesInMemory(save_dataset(tmp_path, pictures), rows, CropAndResize(16, 1.0))
     assert pictures_in_memory.images.shape == (7, 16, 16, 3)
     for pixels, image in zip(pictures[::-1], pictures_in_memory.images.numpy(), strict=True):
         side = min(pixels.shape[:2])
@@ -162,4 +169,29 @@ def test_images_of_mixed_sizes_are_decoded_to_one_size_in_order(tmp_path):
 def test_a_crop_is_taken_of_images_that_have_the_network_s_size_too(tmp_path):
     pixels = np.zeros((16, 16, 3), np.uint8)
     pixels[4:12, 4:12] = 200
-    assert Pictures(save_dataset(tmp_path, [pixels]), np.array([0]), 16, 0.5).images.min() == 200
+    pictures = PicturesInMemory(save_dataset(tmp_path, [pixels]), np.array([0]), CropAndResize(16, 0.5))
+    assert pictures.images.min() == 200
+
+
+def test_images_that_do_not_fit_come_from_workers_and_are_the_same(tmp_path):
+    inside = make_data(tmp_path, 20, trainer__batch_size=8)
+    outside = make_data(tmp_path, 20, trainer__batch_size=8, hardware__memory_fraction=0.0, hardware__num_workers=2)
+    assert isinstance(inside.train, PicturesInMemory)
+    assert not isinstance(outside.train, PicturesInMemory)
+    assert outside.preprocessing == inside.preprocessing
+    for ours, theirs in zip(outside.train_dataloader(), inside.train_dataloader(), strict=True):
+        assert all(torch.equal(*pair) for pair in zip(ours, theirs, strict=True))
+
+
+def test_what_fits_depends_on_the_fraction():
+    assert fits_memory(10, 32, 0.5)
+    assert not fits_memory(10, 32, 0.0)
+    assert not fits_memory(10**12, 32, 1.0)
+
+
+def test_a_dataset_is_sent_to_a_worker_without_its_contents(tmp_path):
+    dataset = save_dataset(tmp_path, list(random_pixels(50, 32, 32, 3)))
+    dataset.pixels(0)
+    content = pickle.dumps(dataset)
+    assert len(content) < 1000
+    assert (pickle.loads(content).pixels(3) == dataset.pixels(3)).all()
