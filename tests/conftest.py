@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
+MAX_EPOCHS = yaml.safe_load((ROOT / "params.yaml").read_text())["trainer"]["max_epochs"]
 
 # Read when torch loads, which is before any fixture runs: threads that wait for each other collapse on a busy machine.
 os.environ["OMP_NUM_THREADS"] = "1"
+# A shell's background job ignores Ctrl-C, and so would every process that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No account, no network, no user's settings; one thread a process, because tests share the machine.
 ENVIRONMENT = {

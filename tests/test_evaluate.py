@@ -193,12 +193,14 @@ def test_missing_logits_say_what_to_do(tmp_path: Path):
 
 # Runs the stage's module as dvc does, then looks at what it imported on the way.
 _RUN_STAGE = """
-import runpy, sys
-try:
-    runpy.run_module("stages.test", run_name="__main__")
-finally:
+import atexit, runpy, sys
+
+@atexit.register
+def show():
     unwanted = {"lightning", "pytorch_lightning", "wandb", "onnx"} & {name.split(".")[0] for name in sys.modules}
     print("imported:", sorted(unwanted))
+
+runpy.run_module("stages.test", run_name="__main__")
 """
 
 

@@ -9,6 +9,7 @@ import yaml
 from flows.compose import compose
 from flows.faults import RequestError
 from lightline.errors import ParameterError
+from tests.conftest import MAX_EPOCHS
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +25,7 @@ def workspace(tmp_path, monkeypatch):
 def test_writes_what_conf_composes_to():
     assert compose([]) == []
     changed = compose(["model=resnet18", "trainer.max_epochs=3"])
-    assert changed == [("model.name", "cnn", "resnet18"), ("trainer.max_epochs", 15, 3)]
+    assert changed == [("model.name", "cnn", "resnet18"), ("trainer.max_epochs", MAX_EPOCHS, 3)]
     assert yaml.safe_load(Path("params.yaml").read_text())["model"]["name"] == "resnet18"
 
 

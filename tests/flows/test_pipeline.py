@@ -4,6 +4,8 @@ import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.conftest import MAX_EPOCHS
+
 
 def test_runs_what_changed_and_finds_the_rest_in_the_cache(small_project, flow, server):
     done = flow(small_project, "-S", "trainer.max_epochs=7")
@@ -31,10 +33,10 @@ def test_the_results_are_recorded_logged_and_shown(small_project, flow, server):
     run = server.flow_runs()[0]
     logs = server.logs(run["id"])
     assert "train of seven" in logs
-    assert "trainer.max_epochs = 7 instead of 15" in logs
+    assert f"trainer.max_epochs = 7 instead of {MAX_EPOCHS}" in logs
     artifacts = server.artifacts(run["id"])
     assert {"stage": "train", "metric": "epochs", "value": 7} in json.loads(artifacts["metrics"])
-    assert "| `trainer.max_epochs` | 15 | 7 |" in artifacts["summary"]
+    assert f"| `trainer.max_epochs` | {MAX_EPOCHS} | 7 |" in artifacts["summary"]
     assert "dvc exp apply seven" in artifacts["summary"]
     assert run["labels"]["experiment"] == run["name"] == "seven"
 
