@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from flows.loading import loading
@@ -90,9 +91,29 @@ async def _run(request: Request, ahead: Ahead) -> tuple["Results | None", str]:
     with loading():
         from flows import pipeline
 
+        _shield_server()
     pipeline.prepared_ahead = ahead
     state: Any = await cast(Any, pipeline.pipeline)(**vars(request), return_state=True)
     return (await state.aresult(), "") if state.is_completed() else (None, state.message)
+
+
+def _shield_server() -> None:
+    """Keep Ctrl-C from the temporary server, if there is to be one.
+
+    A terminal sends it to all processes in its foreground. Prefect starts its server as one of them: it would end
+    first, and the flow would ask a dead server for a minute how to end.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    if PREFECT_API_URL.value():
+        return
+    from prefect.server.api import server
+
+    class InOwnSession(subprocess.Popen[Any]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, start_new_session=True, **options)
+
+    server.__dict__["subprocess"] = SimpleNamespace(**{**vars(subprocess), "Popen": InOwnSession})
 
 
 def _unreachable(message: str) -> str:
@@ -134,7 +155,7 @@ def _print(results: "Results", applied: bool, asked: bool) -> None:
     console.print(table)
     here = "" if applied else f" (in experiment {results.experiment})"
     if results.has_model:
-        console.print(f"model       {MODEL}{here}")
+        console.print(f"model       {MODEL}{here or f' (of experiment {results.experiment})'}")
     console.print(f"reports     {REPORTS}/{here}")
     console.print(f"experiment  {results.experiment}: `dvc exp show` lists it beside the others")
     if asked and not applied:

@@ -1,6 +1,5 @@
 """What watches training: the history, progress for people, and sample predictions for W&B."""
 
-import sys
 import time
 from typing import Any
 
@@ -39,8 +38,9 @@ class History(Callback):
         row = {"epoch": trainer.current_epoch + 1, "lr": trainer.optimizers[0].param_groups[0]["lr"], **values}
         self.rows.append({name: round(row[name], _DIGITS) for name in HISTORY_COLUMNS})
         self.run.log(self.rows[-1], step=trainer.current_epoch + 1)
-        if trainer.is_global_zero and not sys.stdout.isatty():
-            print(self._line(trainer), flush=True)
+        if trainer.is_global_zero:
+            bar = trainer.progress_bar_callback
+            bar.report(self._line(trainer)) if isinstance(bar, Progress) else print(self._line(trainer), flush=True)
 
     def _line(self, trainer: lightning.Trainer) -> str:
         row = self.rows[-1]
@@ -79,9 +79,12 @@ class SamplePredictions(Callback):
 
 
 class Progress(RichProgressBar):
-    """Lightning's rich bar; used in a terminal, where History prints no lines."""
+    """Lightning's rich bar for terminals, with epochs counted from 1 and the epochs' lines above it."""
 
-    def get_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, Any]:
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return metrics
+    def report(self, line: str) -> None:
+        """Print a line above the bar."""
+        if self.progress is not None:
+            self.progress.console.print(line, highlight=False, soft_wrap=True)
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"

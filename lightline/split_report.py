@@ -12,7 +12,7 @@ from lightline.splits import EXCLUDED, NAMES
 from lightline.splitting import Columns
 
 REPORTS = Path("reports/split")
-_DUPLICATES = REPORTS.name + "/duplicates.csv"
+_DUPLICATES = REPORTS / "duplicates.csv"
 _SHOWN = 10  # classes named in a warning
 
 
@@ -78,7 +78,7 @@ class Report:
                 f"train) are excluded from the weaker split; {_DUPLICATES} lists them."
             )
         if number := len(self.mislabelled):
-            found.append(f"{number} images occur under different labels; {_DUPLICATES} lists them (label_conflict).")
+            found.append(f"{number} pictures occur under different labels; {_DUPLICATES} lists them.")
         if self.divided_groups:
             found.append(
                 f"{self.divided_groups} groups of the source stand in more than one split; "
@@ -97,7 +97,7 @@ class Report:
         write_json(folder / "summary.json", self.summary())
         rows = zip(self.columns.classes, self.counts.tolist(), strict=True)
         write_csv(folder / "classes.csv", ("class", *NAMES), ((name, *counts) for name, counts in rows))
-        write_csv(folder / "duplicates.csv", ("copies", "id", "class", "split", "label_conflict"), self._copies())
+        write_csv(folder / "duplicates.csv", ("copies_of", "id", "class", "split", "label_conflict"), self._copies())
 
     def _copies(self) -> list[tuple[int, str, str, str, bool]]:
         """A row for each image that has a copy; copies of one image have the same number."""

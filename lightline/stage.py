@@ -29,7 +29,7 @@ def run_stage(work: Callable[[Params], None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         _leave(_MAY_PASS if error.may_pass else _FAILED)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted; the same command goes on from what is finished", file=sys.stderr)
         _leave(_INTERRUPTED)
     _leave(0)
 

@@ -24,6 +24,8 @@ from lightline.params import Params
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 # Lightning 2.6 calls torch's pytree in a way that torch 2.14 deprecated: Lightning-AI/pytorch-lightning#21326.
 warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated")
+# That a folder of unfinished training is not empty is its purpose.
+warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
 # The images are in memory: there is nothing for worker processes to do.
 warnings.filterwarnings("ignore", ".*does not have many workers")
 

@@ -54,7 +54,10 @@ def fit(task: Task, state: Path, run: Run) -> tuple[ImageData, History]:
     unfinished = state / "last.ckpt"
     if unfinished.exists():
         print(f"going on with the unfinished training of fingerprint {task.fingerprint[:16]}", flush=True)
-    trainer.fit(module, data, ckpt_path=unfinished if unfinished.exists() else None, weights_only=True)
+    try:
+        trainer.fit(module, data, ckpt_path=unfinished if unfinished.exists() else None, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
     return data, history
 
 

@@ -14,6 +14,11 @@ def main(params: Params) -> None:
     report = Report.of(columns, splits)
     write_splits(columns.ids, columns.labels, splits)
     report.write()
+    if params.split.strategy != "predefined" and any(name is not None for name in columns.splits):
+        print(
+            "warning: the source says which images are for training and which for testing; split.strategy = "
+            f"{params.split.strategy!r} divides them anew, split=predefined keeps to it"
+        )
     for warning in report.warnings():
         print(f"warning: {warning}")
     counts = report.summary()

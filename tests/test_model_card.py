@@ -66,7 +66,13 @@ def test_it_holds_data_parameters_and_preprocessing(card, checkpoint):
     assert f"{num_parameters:,}" in training
     assert "epoch 3 was the best" in training
     interface = section(card, "Input and output")
-    for part in ("[batch, 3]", "16×16 pixels", "× 0.875", "(0.5000, 0.4000, 0.3000)", "(0.2000, 0.2500, 0.3000)"):
+    for part in (
+        "[batch, 3]",
+        "16×16 pixels",
+        "87.5% of its side",
+        "(0.5000, 0.4000, 0.3000)",
+        "(0.2000, 0.2500, 0.3000)",
+    ):
         assert part in interface
 
 

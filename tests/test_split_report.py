@@ -42,7 +42,7 @@ def test_counts_copies_and_conflicts(tmp_path: Path):
         *("class,train,val,test,excluded", "cat,1,1,0,1", "dog,0,1,1,0", "eel,0,0,1,0")
     ]
     assert (tmp_path / "duplicates.csv").read_text().splitlines() == [
-        "copies,id,class,split,label_conflict",
+        "copies_of,id,class,split,label_conflict",
         "1,b,cat,val,True",
         "1,c,dog,val,True",
         "2,e,eel,test,True",
@@ -53,7 +53,7 @@ def test_counts_copies_and_conflicts(tmp_path: Path):
 def test_each_oddity_is_a_warning():
     warnings = "\n".join(Report.of(TABLE, SPLITS).warnings())
     assert "1 images that the source also has in a split that judges them" in warnings
-    assert "2 images occur under different labels" in warnings
+    assert "2 pictures occur under different labels" in warnings
     assert "1 groups of the source stand in more than one split" in warnings
     assert "train has no image of 2 classes: dog, eel." in warnings
     assert "test has no image of 1 classes: cat." in warnings

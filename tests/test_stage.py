@@ -57,7 +57,7 @@ def test_an_interruption_is_no_traceback(number: signal.Signals):
         process.stdout.readline()
         process.send_signal(number)
         _, err = process.communicate()
-    assert (process.returncode, err) == (130, "interrupted\n")
+    assert (process.returncode, err) == (130, "interrupted; the same command goes on from what is finished\n")
 
 
 def test_wrong_parameters_stop_before_the_work(tmp_path: Path):

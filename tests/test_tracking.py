@@ -134,7 +134,8 @@ from tests.tiny import ROOT, tiny_params
 
 with track(tiny_params(tracking__mode="offline"), "f" * 64, "train", resume=False) as run:
     run.log({"val_loss": 0.5}, step=1)
-    children = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
+    command = ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())]
+    children = subprocess.run(command, capture_output=True, text=True)
     (service,) = [int(line.split()[0]) for line in children.stdout.splitlines() if "wandb-core" in line]
     os.kill(service, signal.SIGKILL)
     for step in range(2, 6):

@@ -41,7 +41,7 @@ def test_needs_no_server_and_brings_the_results(fresh_clone, no_account):
     assert fresh_clone.run("git", "status", "--porcelain").stdout == ""
     (name,) = fresh_clone.experiments()
     assert f"experiment  {name}" in done.stdout
-    assert "models/model.onnx\n" in done.stdout
+    assert f"models/model.onnx (of experiment {name})" in done.stdout
     assert "test accuracy" in done.stdout
     for state in ("Error", "locked", "Traceback"):
         assert state not in done.stderr
