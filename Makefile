@@ -1,5 +1,6 @@
 # make run    train on the embedded digits through the Prefect flow, and bring the result into this folder
 # make test   everything that is checked automatically
+# make bench  what it costs, beside a reference; writes docs/benchmarks.md; CIFAR=FILE for the questions that need it
 # make lint   style, types, import contracts, params.yaml against conf/
 # make params write params.yaml from conf/
 # make deps   write into dvc.yaml the code that each stage depends on
@@ -9,7 +10,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: run test lint params deps format lock setup
+.PHONY: run test bench bench-quick lint params deps format lock setup
 .DEFAULT_GOAL := run
 
 # `make run ARGS="-S model=resnet18"` passes overrides on.
@@ -18,6 +19,12 @@ run: setup
 
 test: setup
 	@python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
+bench: setup
+	@python -m benchmarks $(if $(CIFAR),--cifar $(CIFAR)) $(ARGS)
+
+bench-quick: setup
+	@python -m benchmarks --quick $(if $(CIFAR),--cifar $(CIFAR)) $(ARGS)
 
 lint: setup
 	ruff check .

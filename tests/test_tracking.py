@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 import wandb
+
 from lightline.params import Params
 from lightline.tracking import Run, chosen_mode, track
 from tests.tiny import ROOT, tiny_params

@@ -1,0 +1,68 @@
+"""Run the questions and write docs/benchmarks.md.
+
+python -m benchmarks [--quick] [--cifar FILE] [QUESTION …]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import write_report
+from benchmarks.sources import CIFAR_VARIABLE
+
+FOLDER = Path(__file__).parent
+_NO_QUESTIONS = ("__init__", "__main__", "harness", "question", "report", "sources")
+
+
+def main() -> int:
+    """A process a question, so that none pays for another's imports, threads or memory."""
+    options = _parser().parse_args()
+    if options.cifar is not None:
+        os.environ[CIFAR_VARIABLE] = str(options.cifar.resolve())
+    names = options.question or questions()
+    if unknown := [name for name in names if name not in questions()]:
+        sys.exit(f"error: there is no question {unknown[0]!r}; there are {', '.join(questions())}")
+    answers, started = [], time.monotonic()
+    for name in names:
+        print(f"== {name}", flush=True)
+        answers.append(_ask(name, options.quick))
+        print(f"   {answers[-1]['seconds']:.0f} s", flush=True)
+    minutes = (time.monotonic() - started) / 60
+    # A part, or a short look, does not replace what all of it found.
+    if not (options.quick or options.question):
+        write_report(answers, minutes)
+    print(f"{minutes:.1f} minutes in all")
+    return 1 if any("error" in answer for answer in answers) else 0
+
+
+def questions() -> list[str]:
+    """The names of the questions, a module each."""
+    return sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in _NO_QUESTIONS)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("question", nargs="*", help="default: all, and docs/benchmarks.md is written")
+    parser.add_argument("--quick", action="store_true", help="fewer pairs and less data; writes no report")
+    parser.add_argument("--cifar", type=Path, help="CIFAR-10 as an archive of JPEG files in train/ and test/")
+    return parser
+
+
+def _ask(name: str, quick: bool) -> dict[str, Any]:
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        command = [sys.executable, "-m", "benchmarks.question", name, str(answer), *(["--quick"] if quick else [])]
+        code = subprocess.run(command, check=False).returncode
+        content = json.loads(answer.read_text()) if answer.exists() else {"error": f"exit status {code}"}
+    return {"name": name, "seconds": time.monotonic() - started, **content}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
