@@ -1,1 +1,1 @@
-"""What Lightline costs, measured side by side with a reference: one file a question, `python -m benchmarks` runs all."""
+"""What Lightline costs, beside a reference: one file a question, `python -m benchmarks` runs all of them."""

@@ -15,8 +15,8 @@ _PACKAGES = ("torch", "torchvision", "lightning", "onnxruntime", "pillow", "dvc"
 _HEADER = ("what", "ours", "reference", "ratio", "ratio of CPU seconds", "asked", "held")
 _INTRODUCTION = """# What it costs
 
-Written by `make bench`, never by hand. Each line is one run of both ways in turn on this machine, at least seven pairs unless it
-says otherwise; a ratio is the median over the pairs of reference / ours, so that above one means that ours took less.
+Written by `make bench`, never by hand. Each line is one run of both ways in turn on this machine, at least seven pairs
+unless it says otherwise; a ratio is the median over the pairs of reference / ours: above one, ours took less.
 """
 
 
