@@ -47,7 +47,9 @@ def questions() -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Run the questions and write docs/benchmarks.md.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Run the questions and write docs/benchmarks.md."
+    )
     parser.add_argument("question", nargs="*", help="default: all, and docs/benchmarks.md is written")
     parser.add_argument("--quick", action="store_true", help="fewer pairs and less data; writes no report")
     parser.add_argument("--cifar", type=Path, help="CIFAR-10 as an archive of JPEG files in train/ and test/")
