@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from lightline.params import Augment
+from lightline.params_training import Augment
 from lightline.randomness import step_seed, uniform
 
 
@@ -39,17 +39,18 @@ class Augmentation:
         return inputs, labels
 
     def _cropped_and_flipped(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
-        """Crop and flip in one gather: for each image the source row and column of every pixel."""
+        """Crop and flip: whole rows of pixels first, which is quick, then in each row its pixels."""
         batch, size = images.shape[:2]
+        draws = uniform(self.seed, epoch, rows, 2)
         padding = self.settings.random_crop_padding
-        draws = uniform(self.seed, epoch, rows, 3)
-        offsets = (draws[:, :2] * (2 * padding + 1)).long() - padding
+        offsets = (draws * (2 * padding + 1)).long() - padding
         pixel = torch.arange(size, device=images.device)
         y = offsets[:, :1] + pixel
-        flip = draws[:, 2:] < self.settings.horizontal_flip
-        x = offsets[:, 1:] + torch.where(flip, size - 1 - pixel, pixel)
-        picture = torch.arange(batch, device=images.device)[:, None, None]
-        cropped = images[picture, self._inside(y, size)[:, :, None], self._inside(x, size)[:, None, :]]
+        x = offsets[:, 1:] + torch.where(self._flips(rows, epoch)[:, None], size - 1 - pixel, pixel)
+        lines = torch.arange(0, batch * size, size, device=images.device)[:, None] + self._inside(y, size)
+        cropped = images.reshape(batch * size, size * 3).index_select(0, lines.flatten()).view(batch, size, size * 3)
+        values = (self._inside(x, size)[:, :, None] * 3 + torch.arange(3, device=images.device)).view(batch, 1, size * 3)
+        cropped = cropped.gather(2, values.expand(batch, size, size * 3)).view(batch, size, size, 3)
         if self.settings.padding_mode == "constant":
             outside = ((y < 0) | (y >= size))[:, :, None] | ((x < 0) | (x >= size))[:, None, :]
             cropped.masked_fill_(outside[..., None], 0)
@@ -60,6 +61,15 @@ class Augmentation:
             index = index.abs()
             index = torch.where(index >= size, 2 * (size - 1) - index, index)
         return index.clamp(0, size - 1)
+
+    def _flips(self, rows: torch.Tensor, epoch: int) -> torch.Tensor:
+        """bool [batch]: which images to mirror."""
+        if self.settings.alternating_flip:
+            # Each image's first side by chance, then one after the other: in two epochs the network sees both (K.
+            # Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024).
+            first = uniform(self.seed + 3, 0, rows, 1)[:, 0] < self.settings.horizontal_flip
+            return first ^ bool(epoch % 2)
+        return uniform(self.seed + 3, epoch, rows, 1)[:, 0] < self.settings.horizontal_flip
 
     def _each_rand_augmented(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
         """torchvision's transform, image by image: on a batch it would do the same to every image."""

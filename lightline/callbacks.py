@@ -33,7 +33,7 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
         metrics = pl_module.epoch_metrics("train")
-        pl_module.log_dict(metrics)
+        pl_module.log_dict(metrics, sync_dist=True)
         values = {name: float(value) for name, value in {**trainer.callback_metrics, **metrics}.items()}
         row = {"epoch": trainer.current_epoch + 1, "lr": trainer.optimizers[0].param_groups[0]["lr"], **values}
         self.rows.append({name: round(row[name], _DIGITS) for name in HISTORY_COLUMNS})

@@ -13,7 +13,8 @@ from torch import nn
 from lightline.errors import DataError
 from lightline.files import whole_file
 from lightline.models import build_network
-from lightline.params import Model
+from lightline.params_training import Model
+from lightline.test_time import answering
 from lightline.transforms import Preprocessing
 
 CHECKPOINTS = Path("models/checkpoints")
@@ -42,10 +43,11 @@ class Checkpoint:
     state_dict: dict[str, torch.Tensor]
 
     def network(self) -> nn.Module:
-        """The trained network, in evaluation mode."""
-        network = build_network(Model(**self.params["model"]), len(self.classes), pretrained=False)
+        """The trained network as it answers, in evaluation mode."""
+        settings = Model(**self.params["model"])
+        network = build_network(settings, len(self.classes), pretrained=False)
         network.load_state_dict(self.state_dict)
-        return network.eval()
+        return answering(network, settings)
 
     def transform_settings(self) -> Preprocessing:
         """The evaluation transform in numbers."""

@@ -2,7 +2,7 @@
 batches on the device.
 """
 
-from typing import Any
+from collections.abc import Sequence
 
 import lightning
 import numpy as np
@@ -15,29 +15,38 @@ from lightline.params import Params
 from lightline.pictures import Batch, Pictures, PicturesInMemory, channel_statistics, fits_memory
 from lightline.randomness import permutation
 from lightline.splits import Splits
-from lightline.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResize, Normalize, Preprocessing
+from lightline.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResize, PixelNormalizer, Preprocessing
 
 
-class EpochSampler(Sampler[int]):
-    """This process's share of a permutation that is a function of (seed, epoch)."""
+class EpochBatches(Sampler[torch.Tensor]):
+    """This process's share of a permutation that is a function of (seed, epoch), a batch of positions at a time.
 
-    def __init__(self, num_rows: int, seed: int, rank: int, world_size: int):
+    drop_last: leave out a last batch that is not full. One of a single image is left out anyway, unless it is all there
+    is: it breaks batch normalisation.
+    """
+
+    def __init__(self, num_rows: int, batch_size: int, seed: int, rank: int, world_size: int, drop_last: bool):
         self.num_rows = num_rows
+        self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+        share = num_rows // world_size  # equal: processes that wait for each other take equal steps
+        rest = share % batch_size
+        self._used = share - rest if share > rest and (drop_last or rest == 1) else share
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of every epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.num_rows // self.world_size  # equal shares: processes that wait for each other take equal steps
+        return -(-self._used // self.batch_size)
 
     def __iter__(self):
+        # A generator, so that the epoch is read at the first batch: Lightning makes the iterator of a resumed epoch first.
         order = permutation(self.seed, self.epoch, self.num_rows)
-        return iter(order[self.rank :: self.world_size][: len(self)].tolist())
+        yield from order[self.rank :: self.world_size][: self._used].split(self.batch_size)
 
 
 class ImageData(lightning.LightningDataModule):
@@ -50,17 +59,25 @@ class ImageData(lightning.LightningDataModule):
         self.val = self._pictures(dataset, splits.rows("val"))
         self.preprocessing = self._measure()
         self.augmentation = Augmentation(params.augment, params.seed, len(dataset.classes))
-        self.normalize = Normalize(self.preprocessing)
+        self.normalize = PixelNormalizer(self.preprocessing)
+
+    def setup(self, stage: str) -> None:
+        """Images in memory move to the accelerator, if it has room for them."""
+        assert self.trainer is not None
+        for pictures in (self.train, self.val):
+            if isinstance(pictures, PicturesInMemory):
+                pictures.move_to(self.trainer.strategy.root_device, self.params.hardware.memory_fraction)
 
     def train_dataloader(self) -> DataLoader:
-        sampler = EpochSampler(len(self.train), self.params.seed, self._rank, self._world_size)
-        # A last batch of one image breaks batch normalisation; larger rests are trained on.
-        rest = len(sampler) % self.params.trainer.batch_size
-        return self._loader(self.train, sampler, drop_last=rest == 1 and len(sampler) > 1)
+        settings, ranks = self.params.trainer, (self._rank, self._world_size)
+        batches = EpochBatches(
+            len(self.train), settings.batch_size, self.params.seed, *ranks, drop_last=settings.drop_last
+        )
+        return self._loader(self.train, batches)
 
     def val_dataloader(self) -> DataLoader:
-        indices = range(self._rank, len(self.val), self._world_size)
-        return self._loader(self.val, list(indices), drop_last=False)
+        positions = torch.arange(self._rank, len(self.val), self._world_size)
+        return self._loader(self.val, positions.split(self.params.trainer.batch_size))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         images, targets, rows = batch
@@ -68,30 +85,33 @@ class ImageData(lightning.LightningDataModule):
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         if training:
             images = self.augmentation.on_pixels(images, rows, epoch)
-        # The permuted view of images in height-width-channel order is what torch calls channels_last.
-        inputs = self.normalize.to(images.device)(images.permute(0, 3, 1, 2))
+        inputs = self.normalize(images)
         if training:
             inputs, targets = self.augmentation.on_inputs(inputs, targets, rows, epoch)
         return Batch(inputs, targets, rows)
 
+    def sample(self, num_images: int) -> torch.Tensor:
+        """Normalised training images, float [num_images or all, 3, size, size], the same ones in every run."""
+        positions = permutation(self.params.seed, 0, len(self.train))[:num_images]
+        return self.normalize(self.train.images_at(positions))
+
     def _pictures(self, dataset: Dataset, rows: np.ndarray) -> Pictures:
         model, hardware = self.params.model, self.params.hardware
         fits = fits_memory(len(rows), model.input_size, hardware.memory_fraction)
-        kind = PicturesInMemory if fits else Pictures
-        return kind(dataset, rows, CropAndResize(model.input_size, model.crop_pct))
+        transform = CropAndResize(model.input_size, model.crop_pct)
+        return PicturesInMemory(dataset, rows, transform, hardware.num_workers) if fits else Pictures(dataset, rows, transform)
 
-    def _loader(self, pictures: Pictures, sampler: Sampler[int] | list[int], drop_last: bool) -> DataLoader:
+    def _loader(self, pictures: Pictures, batches: Sampler[torch.Tensor] | Sequence[torch.Tensor]) -> DataLoader:
         # What is in memory needs no workers: cutting a batch out of it takes less than sending it.
-        num_workers = 0 if isinstance(pictures, PicturesInMemory) else self.params.hardware.num_workers
+        in_memory = isinstance(pictures, PicturesInMemory)
+        num_workers = 0 if in_memory else self.params.hardware.num_workers
         return DataLoader(
             pictures,
-            batch_size=self.params.trainer.batch_size,
-            sampler=sampler,
-            drop_last=drop_last,
-            collate_fn=_as_is,
+            batch_size=None,  # the sampler gives whole batches
+            sampler=batches,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=torch.cuda.is_available() and not in_memory,
         )
 
     def _measure(self) -> Preprocessing:
@@ -108,8 +128,3 @@ class ImageData(lightning.LightningDataModule):
     @property
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer is not None else 1
-
-
-def _as_is(batch: Any) -> Any:
-    """Instead of collating: the loader's dataset gives whole batches."""
-    return batch

@@ -6,7 +6,9 @@ from typing import Any
 from lightline.closure import closure_digests
 from lightline.dataset import Dataset
 from lightline.files import content_digest
+from lightline.inference import choose_device
 from lightline.params import Params
+from lightline.precision import choose_precision
 from lightline.splits import Splits
 
 # The sections that the train stage depends on, as dvc.yaml says too; a test compares the two.
@@ -24,6 +26,8 @@ def ingredients(params: Params, dataset: Dataset, splits: Splits) -> dict[str, A
         "dataset": dataset.digest,
         "splits": splits.digest,
         "params": train_params(params),
+        # What `auto` came to: on other hardware, unfinished training starts afresh instead of changing its arithmetic.
+        "precision": choose_precision(params.trainer, choose_device(params.hardware)),
         "code": closure_digests("stages.train"),
         "versions": {package: version(package) for package in ("torch", "torchvision", "lightning")},
     }

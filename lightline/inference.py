@@ -10,6 +10,8 @@ from lightline.dataset import Dataset
 from lightline.params import Hardware
 from lightline.transforms import Preprocessing, evaluation_transform
 
+_STACK, _STACK_BYTES = 512, 2**26  # images, and bytes, above which a stack takes no more
+
 
 def choose_device(hardware: Hardware) -> torch.device:
     """The device that the parameters ask for: the first GPU where there is one and it is not ruled out."""
@@ -21,20 +23,23 @@ def choose_device(hardware: Hardware) -> torch.device:
     return torch.device("cpu")
 
 
-def pixel_batches(dataset: Dataset, rows: np.ndarray, batch_size: int) -> Iterator[list[np.ndarray]]:
-    """The images of the rows in order, as lists of at most batch_size stacks uint8 [n, height, width, 3] of one size.
+def pixel_stacks(dataset: Dataset, rows: np.ndarray, max_images: int = _STACK) -> Iterator[np.ndarray]:
+    """The images of the rows in order, as stacks uint8 [n, height, width, 3].
 
-    Neighbours of one size share a stack, so that sets of equal images are transformed as whole batches.
+    Neighbours of one size share a stack, so that sets of equal images are transformed as whole batches; of large
+    photos a few at a time, so that they are never in memory all at once.
     """
-    for start in range(0, len(rows), batch_size):
-        stacks: list[list[np.ndarray]] = []
-        for row in rows[start : start + batch_size]:
-            pixels = dataset.pixels(int(row))
-            if stacks and stacks[-1][0].shape == pixels.shape:
-                stacks[-1].append(pixels)
-            else:
-                stacks.append([pixels])
-        yield [np.stack(stack) for stack in stacks]
+    stack: list[np.ndarray] = []
+    for row in rows:
+        pixels = dataset.pixels(int(row))
+        if stack and (
+            pixels.shape != stack[0].shape or len(stack) == max_images or len(stack) * pixels.nbytes > _STACK_BYTES
+        ):
+            yield np.stack(stack)
+            stack = []
+        stack.append(pixels)
+    if stack:
+        yield np.stack(stack)
 
 
 @torch.inference_mode()
@@ -51,8 +56,9 @@ def predict_logits(
     torch.backends.cudnn.allow_tf32 = False
     network = network.to(device).float().eval()
     transform = evaluation_transform(preprocessing).to(device)
-    logits = [
-        network(torch.cat([transform(torch.from_numpy(stack).to(device)) for stack in stacks])).cpu()
-        for stacks in pixel_batches(dataset, rows, batch_size)
-    ]
+    logits = []
+    for start in range(0, len(rows), batch_size):
+        stacks = pixel_stacks(dataset, rows[start : start + batch_size])
+        inputs = torch.cat([transform(torch.from_numpy(stack).to(device)) for stack in stacks])
+        logits.append(network(inputs.contiguous(memory_format=torch.channels_last)).cpu())
     return torch.cat(logits).numpy() if logits else np.zeros((0, len(dataset.classes)), np.float32)

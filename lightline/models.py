@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from lightline.airbench import Airbench
 from lightline.errors import ParameterError
-from lightline.params import Model
+from lightline.params_training import Model
 
 _SMALL_IMAGES = 64  # pixels up to which stem: auto means small
 
@@ -24,6 +25,8 @@ def build_network(settings: Model, num_classes: int, *, pretrained: bool = True)
     """
     if settings.name == "cnn":
         return cnn(settings.input_size, num_classes)
+    if settings.widths is not None:
+        return Airbench(settings.widths, num_classes)
     weights = settings.weights if pretrained else None
     build = _timm if settings.name.startswith("timm/") else _torchvision
     try:

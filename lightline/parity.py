@@ -10,7 +10,7 @@ from torch import nn
 
 from lightline.dataset import Dataset
 from lightline.errors import LightlineError
-from lightline.inference import pixel_batches
+from lightline.inference import pixel_stacks
 from lightline.onnx_model import OnnxModel
 
 _MANY = 64  # images in the largest batch
@@ -74,8 +74,7 @@ def check_parity(
     """
     logits = [
         _compare(model, reference, stack, differences, "the test split")
-        for stacks in pixel_batches(dataset, rows, _MANY)
-        for stack in stacks
+        for stack in pixel_stacks(dataset, rows, _MANY)
     ]
     for pixels, what in _variations(dataset, rows[:_FEW]):
         _compare(model, reference, pixels, differences, what)
@@ -97,12 +96,11 @@ def _compare(
 
 def _variations(dataset: Dataset, rows: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
     for size in (1, 2):
-        for stacks in pixel_batches(dataset, rows, size):
-            for stack in stacks:
-                yield stack, "single images" if size == 1 else "pairs"
-    for stacks in pixel_batches(dataset, rows[:_SHOWN], 1):
+        for stack in pixel_stacks(dataset, rows, size):
+            yield stack, "single images" if size == 1 else "pairs"
+    for stack in pixel_stacks(dataset, rows[:_SHOWN], 1):
         for scale in _SCALES:
-            yield _stretched(stacks[0], scale), "resized images"
+            yield _stretched(stack, scale), "resized images"
 
 
 def _stretched(pixels: np.ndarray, scale: tuple[float, float]) -> np.ndarray:

@@ -9,13 +9,15 @@ from typing import NamedTuple
 import numpy as np
 import psutil
 import torch
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from lightline.dataset import Dataset
-from lightline.inference import pixel_batches
+from lightline.inference import pixel_stacks
 from lightline.transforms import CropAndResize
 
-_DECODE_BATCH = 512  # images
+_CHUNK, _CHUNK_BYTES = 512, 2**23  # images decoded at a time; workers send them through shared memory, which is scarce
+_WORTH_WORKERS = 5000  # images
 
 
 class Batch(NamedTuple):
@@ -40,17 +42,17 @@ class Pictures(TorchDataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, indices: list[int]) -> Batch:
-        """A whole batch at once, which DataLoader asks for where this method exists."""
-        index = torch.tensor(indices, dtype=torch.int64)
-        return Batch(self.images_at(index), self.labels[index], self.rows[index])
+    def __getitem__(self, positions: torch.Tensor) -> Batch:
+        """A whole batch at once; positions: int64 [batch], below len(self)."""
+        positions = positions.to(self.labels.device)
+        return Batch(self.images_at(positions), self.labels[positions], self.rows[positions])
 
-    def images_at(self, index: torch.Tensor) -> torch.Tensor:
-        """uint8 [len(index), size, size, 3]."""
+    def images_at(self, positions: torch.Tensor) -> torch.Tensor:
+        """uint8 [len(positions), size, size, 3]."""
         size = self.transform.input_size
-        images = torch.empty((len(index), size, size, 3), dtype=torch.uint8)
+        images = torch.empty((len(positions), size, size, 3), dtype=torch.uint8)
         done = 0
-        for stack in self._stacks(self.rows[index].numpy()):
+        for stack in self._stacks(self.rows[positions].numpy()):
             images[done : done + len(stack)] = stack
             done += len(stack)
         return images
@@ -58,12 +60,11 @@ class Pictures(TorchDataset):
     @torch.no_grad()
     def _stacks(self, rows: np.ndarray) -> Iterator[torch.Tensor]:
         size = self.transform.input_size
-        for stacks in pixel_batches(self.dataset, rows, _DECODE_BATCH):
-            for stack in stacks:
-                pixels = torch.from_numpy(stack)
-                if stack.shape[1:3] != (size, size) or self.transform.crop_pct < 1:
-                    pixels = self.transform(pixels).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
-                yield pixels
+        for stack in pixel_stacks(self.dataset, rows):
+            pixels = torch.from_numpy(stack)
+            if stack.shape[1:3] != (size, size) or self.transform.crop_pct < 1:
+                pixels = self.transform(pixels).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
+            yield pixels
 
 
 class PicturesInMemory(Pictures):
@@ -73,12 +74,32 @@ class PicturesInMemory(Pictures):
         images: uint8 [num_images, size, size, 3].
     """
 
-    def __init__(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize):
+    def __init__(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize, num_workers: int = 0):
+        """num_workers: processes that decode, where there are so many images that they pay for their start."""
         super().__init__(dataset, rows, transform)
-        self.images = super().images_at(torch.arange(len(rows)))
+        self.images = self._decoded(num_workers if len(rows) >= _WORTH_WORKERS else 0)
 
-    def images_at(self, index: torch.Tensor) -> torch.Tensor:
-        return self.images[index]
+    def images_at(self, positions: torch.Tensor) -> torch.Tensor:
+        return self.images.index_select(0, positions)
+
+    def move_to(self, device: torch.device, fraction: float) -> None:
+        """Keep the images on an accelerator, where they take at most this fraction of its free memory."""
+        if device.type == "cuda" and self.images.nbytes <= fraction * torch.cuda.mem_get_info(device)[0]:
+            self.images, self.labels, self.rows = (
+                tensor.to(device) for tensor in (self.images, self.labels, self.rows)
+            )
+
+    def _decoded(self, num_workers: int) -> torch.Tensor:
+        size = self.transform.input_size
+        images = torch.empty((len(self), size, size, 3), dtype=torch.uint8)
+        chunks = torch.arange(len(self)).split(max(1, min(_CHUNK, _CHUNK_BYTES // (size * size * 3))))
+        pictures = Pictures(self.dataset, self.rows.numpy(), self.transform)
+        loader = DataLoader(pictures, batch_size=None, sampler=chunks, num_workers=num_workers)  # type: ignore[arg-type]
+        done = 0
+        for batch in loader:
+            images[done : done + len(batch.images)] = batch.images
+            done += len(batch.images)
+        return images
 
 
 def fits_memory(num_images: int, input_size: int, fraction: float) -> bool:
@@ -90,8 +111,8 @@ def channel_statistics(pictures: Pictures) -> tuple[tuple[float, ...], tuple[flo
     """Mean and standard deviation of each channel of all images, in units of 0 to 1; exact."""
     # From counts of the 256 values: no float copy of the images, and the same result in any order.
     counts = torch.zeros((3, 256), dtype=torch.int64)
-    for index in torch.arange(len(pictures)).split(_DECODE_BATCH):
-        images = pictures.images_at(index)
+    for positions in torch.arange(len(pictures)).split(_CHUNK):
+        images = pictures.images_at(positions)
         counts += torch.stack([images[..., channel].flatten().bincount(minlength=256) for channel in range(3)])
     values = torch.arange(256, dtype=torch.float64) / 255
     share = counts.double() / counts.sum(1, keepdim=True)

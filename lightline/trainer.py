@@ -17,8 +17,10 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAverag
 
 from lightline.callbacks import Progress
 from lightline.errors import ParameterError
+from lightline.inference import choose_device
 from lightline.origin import records
 from lightline.params import Params
+from lightline.precision import choose_precision
 
 # What Lightning says of the hardware it does not find, and where else one could log.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -67,9 +69,10 @@ def build_trainer(params: Params, state: Path, callbacks: list[Callback]) -> lig
     """
     settings, hardware = params.trainer, params.hardware
     callbacks = [*callbacks, *_optional_callbacks(params), *_checkpoints(params, state)]
-    show_bar = sys.stdout.isatty()
-    if show_bar:
+    show_bar = any(isinstance(callback, Progress) for callback in callbacks)
+    if sys.stdout.isatty() and not show_bar:
         callbacks.append(Progress())
+        show_bar = True
     try:
         return lightning.Trainer(
             accelerator=hardware.accelerator,
@@ -77,7 +80,7 @@ def build_trainer(params: Params, state: Path, callbacks: list[Callback]) -> lig
             strategy=hardware.strategy,
             num_nodes=hardware.num_nodes,
             max_epochs=settings.max_epochs,
-            precision=settings.precision,
+            precision=choose_precision(settings, choose_device(hardware)),  # type: ignore[arg-type]
             gradient_clip_val=settings.gradient_clip_val,
             gradient_clip_algorithm=settings.gradient_clip_algorithm,
             accumulate_grad_batches=settings.accumulate_grad_batches,

@@ -8,6 +8,7 @@ from typing import Any
 import lightning
 import torch
 
+from lightline.airbench import Airbench
 from lightline.callbacks import HISTORY_COLUMNS, History, SamplePredictions
 from lightline.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from lightline.data import ImageData
@@ -24,6 +25,7 @@ from lightline.tracking import Run
 from lightline.trainer import build_trainer
 
 REPORTS = Path("reports/train")
+_PREPARATION_IMAGES = 5000  # training images from which a network may fit its first layer
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,12 @@ def fit(task: Task, state: Path, run: Run) -> tuple[ImageData, History]:
     data = ImageData(params, task.dataset, task.splits)
     num_classes = len(task.dataset.classes)
     weights = class_weights(params.loss, data.train.labels.numpy(), num_classes)
-    module = Classifier(build_network(params.model, num_classes), params, weights)
+    network = build_network(params.model, num_classes)
+    if isinstance(network, Airbench):
+        network.prepare(data.sample(_PREPARATION_IMAGES))
+    module = Classifier(network, params, weights)
+    if params.trainer.compile:
+        network.compile()
     history = History(run)
     trainer = build_trainer(params, state, [history, _samples(task, data, run)])
     unfinished = state / "last.ckpt"
@@ -66,7 +73,7 @@ def _samples(task: Task, data: ImageData, run: Run) -> SamplePredictions:
     images = data.val.images_at(torch.arange(min(num_images, len(data.val))))
     labels = [task.dataset.classes[label] for label in data.val.labels[:num_images].tolist()]
     return SamplePredictions(
-        run, images.numpy(), data.normalize(images.permute(0, 3, 1, 2)), labels, task.dataset.classes
+        run, images.numpy(), data.normalize(images), labels, task.dataset.classes
     )
 
 
@@ -76,9 +83,10 @@ def write_outputs(task: Task, state: Path, data: ImageData, history: History) ->
     rows = {int(row["epoch"]): row for row in history.rows}
     metrics = {"best_epoch": best["epoch"] + 1, "epochs": last["epoch"] + 1}
     metrics |= {name: rows[best["epoch"] + 1][name] for name in HISTORY_COLUMNS[1:-1]}
-    for content, path in ((best, BEST), (last, LAST)):
-        save_checkpoint(_checkpoint(task, data, content, rows), path)
-    _write_val_logits(task, data, best)
+    checkpoints = [_checkpoint(task, data, content, rows) for content in (best, last)]
+    for checkpoint, path in zip(checkpoints, (BEST, LAST), strict=True):
+        save_checkpoint(checkpoint, path)
+    _write_val_logits(task, data, checkpoints[0])
     write_csv(
         REPORTS / "history.csv", HISTORY_COLUMNS, [[row[name] for name in HISTORY_COLUMNS] for row in history.rows]
     )
@@ -111,13 +119,11 @@ def _checkpoint(task: Task, data: ImageData, content: dict[str, Any], rows: dict
     )
 
 
-def _write_val_logits(task: Task, data: ImageData, best: dict[str, Any]) -> None:
+def _write_val_logits(task: Task, data: ImageData, best: Checkpoint) -> None:
     """The best checkpoint's logits on val, from which `test` fits its temperature without reading a val image."""
-    network = build_network(task.params.model, len(task.dataset.classes), pretrained=False)
-    network.load_state_dict(_network_weights(best))
-    rows = data.val.rows.numpy()
+    rows = data.val.rows.cpu().numpy()
     logits = predict_logits(
-        network,
+        best.network(),
         task.dataset,
         rows,
         data.preprocessing,

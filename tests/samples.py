@@ -11,14 +11,23 @@ from lightline import images
 from lightline.checkpoint import Checkpoint
 from lightline.dataset import Dataset, Row, pixel_digest, write_dataset
 from lightline.models import build_network
-from lightline.params import Model
+from lightline.params_training import Model
 
 CLASSES = ("cat", "dog", "größe")
 
 
 def model_settings(name: str = "cnn", **changes: Any) -> Model:
     """The model section for a network of 16 pixels."""
-    basis = {"name": name, "weights": None, "input_size": 16, "crop_pct": 1.0, "normalize": "dataset", "stem": "auto"}
+    basis = {
+        "name": name,
+        "weights": None,
+        "input_size": 16,
+        "crop_pct": 1.0,
+        "normalize": "dataset",
+        "stem": "auto",
+        "widths": None,
+        "test_time_augmentation": "none",
+    }
     return Model(**(basis | changes))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from lightline.augmentation import Augmentation
-from lightline.params import Augment, RandAugment
+from lightline.params_training import Augment, RandAugment
 from tests.samples import random_pixels
 
 SIZE = 12
@@ -21,6 +21,7 @@ def augmentation(seed: int = 7, **changes: Any) -> Augmentation:
         "random_crop_padding": 0,
         "padding_mode": "reflect",
         "horizontal_flip": 0.0,
+        "alternating_flip": False,
         "rand_augment": RandAugment(num_ops=0, magnitude=9),
         "random_erasing": 0.0,
         "mixup_alpha": 0.0,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lightline.data import EpochSampler, ImageData
+from lightline.data import EpochBatches, ImageData
 from lightline.dataset import Dataset
 from lightline.pictures import Pictures, PicturesInMemory, channel_statistics, fits_memory
 from lightline.splits import Splits
@@ -29,16 +29,20 @@ def make_data(folder: Path, num_train: int, num_val: int = 5, **changes) -> Imag
     return ImageData(tiny_params(**changes), dataset, make_splits(dataset, num_train))
 
 
+def positions(batches: EpochBatches) -> list[int]:
+    return torch.cat(list(batches)).tolist()
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_the_shares_of_the_processes_part_the_permutation(world_size):
-    samplers = [EpochSampler(20, 5, rank, world_size) for rank in range(world_size)]
+    samplers = [EpochBatches(20, 4, 5, rank, world_size, drop_last=False) for rank in range(world_size)]
     orders = []
     for epoch in range(3):
         for sampler in samplers:
             sampler.set_epoch(epoch)
-        shares = [list(sampler) for sampler in samplers]
+        shares = [positions(sampler) for sampler in samplers]
         assert {len(share) for share in shares} == {20 // world_size}
-        assert {len(sampler) for sampler in samplers} == {20 // world_size}
+        assert all(len(sampler) == len(list(sampler)) for sampler in samplers)
         together = [row for share in shares for row in share]
         assert len(set(together)) == len(together)
         assert set(together) <= set(range(20))
@@ -47,8 +51,16 @@ def test_the_shares_of_the_processes_part_the_permutation(world_size):
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():
-    assert list(EpochSampler(30, 5, 0, 1)) == list(EpochSampler(30, 5, 0, 1))
-    assert list(EpochSampler(30, 5, 0, 1)) != list(EpochSampler(30, 6, 0, 1))
+    first, again, other = (positions(EpochBatches(30, 8, seed, 0, 1, drop_last=False)) for seed in (5, 5, 6))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize(("num_rows", "sizes"), [(24, [8, 8, 8]), (23, [8, 8]), (17, [8, 8]), (7, [7])])
+def test_a_last_batch_that_is_not_full_is_left_out_on_request(num_rows, sizes):
+    batches = EpochBatches(num_rows, 8, 5, 0, 1, drop_last=True)
+    assert [len(batch) for batch in batches] == sizes
+    assert len(batches) == len(sizes)
 
 
 def test_a_training_epoch_has_every_train_row_once(tmp_path):
@@ -111,7 +123,7 @@ def test_training_batches_are_augmented_and_channels_last(tmp_path, changes):
     first, second = (data.on_after_batch_transfer(batch, 0) for _ in range(2))
     assert torch.equal(first.images, second.images)
     assert first.images.is_contiguous(memory_format=torch.channels_last)
-    plain = data.normalize(batch.images.permute(0, 3, 1, 2))
+    plain = data.normalize(batch.images)
     assert (first.images != plain).flatten(1).any(1).float().mean() > 0.5
     Training.current_epoch = 1
     assert not torch.equal(data.on_after_batch_transfer(batch, 0).images, first.images)

@@ -11,7 +11,7 @@ from torch import nn
 from lightline.models import build_network
 from lightline.muon import Muon
 from lightline.optimization import build_optimizer, build_schedule
-from lightline.params import Optimizer, Schedule
+from lightline.params_training import Optimizer, Schedule
 from tests.samples import model_settings
 
 ADAM = {"name": "adam", "lr": 0.01, "betas": [0.8, 0.95], "eps": 1e-7, "weight_decay": 0.0}
@@ -24,6 +24,17 @@ MUON = {
     "ns_steps": 5,
     "weight_decay": 0.0,
     "adamw_lr": 0.003,
+}
+MUON_SGD = {
+    "name": "muon_sgd",
+    "lr": 0.24,
+    "momentum": 0.6,
+    "ns_steps": 3,
+    "sgd_momentum": 0.85,
+    "bias_lr": 0.053,
+    "head_lr": 0.67,
+    "stem_epochs": 2.0,
+    "decay": 0.004,
 }
 OPTIMIZERS = [ADAM, ADAM | {"name": "adamw", "weight_decay": 0.01}, SGD, MUON]
 
@@ -101,13 +112,16 @@ def test_muon_takes_no_token_embedding_or_scale_for_a_matrix():
 
 def rates(schedule: Schedule, num_steps: int, steps_per_epoch: float = 10, values: dict[str, Any] = SGD) -> list:
     """The learning rates of every step, [steps][groups]."""
-    optimizer = build_optimizer(optimizer_settings(values), small_network())
+    network = small_network()
+    network[0].weight.requires_grad_(values is not MUON_SGD)  # a frozen first layer, of which the bias learns
+    optimizer = build_optimizer(optimizer_settings(values), network)
     scheduler = build_schedule(schedule, optimizer, num_steps, steps_per_epoch)
     found = []
     for _ in range(num_steps):
         found.append([group["lr"] for group in optimizer.param_groups])
         optimizer.step()
-        scheduler.step()
+        if scheduler is not None:
+            scheduler.step()
     return found
 
 
@@ -120,6 +134,17 @@ def test_constant_without_and_with_warm_up():
     warm = first_group(schedule_settings(name="constant", warmup_epochs=0.4), 30)
     assert warm[:4] == pytest.approx([0.002, 0.004, 0.006, 0.008])
     assert warm[4:] == pytest.approx([0.01] * 26)
+
+
+def test_linear_falls_to_zero_and_a_group_with_epochs_of_its_own_in_those():
+    falling = rates(schedule_settings(name="linear", warmup_epochs=0), 40, values=MUON_SGD)
+    filters, head, stem = ([step[group] for step in falling] for group in range(3))
+    assert filters == pytest.approx([0.24 * (1 - step / 40) for step in range(40)])
+    assert head == pytest.approx([0.67 * (1 - step / 40) for step in range(40)])
+    assert stem == pytest.approx([0.053 * max(0.0, 1 - step / 20) for step in range(40)])  # two epochs of ten steps
+    warm = [step[0] for step in rates(schedule_settings(name="linear", warmup_epochs=0.4), 40)]
+    assert warm[:5] == pytest.approx([0.002, 0.004, 0.006, 0.008, 0.01])
+    assert warm[-1] == pytest.approx(0.01 / 36)
 
 
 def test_cosine_falls_from_the_peak_to_eta_min():

@@ -99,13 +99,13 @@ WRONG = [
     # choices
     (
         {"trainer__precision": "32"},
-        "trainer.precision = '32' is not allowed; allowed: '32-true', 'bf16-mixed', '16-mixed', 'bf16-true', ",
+        "trainer.precision = '32' is not allowed; allowed: 'auto', '32-true', 'bf16-mixed', '16-mixed', 'bf16-true', ",
     ),
     ({"trainer__monitor": "loss"}, "trainer.monitor = 'loss' is not allowed; allowed: 'val_accuracy' or 'val_loss'"),
     ({"optimizer__name": "lion"}, "optimizer.name = 'lion' is not allowed; allowed: 'adam', 'adamw', 'sgd', 'muon'"),
     ({"data__source": "imagenet"}, "data.source = 'imagenet' is not allowed; allowed: 'digits', 'cifar10', "),
     ({"split__strategy": "random"}, "split.strategy = 'random' is not allowed; allowed: 'stratified', 'group', "),
-    ({"schedule__name": "step"}, "schedule.name = 'step' is not allowed; allowed: 'constant', 'cosine', 'one_cycle'"),
+    ({"schedule__name": "step"}, "schedule.name = 'step' is not allowed; allowed: 'constant', 'linear', 'cosine', 'one_cycle'"),
     ({"model__name": "resnet19"}, "model.name = 'resnet19' is no known model; did you mean resnet18? allowed: cnn, "),
     (
         {"model__weights": "DEFAULT"},

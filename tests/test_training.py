@@ -74,12 +74,22 @@ def test_the_best_checkpoint_gives_the_accuracy_it_claims():
                        "weight_decay": 0.01, "adamw_lr": 0.001}},
         {"schedule": {"name": "constant", "warmup_epochs": 0.0}},
         {"schedule": {"name": "cosine", "warmup_epochs": 0.5, "eta_min": 0.0}},
-        {"loss": {"label_smoothing": 0.1, "class_weights": "balanced"}},
+        {"loss": {"reduction": "sum", "label_smoothing": 0.0, "class_weights": "none"}},
+        {"loss": {"reduction": "mean", "label_smoothing": 0.1, "class_weights": "balanced"}},
         {"augment__mixup_alpha": 0.4, "augment__cutmix_alpha": 1.0},
         {"augment__random_erasing": 0.5, "augment__horizontal_flip": 0.5, "augment__rand_augment__num_ops": 2},
         {"trainer__ema_decay": 0.9},
         {"trainer__gradient_clip_val": 1.0, "trainer__accumulate_grad_batches": 2},
         {"trainer__precision": "bf16-mixed"},
+        {"trainer__precision": "32-true"},
+        {"trainer__drop_last": True},
+        {"augment__alternating_flip": True, "augment__horizontal_flip": 0.5},
+        {"model__test_time_augmentation": "mirror"},
+        {"schedule": {"name": "linear", "warmup_epochs": 0.5}},
+        {"model__name": "airbench", "model__widths": [8, 8, 16], "loss__reduction": "sum",
+         "model__test_time_augmentation": "mirror_and_shift",
+         "optimizer": {"name": "muon_sgd", "lr": 0.24, "momentum": 0.6, "ns_steps": 3, "sgd_momentum": 0.85,
+                       "bias_lr": 0.053, "head_lr": 0.67, "stem_epochs": 1.0, "decay": 0.004}},
         {"trainer__monitor": "val_loss"},
         {"trainer__limit_train_batches": 1},
         {"model__name": "resnet18"},
@@ -145,11 +155,11 @@ def test_two_processes_train_together():
     """DistributedDataParallel on the CPU: what a node with two GPUs does, without them."""
     Path("run.py").write_text(
         "from tests.test_training import train\nfrom tests.tiny import tiny_params\n"
-        "train(tiny_params(hardware__devices=2, hardware__strategy='ddp', trainer__max_epochs=4))\n"
+        "train(tiny_params(hardware__devices=2, hardware__strategy='ddp', trainer__max_epochs=8))\n"
     )
     result = _python("run.py")
     assert result.returncode == 0, result.stderr
-    assert [row["epoch"] for row in history()] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in history()] == list(range(1, 9))
     assert history()[-1]["val_accuracy"] > 0.5
 
 

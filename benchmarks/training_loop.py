@@ -1,0 +1,130 @@
+"""Does the training loop with everything on cost more CPU than Lightning's bare one?
+
+Ours: the project's LightningModule with loss, accuracy, history, progress bar, best and last checkpoint. Reference: a
+plain module under `Trainer(barebones=True)`. Both take the same steps of SGD over the same prepared batches, with a
+network so small that the loop is what costs; and, to see the floor, a loop written by hand.
+"""
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.harness import Row, in_turn, median_of
+from benchmarks.settings import with_changes
+from lightline.callbacks import History, Progress
+from lightline.module import Classifier
+from lightline.pictures import Batch
+from lightline.tracking import Run
+from lightline.trainer import build_trainer
+
+_BATCH, _SIZE, _CLASSES = 8, 8, 10
+
+
+def run(quick: bool) -> list[Row]:
+    torch.set_num_threads(1)
+    num_steps, num_epochs = (500, 1) if quick else (2000, 2)
+    steps = num_steps * num_epochs
+    batches = _Batches(num_steps)
+    pairs = in_turn(
+        lambda: _ours(batches, num_epochs), lambda: _barebones(batches, num_epochs), pairs=3 if quick else 7
+    )
+    bare = [_cost(lambda: _by_hand(batches, num_epochs)) for _ in range(3)]
+    ours, reference = (seconds / steps * 1e6 for seconds in pairs.seconds("cpu"))
+    ratio = pairs.ratio("cpu")
+    by_hand = median_of(bare, "cpu") / steps * 1e6
+    return [
+        Row(
+            "CPU µs a step, against Trainer(barebones=True)", f"{ours:.0f}", f"{reference:.0f}", pairs.ratio(), ratio,
+            "CPU ratio at least 1", ratio >= 1,
+        ),
+        Row("CPU µs a step, against a loop written by hand", f"{ours:.0f}", f"{by_hand:.0f}", cpu_ratio=by_hand / ours),
+    ]  # fmt: skip
+
+
+class _Batches(Dataset):
+    """The same prepared batches for all."""
+
+    def __init__(self, num_steps: int):
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(64, _BATCH, 3, _SIZE, _SIZE, generator=generator)
+        labels = torch.randint(_CLASSES, (64, _BATCH), generator=generator)
+        rows = torch.arange(_BATCH)
+        self.kept = [Batch(*pair, rows) for pair in zip(images, labels, strict=True)]
+        self.num_steps = num_steps
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def __getitem__(self, number: int) -> Batch:
+        return self.kept[number % len(self.kept)]
+
+    def loader(self) -> DataLoader:
+        return DataLoader(self, batch_size=None)
+
+
+def _network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * _SIZE * _SIZE, 16), nn.ReLU(), nn.Linear(16, _CLASSES))
+
+
+def _ours(batches: _Batches, num_epochs: int) -> None:
+    changes = {
+        "trainer.max_epochs": num_epochs, "trainer.precision": "32-true", "trainer.ema_decay": None,
+        "schedule": {"name": "constant", "warmup_epochs": 0.0},
+        "optimizer": {"name": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0},
+        "hardware.accelerator": "cpu", "hardware.devices": 1,
+    }  # fmt: skip
+    params = with_changes(changes)
+    with tempfile.TemporaryDirectory() as folder, _quietly():
+        bar = Progress(console_kwargs={"force_terminal": True, "file": io.StringIO()})
+        trainer = build_trainer(params, Path(folder), [History(Run()), bar])
+        trainer.fit(Classifier(_network(), params), batches.loader(), DataLoader(batches, None, sampler=range(8)))
+
+
+def _barebones(batches: _Batches, num_epochs: int) -> None:
+    trainer = lightning.Trainer(barebones=True, max_epochs=num_epochs, accelerator="cpu", devices=1)
+    with _quietly():
+        trainer.fit(_Plain(), batches.loader())
+
+
+class _Plain(lightning.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = _network()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        return nn.functional.cross_entropy(self.network(batch.images), batch.targets)
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.01, 0.9)
+
+
+def _by_hand(batches: _Batches, num_epochs: int) -> None:
+    network = _network()
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, 0.9)
+    for _ in range(num_epochs):
+        for batch in batches.loader():
+            loss = nn.functional.cross_entropy(network(batch.images), batch.targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
+def _cost(work: Callable[[], None]):
+    from benchmarks.harness import measure
+
+    return measure(work)
+
+
+@contextlib.contextmanager
+def _quietly():
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
