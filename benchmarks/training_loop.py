@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.harness import Row, in_turn, median_of
 from benchmarks.settings import with_changes
 from lightline.callbacks import History, Progress
+from lightline.data import ImageData
 from lightline.module import Classifier
 from lightline.pictures import Batch
 from lightline.tracking import Run
@@ -70,6 +71,26 @@ class _Batches(Dataset):
         return DataLoader(self, batch_size=None)
 
 
+class _Prepared(ImageData):
+    """The project's data module, with batches that are prepared already."""
+
+    def __init__(self, batches: _Batches):
+        lightning.LightningDataModule.__init__(self)
+        self.batches = batches
+
+    def setup(self, stage: str) -> None:
+        pass
+
+    def train_dataloader(self) -> DataLoader:
+        return self.batches.loader()
+
+    def val_dataloader(self) -> DataLoader:
+        return DataLoader(self.batches, batch_size=None, sampler=range(8))
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        return batch
+
+
 def _network() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * _SIZE * _SIZE, 16), nn.ReLU(), nn.Linear(16, _CLASSES))
@@ -86,7 +107,7 @@ def _ours(batches: _Batches, num_epochs: int) -> None:
     with tempfile.TemporaryDirectory() as folder, _quietly():
         bar = Progress(console_kwargs={"force_terminal": True, "file": io.StringIO()})
         trainer = build_trainer(params, Path(folder), [History(Run()), bar])
-        trainer.fit(Classifier(_network(), params), batches.loader(), DataLoader(batches, None, sampler=range(8)))
+        trainer.fit(Classifier(_network(), params), _Prepared(batches))
 
 
 def _barebones(batches: _Batches, num_epochs: int) -> None:

@@ -4,6 +4,7 @@ K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU" (2024), in the vers
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -25,7 +26,7 @@ class Airbench(nn.Module):
         self.stem = nn.Conv2d(3, _STEM_CHANNELS, _PATCH)
         self.stem.weight.requires_grad_(False)
         channels = [_STEM_CHANNELS, *widths]
-        self.blocks = nn.Sequential(*(_Block(*pair) for pair in zip(channels[:-1], channels[1:], strict=True)))
+        self.blocks = nn.Sequential(*(_Block(*pair) for pair in pairwise(channels)))
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
         with torch.no_grad():
             self.stem.bias.zero_()  # type: ignore[union-attr]

@@ -34,9 +34,17 @@ class Augmentation:
         """Normalised float [batch, 3, size, size] and int64 labels [batch] → the same, or targets [batch, classes]."""
         if self.settings.random_erasing:
             inputs = self._erased(inputs, rows, epoch)
+        targets = labels
         if self.settings.mixup_alpha or self.settings.cutmix_alpha:
-            return self._mixed(inputs, labels, rows, epoch)
-        return inputs, labels
+            inputs, targets = self._mixed(inputs, labels, rows, epoch)
+        return self._reduced(inputs, epoch), targets
+
+    def _reduced(self, inputs: torch.Tensor, epoch: int) -> torch.Tensor:
+        """Smaller in the first epochs (as in J. Howard's progressive resizing, fast.ai's DAWNBench entry, 2018)."""
+        small = self.settings.low_resolution
+        if epoch >= small.epochs or small.size >= inputs.shape[-1]:
+            return inputs
+        return functional.interpolate(inputs, (small.size, small.size), mode="bilinear", antialias=True)
 
     def _cropped_and_flipped(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
         """Crop and flip: whole rows of pixels first, which is quick, then in each row its pixels."""
@@ -47,9 +55,10 @@ class Augmentation:
         pixel = torch.arange(size, device=images.device)
         y = offsets[:, :1] + pixel
         x = offsets[:, 1:] + torch.where(self._flips(rows, epoch)[:, None], size - 1 - pixel, pixel)
-        lines = torch.arange(0, batch * size, size, device=images.device)[:, None] + self._inside(y, size)
+        first, channel = (torch.arange(*bounds, device=images.device) for bounds in ((0, batch * size, size), (3,)))
+        lines = first[:, None] + self._inside(y, size)
         cropped = images.reshape(batch * size, size * 3).index_select(0, lines.flatten()).view(batch, size, size * 3)
-        values = (self._inside(x, size)[:, :, None] * 3 + torch.arange(3, device=images.device)).view(batch, 1, size * 3)
+        values = (self._inside(x, size)[:, :, None] * 3 + channel).view(batch, 1, size * 3)
         cropped = cropped.gather(2, values.expand(batch, size, size * 3)).view(batch, size, size, 3)
         if self.settings.padding_mode == "constant":
             outside = ((y < 0) | (y >= size))[:, :, None] | ((x < 0) | (x >= size))[:, None, :]

@@ -12,6 +12,7 @@ from lightline.module import Classifier
 from lightline.tracking import Run
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
+_REDRAW = 1.0  # seconds between two drawings of the bar
 _DIGITS = 8  # after the point: what float32 sums can tell apart
 
 
@@ -81,10 +82,24 @@ class SamplePredictions(Callback):
 class Progress(RichProgressBar):
     """Lightning's rich bar for terminals, with epochs counted from 1 and the epochs' lines above it."""
 
+    _drawn = 0.0
+
     def report(self, line: str) -> None:
         """Print a line above the bar."""
         if self.progress is not None:
             self.progress.console.print(line, highlight=False, soft_wrap=True)
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Drawing the bar takes longer than many a step.
+        now = time.monotonic()
+        if now - self._drawn > _REDRAW or batch_idx + 1 == self.total_train_batches:
+            self._drawn = now
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def _update_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """There are none before an epoch's end, and then they stand in the line above."""
 
     def _get_train_description(self, current_epoch: int) -> str:
         return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"

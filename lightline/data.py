@@ -44,7 +44,7 @@ class EpochBatches(Sampler[torch.Tensor]):
         return -(-self._used // self.batch_size)
 
     def __iter__(self):
-        # A generator, so that the epoch is read at the first batch: Lightning makes the iterator of a resumed epoch first.
+        # A generator, so that the epoch is read at the first batch: resuming, Lightning makes the iterator first.
         order = permutation(self.seed, self.epoch, self.num_rows)
         yield from order[self.rank :: self.world_size][: self._used].split(self.batch_size)
 
@@ -55,6 +55,7 @@ class ImageData(lightning.LightningDataModule):
     def __init__(self, params: Params, dataset: Dataset, splits: Splits):
         super().__init__()
         self.params = params
+        self.batch_size = params.trainer.batch_size  # an attribute, which Lightning's Tuner may change
         self.train = self._pictures(dataset, splits.rows("train"))
         self.val = self._pictures(dataset, splits.rows("val"))
         self.preprocessing = self._measure()
@@ -70,14 +71,18 @@ class ImageData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         settings, ranks = self.params.trainer, (self._rank, self._world_size)
-        batches = EpochBatches(
-            len(self.train), settings.batch_size, self.params.seed, *ranks, drop_last=settings.drop_last
-        )
+        batches = EpochBatches(len(self.train), self.batch_size, self.params.seed, *ranks, drop_last=settings.drop_last)
         return self._loader(self.train, batches)
 
     def val_dataloader(self) -> DataLoader:
         positions = torch.arange(self._rank, len(self.val), self._world_size)
-        return self._loader(self.val, positions.split(self.params.trainer.batch_size))
+        return self._loader(self.val, positions.split(self.batch_size))
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        # Known to be three tensors, on the CPU there already: Lightning would look through them as through any object.
+        if batch.images.device == device:
+            return batch
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         images, targets, rows = batch
@@ -99,7 +104,11 @@ class ImageData(lightning.LightningDataModule):
         model, hardware = self.params.model, self.params.hardware
         fits = fits_memory(len(rows), model.input_size, hardware.memory_fraction)
         transform = CropAndResize(model.input_size, model.crop_pct)
-        return PicturesInMemory(dataset, rows, transform, hardware.num_workers) if fits else Pictures(dataset, rows, transform)
+        return (
+            PicturesInMemory(dataset, rows, transform, hardware.num_workers)
+            if fits
+            else Pictures(dataset, rows, transform)
+        )
 
     def _loader(self, pictures: Pictures, batches: Sampler[torch.Tensor] | Sequence[torch.Tensor]) -> DataLoader:
         # What is in memory needs no workers: cutting a batch out of it takes less than sending it.

@@ -137,9 +137,15 @@ def _timm(settings: Model, weights: str | None, num_classes: int) -> nn.Module:
     return network
 
 
+def head_name(network: nn.Module) -> str:
+    """Where in the network its last layer stands, a Linear or (in SqueezeNet) a convolution."""
+    return [name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+
+
 def _fit_head(network: nn.Module, num_classes: int) -> None:
     """Replace the last layer, a Linear or (in SqueezeNet) a convolution, by one with num_classes outputs."""
-    name, layer = [item for item in network.named_modules() if isinstance(item[1], nn.Linear | nn.Conv2d)][-1]
+    name = head_name(network)
+    layer = network.get_submodule(name)
     if isinstance(layer, nn.Linear):
         head: nn.Module = nn.Linear(layer.in_features, num_classes, bias=layer.bias is not None)
     else:

@@ -1,5 +1,6 @@
 """What Lightning trains: a network, its loss, its optimizer, and sums from which an epoch's metrics come."""
 
+import inspect
 from typing import Any
 
 import lightning
@@ -12,6 +13,7 @@ from lightline.params import Params
 from lightline.params_training import Loss
 from lightline.pictures import Batch
 from lightline.randomness import seed_generators, step_seed
+
 
 class Sums:
     """Loss, correct answers and images of an epoch so far; kept on the device, read once an epoch."""
@@ -50,7 +52,9 @@ class Classifier(lightning.LightningModule):
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.params = params
         settings = params.loss
-        self.loss = nn.CrossEntropyLoss(class_weights, reduction=settings.reduction, label_smoothing=settings.label_smoothing)
+        self.loss = nn.CrossEntropyLoss(
+            class_weights, reduction=settings.reduction, label_smoothing=settings.label_smoothing
+        )
         self._summed = settings.reduction == "sum"
         # No buffers: an averaging of weights would average them too.
         self.sums = {"train": Sums(), "val": Sums()}
@@ -71,6 +75,9 @@ class Classifier(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         return self._step(batch, self.sums["train"])
+
+    # Lightning looks at every step which arguments it takes; found here, it need not be worked out each time.
+    training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._step(batch, self.sums["val"])

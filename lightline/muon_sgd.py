@@ -11,8 +11,8 @@ from lightline.muon import orthogonalize
 class MuonSGD(torch.optim.Optimizer):
     """Parameter groups with `orthogonal: True` hold filters [out, in, height, width]; the others go to SGD.
 
-    Filters are rescaled to a norm of √out before each update, so that the learning rate means the same at every step; the
-    update is orthogonalised as it is, without a scale for its shape. K. Jordan, airbench94_muon (2024).
+    Filters are rescaled to a norm of √out before each update, so that the learning rate means the same at every step;
+    the update is orthogonalised as it is, without a scale for its shape. K. Jordan, airbench94_muon (2024).
 
     A group's keys: lr, momentum (Nesterov's), weight_decay (SGD's), ns_steps (Muon's).
     """

@@ -16,7 +16,6 @@ from lightline.section import (
     Section,
 )
 
-
 _OWN_MODELS = ("cnn", "airbench")
 
 
@@ -25,6 +24,13 @@ class RandAugment(Section):
 
     num_ops: NonNegativeInt
     magnitude: Annotated[int, Field(ge=0, le=30)]
+
+
+class LowResolution(Section):
+    """The first epochs on smaller images, which cost less and teach as well; epochs = 0 switches it off."""
+
+    size: Annotated[int, Field(ge=8, le=1024)]  # pixels, both sides
+    epochs: NonNegativeInt
 
 
 class Augment(Section):
@@ -38,6 +44,7 @@ class Augment(Section):
     random_erasing: Probability
     mixup_alpha: NonNegativeFloat  # 0 switches it off
     cutmix_alpha: NonNegativeFloat  # 0 switches it off; with mixup, each batch takes one of the two
+    low_resolution: LowResolution
 
 
 class Model(Section):
@@ -180,4 +187,5 @@ class Trainer(Section):
     monitor: Literal["val_accuracy", "val_loss"]  # what best.ckpt is the best in, and early stopping watches
     early_stopping_patience: PositiveInt | None  # epochs without improvement; null trains to max_epochs
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None  # null: no averaging of weights
+    freeze_epochs: NonNegativeInt  # first epochs in which only the last layer learns
     limit_train_batches: PositiveInt | None  # a trial on fewer batches; null takes all

@@ -73,8 +73,7 @@ def check_parity(
         ParityError: the two disagree.
     """
     logits = [
-        _compare(model, reference, stack, differences, "the test split")
-        for stack in pixel_stacks(dataset, rows, _MANY)
+        _compare(model, reference, stack, differences, "the test split") for stack in pixel_stacks(dataset, rows, _MANY)
     ]
     for pixels, what in _variations(dataset, rows[:_FEW]):
         _compare(model, reference, pixels, differences, what)

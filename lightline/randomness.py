@@ -32,7 +32,7 @@ def step_seed(seed: int, step: int) -> int:
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed what draws on the CPU and on this device; torch.manual_seed, which goes through all there are, takes longer."""
+    """Seed what draws on the CPU and on this device; torch.manual_seed goes through all there are and takes longer."""
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
         getattr(torch, device.type).manual_seed(seed)

@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAverag
 
 from lightline.callbacks import Progress
 from lightline.errors import ParameterError
+from lightline.frozen_body import FrozenBody
 from lightline.inference import choose_device
 from lightline.origin import records
 from lightline.params import Params
@@ -33,6 +34,15 @@ warnings.filterwarnings("ignore", ".*does not have many workers")
 
 _STATE_VARIABLE = (
     "LIGHTLINE_TRAINING_STATE"  # tells the other processes of a distributed run where the first one keeps it
+)
+
+_STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
 )
 
 
@@ -73,8 +83,9 @@ def build_trainer(params: Params, state: Path, callbacks: list[Callback]) -> lig
     if sys.stdout.isatty() and not show_bar:
         callbacks.append(Progress())
         show_bar = True
+    _skip_empty_hooks(callbacks)
     try:
-        return lightning.Trainer(
+        trainer = lightning.Trainer(
             accelerator=hardware.accelerator,
             devices=hardware.devices,
             strategy=hardware.strategy,
@@ -99,6 +110,23 @@ def build_trainer(params: Params, state: Path, callbacks: list[Callback]) -> lig
             f"Lightning cannot train with hardware = {hardware.model_dump()} and trainer.precision = "
             f"{settings.precision!r}: {error}"
         ) from error
+    if settings.freeze_epochs and trainer.world_size > 1 and hardware.strategy in ("auto", "ddp"):
+        raise ParameterError(
+            f"trainer.freeze_epochs = {settings.freeze_epochs} on {trainer.world_size} devices needs "
+            "hardware.strategy = ddp_find_unused_parameters_true: plain ddp waits for the frozen layers' gradients."
+        )
+    return trainer
+
+
+def _skip_empty_hooks(callbacks: list[Callback]) -> None:
+    """Take from callbacks the hooks of a step that they have only inherited: Lightning calls those in vain, six a step.
+
+    It skips what cannot be called.
+    """
+    for callback in callbacks:
+        for hook in _STEP_HOOKS:
+            if getattr(type(callback), hook) is getattr(Callback, hook):
+                setattr(callback, hook, None)
 
 
 def _checkpoints(params: Params, state: Path) -> Iterator[Callback]:
@@ -115,6 +143,8 @@ def _optional_callbacks(params: Params) -> Iterator[Callback]:
         yield EarlyStopping(settings.monitor, mode=_mode(settings.monitor), patience=settings.early_stopping_patience)
     if settings.ema_decay is not None:
         yield EMAWeightAveraging(decay=settings.ema_decay)
+    if settings.freeze_epochs:
+        yield FrozenBody(settings.freeze_epochs)
 
 
 def _mode(monitor: str) -> str:

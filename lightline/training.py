@@ -46,16 +46,7 @@ def is_first_process() -> bool:
 def fit(task: Task, state: Path, run: Run) -> tuple[ImageData, History]:
     """Train, or go on with training that `state` holds unfinished; checkpoints lie in `state` afterwards."""
     params = task.params
-    lightning.seed_everything(params.seed, verbose=False)
-    data = ImageData(params, task.dataset, task.splits)
-    num_classes = len(task.dataset.classes)
-    weights = class_weights(params.loss, data.train.labels.numpy(), num_classes)
-    network = build_network(params.model, num_classes)
-    if isinstance(network, Airbench):
-        network.prepare(data.sample(_PREPARATION_IMAGES))
-    module = Classifier(network, params, weights)
-    if params.trainer.compile:
-        network.compile()
+    data, module = prepare(task)
     history = History(run)
     trainer = build_trainer(params, state, [history, _samples(task, data, run)])
     unfinished = state / "last.ckpt"
@@ -68,13 +59,27 @@ def fit(task: Task, state: Path, run: Run) -> tuple[ImageData, History]:
     return data, history
 
 
+def prepare(task: Task) -> tuple[ImageData, Classifier]:
+    """The images, decoded, and the network before its first step."""
+    params = task.params
+    lightning.seed_everything(params.seed, verbose=False)
+    data = ImageData(params, task.dataset, task.splits)
+    num_classes = len(task.dataset.classes)
+    weights = class_weights(params.loss, data.train.labels.numpy(), num_classes)
+    network = build_network(params.model, num_classes)
+    if isinstance(network, Airbench):
+        network.prepare(data.sample(_PREPARATION_IMAGES))
+    module = Classifier(network, params, weights)
+    if params.trainer.compile:
+        network.compile()
+    return data, module
+
+
 def _samples(task: Task, data: ImageData, run: Run) -> SamplePredictions:
     num_images = task.params.tracking.num_sample_images
     images = data.val.images_at(torch.arange(min(num_images, len(data.val))))
     labels = [task.dataset.classes[label] for label in data.val.labels[:num_images].tolist()]
-    return SamplePredictions(
-        run, images.numpy(), data.normalize(images), labels, task.dataset.classes
-    )
+    return SamplePredictions(run, images.numpy(), data.normalize(images), labels, task.dataset.classes)
 
 
 def write_outputs(task: Task, state: Path, data: ImageData, history: History) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from lightline.augmentation import Augmentation
-from lightline.params_training import Augment, RandAugment
+from lightline.params_training import Augment, LowResolution, RandAugment
 from tests.samples import random_pixels
 
 SIZE = 12
@@ -26,6 +26,7 @@ def augmentation(seed: int = 7, **changes: Any) -> Augmentation:
         "random_erasing": 0.0,
         "mixup_alpha": 0.0,
         "cutmix_alpha": 0.0,
+        "low_resolution": LowResolution(size=8, epochs=0),
     }
     return Augmentation(Augment(**(basis | changes)), seed, NUM_CLASSES)
 
@@ -205,3 +206,33 @@ def test_a_batch_of_one_is_mixed_with_itself():
     mixed, targets = augmentation(mixup_alpha=0.2).on_inputs(image, LABELS[:1], ROWS[:1], 0)
     assert torch.allclose(mixed, image, atol=1e-6)
     assert targets.tolist() == [[1, 0, 0, 0, 0]]
+
+
+def test_flips_alternate_from_epoch_to_epoch():
+    images = pixels()
+    epochs = [
+        augmentation(horizontal_flip=0.5, alternating_flip=True).on_pixels(images, ROWS, epoch) for epoch in range(3)
+    ]
+    mirrored = images.flip(2)
+    for image, mirror, *views in zip(images, mirrored, *epochs, strict=True):
+        first, second, third = views
+        assert torch.equal(first, third)
+        assert {id_of(first), id_of(second)} == {id_of(image), id_of(mirror)}
+    share = sum(torch.equal(view, image) for view, image in zip(epochs[0], images, strict=True)) / len(images)
+    assert 0.4 < share < 0.6
+
+
+def id_of(image: torch.Tensor) -> bytes:
+    return image.contiguous().numpy().tobytes()
+
+
+def test_the_first_epochs_are_smaller():
+    floats = inputs()
+    small = augmentation(low_resolution=LowResolution(size=8, epochs=2))
+    for epoch, size in ((0, 8), (1, 8), (2, SIZE)):
+        changed, _ = small.on_inputs(floats, LABELS, ROWS, epoch)
+        assert changed.shape[2:] == (size, size)
+    assert torch.equal(small.on_inputs(floats, LABELS, ROWS, 2)[0], floats)
+    # A mean of neighbours: what is even stays so.
+    even, _ = small.on_inputs(torch.full_like(floats, 3.0), LABELS, ROWS, 0)
+    torch.testing.assert_close(even, torch.full_like(even, 3.0))
