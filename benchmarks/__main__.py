@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import write_report
-from benchmarks.sources import CIFAR_VARIABLE
+from benchmarks.sources import CIFAR_VARIABLE, WORK_VARIABLE
 
 FOLDER = Path(__file__).parent
 _NO_QUESTIONS = ("__init__", "__main__", "harness", "question", "report", "settings", "sources")
@@ -29,10 +29,12 @@ def main() -> int:
     if unknown := [name for name in names if name not in questions()]:
         sys.exit(f"error: there is no question {unknown[0]!r}; there are {', '.join(questions())}")
     answers, started = [], time.monotonic()
-    for name in names:
-        print(f"== {name}", flush=True)
-        answers.append(_ask(name, options.quick))
-        print(f"   {answers[-1]['seconds']:.0f} s", flush=True)
+    with tempfile.TemporaryDirectory() as work:
+        os.environ[WORK_VARIABLE] = work
+        for name in names:
+            print(f"== {name}", flush=True)
+            answers.append(_ask(name, options.quick))
+            print(f"   {answers[-1]['seconds']:.0f} s", flush=True)
     minutes = (time.monotonic() - started) / 60
     # A part, or a short look, does not replace what all of it found.
     if not (options.quick or options.question):

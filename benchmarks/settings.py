@@ -1,20 +1,24 @@
-"""Parameters to measure with: params.yaml with changes."""
+"""Parameters to measure with: conf/ composed with overrides, as `dvc exp run -S` does it."""
 
-from typing import Any
+import tempfile
+from pathlib import Path
 
-import yaml
+from dvc.utils.hydra import compose_and_dump
 
 from lightline.params import Params
-from lightline.params_file import PARAMS_FILE, check_params
+from lightline.params_file import load_params
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
-def with_changes(changes: dict[str, Any]) -> Params:
-    """changes: values by dotted key, nothing tracked by W&B."""
-    values = yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))
-    for key, value in {"tracking.mode": "disabled", **changes}.items():
-        *sections, name = key.split(".")
-        section = values
-        for part in sections:
-            section = section[part]
-        section[name] = value
-    return check_params(values, "a benchmark")
+def composed(*overrides: str) -> Params:
+    """Nothing is tracked by W&B unless an override says so."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "params.yaml")
+        write_composed(path, *overrides)
+        return load_params(path)
+
+
+def write_composed(path: Path, *overrides: str) -> None:
+    """Write such a params.yaml."""
+    compose_and_dump(path, str(ROOT / "conf"), None, "config", str(ROOT), ["tracking=disabled", *overrides])

@@ -1,9 +1,15 @@
 """Images to measure with."""
 
 import os
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
+from benchmarks.settings import ROOT, write_composed
+
 CIFAR_VARIABLE = "LIGHTLINE_BENCH_CIFAR"
+WORK_VARIABLE = "LIGHTLINE_BENCH_WORK"  # a folder that the questions of one run share
 
 
 class MissingDataError(Exception):
@@ -20,3 +26,35 @@ def cifar_archive() -> Path:
     if not path or not Path(path).is_file():
         raise MissingDataError("needs CIFAR-10 as an archive of JPEG files: `make bench CIFAR=FILE`")
     return Path(path)
+
+
+def cifar_folder() -> Path:
+    """The archive's files, unpacked."""
+    folder = _work() / "cifar"
+    if not folder.exists():
+        with tarfile.open(cifar_archive()) as archive:
+            archive.extractall(folder, filter="data")
+    return next(path.parent for path in folder.rglob("train"))
+
+
+def cifar_project(val: float = 0.1) -> Path:
+    """A folder in which download and split have run on CIFAR-10, with the authors' test set.
+
+    val: the part of the training images that is set aside.
+    """
+    project = _work() / f"project-{val}"
+    if not (project / "data" / "splits.parquet").exists():
+        project.mkdir(parents=True, exist_ok=True)
+        choices = ("data=folder", f"data.path={cifar_archive()}", "split=predefined", f"split.val={val}")
+        write_composed(project / "params.yaml", *choices)
+        for stage in ("source", "download", "split"):
+            command = (sys.executable, "-m", f"stages.{stage}")
+            subprocess.run(command, cwd=project, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    return project
+
+
+def _work() -> Path:
+    folder = os.environ.get(WORK_VARIABLE)
+    if folder is None:
+        raise MissingDataError("is asked by `python -m benchmarks`, which prepares a folder for it")
+    return Path(folder)

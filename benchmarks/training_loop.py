@@ -8,7 +8,6 @@ network so small that the loop is what costs; and, to see the floor, a loop writ
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.harness import Row, in_turn, median_of
-from benchmarks.settings import with_changes
+from benchmarks.harness import Row, in_turn, measure, median_of
+from benchmarks.settings import composed
 from lightline.callbacks import History, Progress
 from lightline.data import ImageData
 from lightline.module import Classifier
@@ -37,7 +36,7 @@ def run(quick: bool) -> list[Row]:
     pairs = in_turn(
         lambda: _ours(batches, num_epochs), lambda: _barebones(batches, num_epochs), pairs=3 if quick else 7
     )
-    bare = [_cost(lambda: _by_hand(batches, num_epochs)) for _ in range(3)]
+    bare = [measure(lambda: _by_hand(batches, num_epochs)) for _ in range(3)]
     ours, reference = (seconds / steps * 1e6 for seconds in pairs.seconds("cpu"))
     ratio = pairs.ratio("cpu")
     by_hand = median_of(bare, "cpu") / steps * 1e6
@@ -97,13 +96,10 @@ def _network() -> nn.Module:
 
 
 def _ours(batches: _Batches, num_epochs: int) -> None:
-    changes = {
-        "trainer.max_epochs": num_epochs, "trainer.precision": "32-true", "trainer.ema_decay": None,
-        "schedule": {"name": "constant", "warmup_epochs": 0.0},
-        "optimizer": {"name": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0},
-        "hardware.accelerator": "cpu", "hardware.devices": 1,
-    }  # fmt: skip
-    params = with_changes(changes)
+    params = composed(
+        f"trainer.max_epochs={num_epochs}", "trainer.precision=32-true", "trainer.ema_decay=null", "schedule=constant",
+        "optimizer=sgd", "optimizer.lr=0.01", "optimizer.nesterov=false", "optimizer.weight_decay=0", "hardware=cpu",
+    )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, _quietly():
         bar = Progress(console_kwargs={"force_terminal": True, "file": io.StringIO()})
         trainer = build_trainer(params, Path(folder), [History(Run()), bar])
@@ -137,12 +133,6 @@ def _by_hand(batches: _Batches, num_epochs: int) -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-
-
-def _cost(work: Callable[[], None]):
-    from benchmarks.harness import measure
-
-    return measure(work)
 
 
 @contextlib.contextmanager
