@@ -6,9 +6,13 @@ ratios is given, with CPU seconds beside, which a busy neighbour changes less th
 
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 PAIRS = 7
@@ -36,10 +40,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one run: by the clock, and of this process's and its finished children's CPU."""
+    """One run: seconds by the clock and of CPU, of this process's and its finished children's; for a command, its own.
+
+    memory: the most that a command or a program it started held, in MiB.
+    """
 
     wall: float
     cpu: float
+    memory: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,30 @@ def in_turn(ours: Callable[[], Any], reference: Callable[[], Any], pairs: int = 
         for side in order:
             costs[side].append(measure((ours, reference)[side]))
     return Pairs(*costs)
+
+
+def run_command(command: Sequence[str], folder: Path, **variables: str) -> Cost:
+    """Run a program to its end.
+
+    folder: it works in. variables: added to the environment. To the kernel, the process that starts a program has its
+    memory too, for a moment: it must be smaller than what it measures.
+
+    Raises:
+        RuntimeError: the program failed; with what it printed.
+    """
+    with tempfile.TemporaryFile() as output:
+        wall = time.perf_counter()
+        environment = {**os.environ, **variables}
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - wall
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            output.seek(0)
+            told = output.read().decode(errors="replace")
+            raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}:\n{told}")
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # Linux counts in KiB
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
 
 
 def _cpu_seconds() -> float:
