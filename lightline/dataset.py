@@ -41,6 +41,9 @@ _INDEX_SCHEMA = pa.schema(
     ]
 )
 
+# Arrow's own allocator keeps what it once had: a fifth more memory for a stage, and no time gained.
+pa.set_memory_pool(pa.system_memory_pool())
+
 # What a row brings along; its label and position follow when all are known.
 _ROW_SCHEMA = pa.schema(
     [
