@@ -69,7 +69,7 @@ def _memory(archives: dict[int, Path], place: Path) -> list[Row]:
     peaks = {}
     for number, archive in archives.items():
         work = _stages(archive, place / str(number))
-        peaks[number] = [work(command).memory or 0 for command in (_DOWNLOAD, _SPLIT)]
+        peaks[number] = [work(command).memory / 2**20 for command in (_DOWNLOAD, _SPLIT)]
     (many, large), (few, small) = peaks.items()
     return [
         Row(
@@ -100,7 +100,7 @@ def _by_number(name: str, numbers: list[int], costs: list[Cost]) -> list[Row]:
     """A row for each number of rows; the last is judged beside the one before, the first being mostly start."""
     each = [cost.cpu / number * 1e6 for number, cost in zip(numbers, costs, strict=True)]
     cells = [
-        (f"{name} of {number:,} rows", f"{mean:.1f} µs of CPU a row, {cost.wall:.1f} s, {cost.memory:.0f} MiB")
+        (f"{name} of {number:,} rows", f"{mean:.1f} µs of CPU a row, {cost.wall:.1f} s, {cost.memory / 2**20:.0f} MiB")
         for number, mean, cost in zip(numbers, each, costs, strict=True)
     ]
     *rows, (what, ours) = cells
