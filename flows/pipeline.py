@@ -79,6 +79,7 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
         ran=ran,
         changed=workspace.changed,
     )
+    workspace.dvc.dismiss()
     await publish(results)
     return Completed(message=results.headline(), data=results)
 

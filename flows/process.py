@@ -95,10 +95,14 @@ class DvcProcess:
             raise Fault(**answer["fault"]).error()
         return answer["value"]
 
-    async def stop(self) -> None:
-        """End it, with the stage that may run in it; the stage has time to end well."""
+    def dismiss(self) -> None:
+        """Let it delete its clone and go, while this process does something else; `stop` then waits for it."""
         with suppress(BrokenPipeError):
             self._stdin.close()
+
+    async def stop(self) -> None:
+        """End it, with the stage that may run in it; the stage has time to end well."""
+        self.dismiss()
         try:
             await asyncio.to_thread(self._process.wait, _PATIENCE)
         except subprocess.TimeoutExpired:

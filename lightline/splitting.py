@@ -17,7 +17,7 @@ _SHOWN = 10  # ids or classes named in a message
 class Columns:
     """What a split is decided by; arrays of [rows], sorted by id.
 
-    splits, groups: what the source says, or None.
+    digests: equal for exact duplicates. splits, groups: what the source says, or None.
     """
 
     ids: np.ndarray
@@ -29,8 +29,8 @@ class Columns:
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Columns":
-        ids, digests, splits, groups = (dataset.column(name) for name in ("id", "digest", "split", "group"))
-        return cls(ids, dataset.labels, digests, splits, groups, dataset.classes)
+        ids, splits, groups = (dataset.column(name) for name in ("id", "split", "group"))
+        return cls(ids, dataset.labels, dataset.codes("digest"), splits, groups, dataset.classes)
 
     def select(self, rows: np.ndarray) -> "Columns":
         """The rows of these numbers."""

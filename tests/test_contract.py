@@ -1,16 +1,23 @@
 """dvc.yaml held to the code: what a stage depends on is what it imports and reads."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
+from PIL import UnidentifiedImageError
 
 from lightline.closure import import_closure
+from lightline.dataset import Dataset
 from lightline.fingerprint import TRAIN_SECTIONS
 from lightline.params import Params
+from lightline.splits import read_splits
+from tests.conftest import Project
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -18,6 +25,40 @@ STAGES = PIPELINE["stages"]
 ORDER = ["source", "download", "split", "train", "test", "export"]
 # Sections that steer where and how a stage runs, never what comes out of it.
 WITHOUT_EFFECT = {"hardware", "tracking"}
+FLOWS = sorted(f"flows.{file.stem}" for file in (ROOT / "flows").glob("[!_]*.py"))
+TORCH_FREE = [
+    *FLOWS,
+    "stages.source",
+    "stages.download",
+    "stages.split",
+    "lightline.dataset",
+    "lightline.images",
+    "lightline.metrics",
+    "lightline.onnx_model",
+    "lightline.params_file",
+    "lightline.tracking",
+]
+
+# What takes more than a twentieth of a second to load, and the stages that may load it with their own module. What only
+# some settings need (torchvision's networks, W&B, a source's archive) is loaded where it is used.
+HEAVY = {
+    *("numpy", "PIL", "pyarrow", "scipy", "sklearn", "pandas", "matplotlib", "matplotlib.pyplot", "fsspec", "aiohttp"),
+    *("torch", "torch._dynamo", "torch.onnx", "torchvision", "torchmetrics", "lightning", "timm", "sympy"),
+    *("onnx", "onnxruntime", "onnxscript", "wandb", "dvc", "hydra", "omegaconf", "prefect", "botocore", "s3fs"),
+}
+_DATA = {"numpy", "PIL", "pyarrow"}
+_LIGHTNING_BRINGS = {
+    *("scipy", "matplotlib", "matplotlib.pyplot", "fsspec", "aiohttp"),
+    *("torch._dynamo", "torch.onnx", "torchvision", "torchmetrics", "sympy"),
+}
+NEEDED = {
+    "source": set(),
+    "download": _DATA,
+    "split": _DATA,
+    "train": _DATA | {"torch", "lightning"} | _LIGHTNING_BRINGS,
+    "test": _DATA | {"torch", "matplotlib"},
+    "export": _DATA | {"torch", "onnx", "onnxruntime"},
+}
 
 
 def _paths(stage: dict, *keys: str) -> set[str]:
@@ -79,14 +120,48 @@ def test_what_a_stage_reads_is_produced_by_an_earlier_one():
         produced |= _paths(STAGES[name], "outs", "metrics", "plots")
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["stages.source", "stages.download", "stages.split", "flows.pipeline", "lightline.onnx_model"],
-)
+def _loaded(module: str) -> set[str]:
+    """All that a fresh process has in memory after the import of a module."""
+    code = f"import {module}, sys; print(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split())
+
+
+@pytest.mark.parametrize("module", TORCH_FREE)
 def test_torch_free_modules_import_no_torch(module):
-    code = f"import sys, {module}; sys.exit(' '.join({{'torch', 'lightning'}} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.stderr.strip() == ""
+    loaded = _loaded(module)
+    assert module in loaded
+    assert not loaded & {"torch", "torchvision", "torchmetrics", "lightning"}
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_stage_loads_only_what_it_needs(name):
+    loaded = _loaded(f"stages.{name}") & HEAVY
+    assert loaded <= NEEDED[name], f"remove the import, or make it where it is needed: {sorted(loaded - NEEDED[name])}"
+
+
+@pytest.mark.parametrize("name", ["test", "export"])
+def test_a_stage_reads_no_image_but_those_of_the_test_split(name, finished_project, tmp_path):
+    project = Project(shutil.copytree(finished_project.path, tmp_path / "project", symlinks=True))
+    dataset = project.path / "data" / "dataset"
+    before = Dataset(dataset)
+    rows = read_splits(project.path / "data" / "splits.parquet").rows("test")
+    kept = set(before.column("position")[rows].tolist())
+    with pa.OSFile(str(dataset / "images.arrow")) as file:
+        images = pa.ipc.open_file(file).read_all()["image"].to_pylist()
+    (dataset / "images.arrow").unlink()  # it may be a link into the cache
+    images = [image if position in kept else b"no image" for position, image in enumerate(images)]
+    table = pa.table({"image": pa.array(images, pa.large_binary())})
+    with pa.OSFile(str(dataset / "images.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    damaged = np.setdiff1d(np.arange(len(before)), rows)
+    with pytest.raises(UnidentifiedImageError):
+        Dataset(dataset).pixels(int(damaged[0]))
+
+    metrics = project.path / "reports" / name / "metrics.json"
+    found = metrics.read_text()
+    metrics.unlink()
+    project.run(sys.executable, "-m", f"stages.{name}")
+    assert metrics.read_text() == found
 
 
 def test_params_yaml_is_what_conf_composes_to():

@@ -39,6 +39,16 @@ def test_what_is_written_is_read(tmp_path):
         assert pixel_digest(read.pixels(row)) == some[row].digest
 
 
+def test_codes_are_equal_where_texts_are(tmp_path):
+    some = rows(4)
+    some[2] = dataclasses.replace(some[2], digest=some[0].digest, group="patient 1")
+    write_dataset(some, None, tmp_path)
+    read = Dataset(tmp_path)
+    assert read.codes("digest").tolist() == [0, 1, 0, 2]
+    assert read.codes("group").tolist() == [-1, -1, 0, -1]
+    assert read.codes("digest").dtype == np.int64
+
+
 def test_rows_are_sorted_by_id_and_keep_their_images(tmp_path):
     some = rows(600)
     shuffled = random.Random(0).sample(some, len(some))

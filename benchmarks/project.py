@@ -1,0 +1,104 @@
+"""A copy of this project to run commands in, and a Prefect server."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.harness import Cost, run_command
+
+ROOT = Path(__file__).parents[1]
+_START = 120.0  # seconds a server has to answer
+
+# No account, no network, no user's settings.
+ENVIRONMENT = {
+    "WANDB_MODE": "offline",
+    "WANDB_SILENT": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in
+       (("NAME", "Benchmark"), ("EMAIL", "benchmark@example.com"))},
+}  # fmt: skip
+
+
+class Project:
+    """A copy of the files that git tracks here or would track, committed, in a repository with a DVC cache of its own.
+
+    Whatever the user has set for git, DVC, Prefect and W&B stays out of it.
+    """
+
+    def __init__(self, folder: Path):
+        """folder: for the copy and a home beside it; empty."""
+        self.path = folder / "project"
+        self._home = folder / "home"
+        self._home.mkdir()
+        listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for name in names.split("\0"):
+            if name and (ROOT / name).is_file():
+                (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self.path / name)
+        self.run("git", "init", "--quiet", "--initial-branch=main")
+        self.commit()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes programs work on the copy alone."""
+        return {
+            **ENVIRONMENT,
+            "PREFECT_HOME": str(self._home / "prefect"),
+            "GIT_CONFIG_GLOBAL": str(self._home / "gitconfig"),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        }
+
+    def run(self, *command: str, **variables: str) -> Cost:
+        """Run a command in the copy; see `benchmarks.harness.run_command`."""
+        return run_command(command, self.path, **self.environment, **variables)
+
+    def commit(self) -> None:
+        """Commit all that git does not ignore."""
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--allow-empty", "--message", "change")
+
+
+@contextmanager
+def prefect_server(project: Project) -> Iterator[Callable[[], str]]:
+    """A server on this machine alone, which starts while something else is done.
+
+    Gives a function that waits until it answers and gives the address of its API.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)),
+        env={**os.environ, **project.environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield lambda: _wait_for(f"http://127.0.0.1:{port}/api")
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_for(url: str) -> str:
+    end = time.monotonic() + _START
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5):
+                return url
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.2)
+    raise RuntimeError(f"no Prefect server answers at {url} after {_START:.0f} s")
