@@ -38,6 +38,8 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.log_severity_level = 3  # errors
+        # Threads that spin for longer take the cores from whatever else wants them, and gain nothing within a run.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "50")
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         # onnxruntime's own exception classes share no base of their own.

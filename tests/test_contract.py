@@ -1,8 +1,10 @@
 """dvc.yaml held to the code: what a stage depends on is what it imports and reads."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,13 @@ import yaml
 
 from lightline.closure import import_closure
 from lightline.fingerprint import TRAIN_SECTIONS
-from lightline.params import Params
+from lightline.params import Export, Params
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-STAGES = PIPELINE["stages"]
-ORDER = ["source", "download", "split", "train", "test", "export"]
+# quantize stands in a `do`: it exists only where export.quantize asks for it.
+STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
+ORDER = ["source", "download", "split", "train", "test", "export", "quantize"]
 # Sections that steer where and how a stage runs, never what comes out of it.
 WITHOUT_EFFECT = {"hardware", "tracking"}
 
@@ -39,13 +42,22 @@ def test_a_stage_depends_on_all_code_it_imports_and_no_other(name):
 @pytest.mark.parametrize("name", ORDER)
 def test_a_stage_depends_on_the_sections_it_reads(name):
     sections = set(Params.model_fields)
-    read = {
-        node.attr
-        for path in import_closure(f"stages.{name}", ROOT)
-        for node in ast.walk(ast.parse((ROOT / path).read_bytes()))
-        if isinstance(node, ast.Attribute) and _is_params(node.value) and node.attr in sections
-    }
-    assert set(STAGES[name]["params"]) == read - WITHOUT_EFFECT
+    read = {node.attr for node in _attributes(name) if _is_params(node.value) and node.attr in sections}
+    assert {key.partition(".")[0] for key in STAGES[name]["params"]} == read - WITHOUT_EFFECT
+
+
+@pytest.mark.parametrize("name", ["export", "quantize"])
+def test_of_export_s_section_a_stage_depends_on_what_it_reads(name):
+    # So that asking for an int8 file does not export and measure the other one anew.
+    read = {f"export.{node.attr}" for node in _attributes(name) if node.attr in Export.model_fields}
+    assert {key for key in STAGES[name]["params"] if key.startswith("export")} == read
+
+
+def _attributes(name: str) -> Iterator[ast.Attribute]:
+    for path in import_closure(f"stages.{name}", ROOT):
+        for node in ast.walk(ast.parse((ROOT / path).read_bytes())):
+            if isinstance(node, ast.Attribute):
+                yield node
 
 
 def _is_params(node: ast.AST) -> bool:
@@ -71,6 +83,11 @@ def test_no_command_contains_a_parameter():
         assert "${" not in stage["cmd"]
 
 
+def test_the_only_parameter_in_dvc_yaml_is_whether_to_quantize():
+    assert re.findall(r"\$\{.*?\}", (ROOT / "dvc.yaml").read_text()) == ["${export.quantize}"]
+    assert PIPELINE["stages"]["quantize"]["foreach"] == "${export.quantize}"
+
+
 def test_what_a_stage_reads_is_produced_by_an_earlier_one():
     produced: set[str] = set()
     for name in ORDER:
@@ -81,7 +98,14 @@ def test_what_a_stage_reads_is_produced_by_an_earlier_one():
 
 @pytest.mark.parametrize(
     "module",
-    ["stages.source", "stages.download", "stages.split", "flows.pipeline", "lightline.onnx_model"],
+    [
+        "stages.source",
+        "stages.download",
+        "stages.split",
+        "flows.pipeline",
+        "lightline.onnx_model",
+        "lightline.quantization",
+    ],
 )
 def test_torch_free_modules_import_no_torch(module):
     code = f"import sys, {module}; sys.exit(' '.join({{'torch', 'lightning'}} & set(sys.modules)))"
