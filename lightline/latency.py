@@ -52,8 +52,8 @@ class Latency:
             f"| {name} | {batch} | {p50:.2f} | {p95:.2f} | {runs} |" for name, batch, _, runs, p50, p95 in self.rows
         ]
         told = (
-            f"From raw pixels ({height}×{width}) to probabilities, on {threads} thread{'s' * (threads > 1)} of {processor()}. "
-            "Times by the clock differ from one equal run to the next, as nothing else in this card does."
+            f"From raw pixels ({height}×{width}) to probabilities, on {threads} thread{'s' * (threads > 1)} of "
+            f"{processor()}. Times by the clock differ from one equal run to the next, as nothing else here does."
         )
         return f"{told}\n\n" + "\n".join(lines)
 

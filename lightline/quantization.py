@@ -4,6 +4,7 @@ What comes before the network (crop, resize, normalise) and the probabilities st
 equal bytes.
 """
 
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -53,6 +54,8 @@ def quantize(source: Path, images: Iterable[np.ndarray], path: Path) -> None:
     original = onnx.load(source)
     with tempfile.TemporaryDirectory() as folder:
         prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")
+        # onnxruntime warns, of what lies inside it, in the root logger.
+        logging.disable(logging.WARNING)
         try:
             # Symbolic shapes do not get past a slice whose bounds depend on the image's size, and need not.
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
@@ -70,6 +73,8 @@ def quantize(source: Path, images: Iterable[np.ndarray], path: Path) -> None:
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise QuantizationError(f"onnxruntime cannot quantise this network to int8: {reason}. {_HINT}") from error
+        finally:
+            logging.disable(logging.NOTSET)
         model = onnx.load(quantized)
     _return_exact_logits(model.graph)
     _describe_as(original, model)
