@@ -17,7 +17,7 @@ from benchmarks.report import write_report
 from benchmarks.sources import CIFAR_VARIABLE
 
 FOLDER = Path(__file__).parent
-_NO_QUESTIONS = ("__init__", "__main__", "harness", "question", "report", "sources")
+_NO_QUESTIONS = ("__init__", "__main__", "harness", "question", "report", "resnet", "sources")
 
 
 def main() -> int:

@@ -4,8 +4,11 @@ What counts is a ratio: A and B run in turn, in one process or command after the
 ratios is given, with CPU seconds beside, which a busy neighbour changes less than wall time.
 """
 
+import json
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -36,10 +39,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one run: by the clock, and of this process's and its finished children's CPU."""
+    """Seconds of one run: by the clock, and of this process's and its finished children's CPU.
+
+    memory: bytes, the most that were resident; known of a whole process alone, else 0.
+    """
 
     wall: float
     cpu: float
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,10 +71,33 @@ def median_of(costs: Sequence[Cost], kind: str = "wall") -> float:
 
 
 def measure(work: Callable[[], Any]) -> Cost:
-    """Run it once."""
+    """Run it once; work that measures itself gives its Cost."""
     wall, cpu = time.perf_counter(), _cpu_seconds()
-    work()
+    result = work()
+    if isinstance(result, Cost):
+        return result
     return Cost(time.perf_counter() - wall, _cpu_seconds() - cpu)
+
+
+# Linux counts what a process was before it became another program into that program's most resident memory; so a small
+# process starts it.
+_START = """
+import json, os, sys, time
+started = time.perf_counter()
+silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=silent)
+_, status, usage = os.wait4(process, 0)
+print(json.dumps([time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, status]))
+"""
+
+
+def measure_process(command: Sequence[str]) -> Cost:
+    """Run a program once, from its start to its end; command: its full path, then its arguments."""
+    told = subprocess.check_output([sys.executable, "-S", "-c", _START, *command], text=True)
+    wall, cpu, memory, status = json.loads(told)
+    if status:
+        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), command)
+    return Cost(wall, cpu, memory if sys.platform == "darwin" else memory * 1024)
 
 
 def in_turn(ours: Callable[[], Any], reference: Callable[[], Any], pairs: int = PAIRS, warm_up: bool = True) -> Pairs:
