@@ -9,7 +9,7 @@ import torch
 from lightline.checkpoint import Checkpoint, save_checkpoint
 from lightline.models import build_network
 from lightline.onnx_export import export_onnx
-from lightline.params import Model
+from lightline.params_file import load_params
 from lightline.quantization import quantize
 
 SIZE, NUM_CLASSES = 32, 10
@@ -26,7 +26,8 @@ class ModelFiles:
 
 def write_resnet18(folder: Path) -> ModelFiles:
     """Weights are random: neither time nor memory depends on them."""
-    settings = Model(name="resnet18", weights=None, input_size=SIZE, crop_pct=1.0, normalize="dataset", stem="small")
+    small = {"name": "resnet18", "weights": None, "input_size": SIZE, "crop_pct": 1.0, "stem": "small"}
+    settings = load_params().model.model_copy(update=small)
     torch.manual_seed(0)
     checkpoint = Checkpoint(
         fingerprint="0" * 64,
