@@ -42,6 +42,11 @@ class Latency:
         """The table as CSV; the header alone where nothing was measured."""
         write_csv(path, HEADER, self.rows)
 
+    def is_sooner(self, runtime: str, other: str) -> bool:
+        """Whether a runtime's median is below another's at any batch."""
+        medians = {row[:2]: row[4] for row in self.rows}
+        return any(medians[runtime, batch] < medians[other, batch] for name, batch in medians if name == runtime)
+
     def markdown(self) -> str:
         """The table and the machine, for the model card."""
         if not self.rows:

@@ -72,7 +72,7 @@ class OnnxModel:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line an image: its path, the class and the probability."""
     parser = argparse.ArgumentParser(prog="python -m lightline.onnx_model", description="Classify images.")
-    parser.add_argument("model", type=Path, help="models/model.onnx")
+    parser.add_argument("model", type=Path, help="models/model.onnx or models/model.int8.onnx")
     parser.add_argument("image", type=Path, nargs="+", help="image files of any common format and size")
     options = parser.parse_args(arguments)
     try:

@@ -46,6 +46,8 @@ def main(params: Params) -> None:
         found = compare(fp32, OnnxModel(temporary), dataset, splits.rows("test"), settings.max_accuracy_drop)
     latency = _latency(checkpoint, dataset) if settings.latency else Latency([])
     latency.write(LATENCY)
+    if latency.rows and not latency.is_sooner("onnxruntime int8", "onnxruntime fp32"):
+        print(f"warning: on this machine int8 answers no sooner than fp32, see {LATENCY}")
     quantization = Quantization(found, len(rows), MODEL.stat().st_size, SOURCE.stat().st_size)
     metrics = json.loads(TEST_METRICS.read_text(encoding="utf-8"))
     counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}

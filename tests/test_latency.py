@@ -80,6 +80,14 @@ def test_the_table_and_the_card_hold_what_was_measured(measured, tmp_path):
         assert line == f"| {name} | {batch} | {p50:.2f} | {p95:.2f} | {runs} |"
 
 
+def test_a_runtime_is_sooner_where_its_median_is_lower_at_any_batch():
+    table = Latency(
+        [("a", 1, 2, 9, 3.0, 4.0), ("b", 1, 2, 9, 2.0, 9.0), ("a", 8, 2, 9, 5.0, 6.0), ("b", 8, 2, 9, 5.0, 6.0)]
+    )
+    assert table.is_sooner("b", "a")
+    assert not table.is_sooner("a", "b")
+
+
 def test_where_nothing_was_measured_the_table_is_a_header_and_the_card_says_so(tmp_path: Path):
     Latency([]).write(tmp_path / "latency.csv")
     assert (tmp_path / "latency.csv").read_text() == "runtime,batch,threads,runs,p50_ms,p95_ms\n"
