@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Row
+from lightline.machine import processor
 
 PAGE = Path("docs/benchmarks.md")
 _PACKAGES = ("torch", "torchvision", "lightning", "onnxruntime", "pillow", "dvc", "prefect")
@@ -53,22 +54,9 @@ def _machine(minutes: float) -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {minutes:.0f} minutes in all, on {cpus} cores of {_processor()}, "
+        f"{datetime.now(UTC):%Y-%m-%d}, {minutes:.0f} minutes in all, on {cpus} cores of {processor()}, "
         f"{_accelerator()}, {platform.system()}, Python {platform.python_version()}, {packages}.\n"
     )
-
-
-def _processor() -> str:
-    """The processor's name, with what makes half precision and int8 fast on it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    told = dict(line.split(":", 1) for line in lines if ":" in line)
-    told = {key.strip(): value.strip() for key, value in told.items()}
-    wanted = ("avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
-    flags = [flag for flag in wanted if flag in told.get("flags", "").split()]
-    return f"{told.get('model name', platform.machine())} ({', '.join(flags) or 'no bf16 or int8 instructions'})"
 
 
 def _accelerator() -> str:

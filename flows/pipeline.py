@@ -44,8 +44,8 @@ async def pipeline(
             URL. A dot is the repository this flow lies in.
         rev: Branch, tag or commit to run. What is not committed is never part of a run.
         experiment: Name for the DVC experiment that records the run. Empty: DVC invents one.
-        targets: Stages to bring up to date (download, split, train, test, export), with all they depend on.
-            Empty: every stage.
+        targets: Stages to bring up to date (download, split, train, test, export, quantize@int8), with all they
+            depend on. Empty: every stage.
     """
     logger = get_run_logger()
     request = Request(overrides, repo, rev, experiment, targets)

@@ -49,11 +49,12 @@ class Results:
 def read_results(folder: Path, stages: list[str], **told: Any) -> Results:
     """Read the reports of a workspace; `told` are the fields of Results that do not stand in files."""
     stages = sorted(stages, key=lambda stage: stage != "test")
-    files = [(stage, folder / REPORTS / stage / "metrics.json") for stage in stages]
-    read = {stage: json.loads(file.read_text(encoding="utf-8")) for stage, file in files if file.exists()}
+    # metrics.json, and beside export's that of quantize@int8: metrics.int8.json.
+    files = [(stage, file) for stage in stages for file in sorted((folder / REPORTS / stage).glob("metrics*.json"))]
+    read = [(stage, json.loads(file.read_text(encoding="utf-8"))) for stage, file in files]
     confusion = folder / _CONFUSION
     return Results(
-        metrics=[(stage, name, value) for stage, values in read.items() for name, value in _numbers(values)],
+        metrics=[(stage, name, value) for stage, values in read for name, value in _numbers(values)],
         fingerprint=_fingerprint(folder / _FINGERPRINT),
         has_model=(folder / MODEL).exists(),
         confusion=confusion.read_bytes() if confusion.exists() else None,

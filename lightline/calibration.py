@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-
-_MAX_STEPS = 200
+import torch
+from torch.nn.functional import cross_entropy
 
 
 @dataclass(frozen=True)
@@ -25,30 +25,25 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
     None: there is no such number, because every image is classified correctly (it would be 0), or the logits tell
     nothing of the labels (it would be infinite), or there is no image.
     """
-    scores = logits.astype(np.float64)
-    of_label = scores[np.arange(len(labels)), labels]
-    if not (scores.max(axis=1, initial=-np.inf) > of_label).any() or of_label.mean() <= scores.mean():
+    scores = torch.from_numpy(logits.astype(np.float64))
+    target = torch.from_numpy(labels.astype(np.int64))
+    of_label = scores.gather(1, target[:, None])[:, 0]
+    if not (scores.amax(1) > of_label).any() or of_label.mean() <= scores.mean():
         return None
-    # In 1 / temperature the loss is convex: its slope has one root, which Newton's steps find between two bounds.
-    low, high, scale = 0.0, np.inf, 1.0
-    for _ in range(_MAX_STEPS):
-        slope, curvature = _slope(scores, of_label.mean(), scale)
-        low, high = (scale, high) if slope < 0 else (low, scale)
-        before, scale = scale, scale - slope / curvature if curvature > 0 else np.inf
-        if not low <= scale <= high or not np.isfinite(scale):
-            scale = 2 * before if np.isinf(high) else (low + high) / 2
-        if abs(scale - before) <= 1e-12 * before:
-            break
-    return float(1 / scale)
+    # In 1 / temperature the loss is convex; its logarithm keeps it positive.
+    log_scale = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [log_scale], max_iter=200, tolerance_grad=1e-10, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
 
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = cross_entropy(scores * log_scale.exp(), target)
+        value.backward()
+        return value
 
-def _slope(scores: np.ndarray, mean_of_label: float, scale: float) -> tuple[float, float]:
-    """First and second derivative of the mean cross-entropy of scores * scale, by the scale."""
-    powers = np.exp((scores - scores.max(axis=1, keepdims=True)) * scale)
-    probabilities = powers / powers.sum(axis=1, keepdims=True)
-    mean = (probabilities * scores).sum(axis=1, keepdims=True)
-    variance = (probabilities * (scores - mean) ** 2).sum(axis=1)
-    return float(mean.mean() - mean_of_label), float(variance.mean())
+    optimizer.step(loss)
+    return (-log_scale).exp().item()
 
 
 def reliability(confidence: np.ndarray, correct: np.ndarray, num_bins: int) -> list[Bin]:

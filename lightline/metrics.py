@@ -1,7 +1,4 @@
-"""What a classifier's logits are worth on labelled images, in double precision.
-
-Counted with numpy and not by torchmetrics, which takes longer to load, two seconds, than the test stage needs for all
-else; scikit-learn's numbers, as the tests compare them, are the same.
+"""What a classifier's logits are worth on labelled images: torchmetrics on plain arrays, in double precision.
 
 To add a metric: a line in `overall` (or a column in `per_class`), and a test beside tests/test_metrics.py.
 """
@@ -10,8 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from lightline.calibration import reliability
+import torch
+from torch.nn.functional import cross_entropy
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    multiclass_accuracy,
+    multiclass_calibration_error,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+    multiclass_precision,
+    multiclass_recall,
+)
 
 _BOOTSTRAP_SEED = 0  # the interval is a property of the predictions, not of a run
 
@@ -33,14 +39,12 @@ def overall(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
     logits: float [images, classes]. labels: int [images].
     """
-    of_label = logits[np.arange(len(labels)), labels][:, None]
-    # Of equal logits the first wins, as in argmax.
-    earlier = np.arange(logits.shape[1]) < labels[:, None]
-    rank = ((logits > of_label) | ((logits == of_label) & earlier)).sum(axis=1)
-    result = {"accuracy": float((rank == 0).mean())}
-    if logits.shape[1] > 5:
-        result["top5_accuracy"] = float((rank < 5).mean())
-    return result | {"loss": _cross_entropy(logits, labels)}
+    scores, target = _tensors(logits, labels)
+    num_classes = logits.shape[1]
+    result = {"accuracy": multiclass_accuracy(scores, target, num_classes, average="micro").item()}
+    if num_classes > 5:
+        result["top5_accuracy"] = multiclass_accuracy(scores, target, num_classes, average="micro", top_k=5).item()
+    return result | {"loss": cross_entropy(scores, target).item()}
 
 
 def per_class(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[ClassScores]:
@@ -48,28 +52,21 @@ def per_class(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
 
     logits: float [images, classes]. labels: int [images].
     """
-    confusion = confusion_matrix(logits.argmax(axis=1), labels, len(classes))
-    correct, actual, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    precision, recall = correct / np.maximum(predicted, 1), correct / np.maximum(actual, 1)
-    f1 = 2 * correct / np.maximum(actual + predicted, 1)
-    probabilities = _softmax(logits)
-    return [
-        ClassScores(name, images, *counted, auroc=_auroc(probabilities[:, number], labels == number))
-        if images
-        else ClassScores(name, 0, None, None, None, None)
-        for number, (name, images, *counted) in enumerate(
-            zip(classes, actual.tolist(), precision.tolist(), recall.tolist(), f1.tolist(), strict=True)
-        )
+    scores, target = _tensors(logits, labels)
+    probabilities = scores.softmax(1).T.contiguous()  # a class's column is read as a whole, and often
+    columns = [
+        metric(scores, target, len(classes), average="none").tolist()
+        for metric in (multiclass_precision, multiclass_recall, multiclass_f1_score)
     ]
-
-
-def _auroc(scores: np.ndarray, belongs: np.ndarray) -> float | None:
-    """How often an image of the class has a higher score than one of another class; equal scores count half."""
-    own, others = scores[belongs], np.sort(scores[~belongs])
-    if len(others) == 0:
-        return None
-    below = np.searchsorted(others, own, "left") + np.searchsorted(others, own, "right")
-    return float(below.mean() / (2 * len(others)))
+    images = np.bincount(labels, minlength=len(classes)).tolist()
+    result = []
+    for number, name in enumerate(classes):
+        precision, recall, f1 = (column[number] if images[number] else None for column in columns)
+        auroc = None
+        if 0 < images[number] < len(labels):
+            auroc = binary_auroc(probabilities[number], (target == number).long()).item()
+        result.append(ClassScores(name, images[number], precision, recall, f1, auroc))
+    return result
 
 
 def macro(scores: Sequence[ClassScores]) -> dict[str, float | None]:
@@ -83,8 +80,9 @@ def macro(scores: Sequence[ClassScores]) -> dict[str, float | None]:
 
 def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
     """int64 [actual, predicted], images. predicted, labels: int [images]."""
-    pairs = labels.astype(np.int64) * num_classes + predicted
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+    return multiclass_confusion_matrix(
+        torch.from_numpy(predicted.astype(np.int64)), torch.from_numpy(labels.astype(np.int64)), num_classes
+    ).numpy()
 
 
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, num_bins: int) -> float:
@@ -92,8 +90,10 @@ def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, num_bins:
 
     logits: float [images, classes]. labels: int [images].
     """
-    bins = reliability(_softmax(logits).max(axis=1), logits.argmax(axis=1) == labels, num_bins)
-    return sum(one.images * abs(one.confidence - one.accuracy) for one in bins) / len(labels)
+    scores, target = _tensors(logits, labels)
+    # torchmetrics gives a confidence of exactly 1 in single precision a bin of its own; below 1 it is in the last one.
+    probabilities = scores.softmax(1).clamp(max=1 - 2**-24)
+    return multiclass_calibration_error(probabilities, target, logits.shape[1], n_bins=num_bins, norm="l1").item()
 
 
 def bootstrap_accuracy(correct: np.ndarray, num_samples: int, confidence: float) -> tuple[float, float]:
@@ -108,17 +108,5 @@ def bootstrap_accuracy(correct: np.ndarray, num_samples: int, confidence: float)
     return float(low), float(high)
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """float64 [images, classes]."""
-    powers = np.exp(_from_largest(logits))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    scores = _from_largest(logits)
-    return float((np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(labels)), labels]).mean())
-
-
-def _from_largest(logits: np.ndarray) -> np.ndarray:
-    """float64 [images, classes]: each row less its largest logit, so that no exponential overflows."""
-    return logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+def _tensors(logits: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(logits.astype(np.float64)), torch.from_numpy(labels.astype(np.int64))

@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-model = onnxruntime.InferenceSession("models/model.onnx")
+model = onnxruntime.InferenceSession("models/FILE")
 classes = json.loads(model.get_modelmeta().custom_metadata_map["classes"])
 pixels = np.asarray(Image.open("image.png").convert("RGB"))[None]  # uint8 [1, height, width, 3]
 logits, probabilities = model.run(["logits", "probabilities"], {"image": pixels})
@@ -28,18 +28,33 @@ print(classes[probabilities[0].argmax()], probabilities[0].max())
 """.strip()
 
 
-def model_card(checkpoint: Checkpoint, splits: dict[str, int], metrics: dict[str, Any], settings: Export) -> str:
-    """Markdown; splits: number of images in train, val and test; metrics: of the test split."""
-    model = checkpoint.params["model"]
+def model_card(
+    checkpoint: Checkpoint,
+    splits: dict[str, int],
+    metrics: dict[str, Any],
+    settings: Export,
+    latency: str,
+    quantization: str | None = None,
+) -> str:
+    """Markdown.
+
+    splits: number of images in train, val and test. metrics: of the test split. latency: the text of its section.
+    quantization: the same, for the card of the int8 file.
+    """
+    name, file = checkpoint.params["model"]["name"], "model.onnx"
+    if quantization is not None:
+        name, file = f"{name} in int8", "model.int8.onnx"
     parameters = sum(value.numel() for value in checkpoint.state_dict.values())
     sections = [
-        f"# {model['name']}: a classifier of {len(checkpoint.classes)} classes",
+        f"# {name}: a classifier of {len(checkpoint.classes)} classes",
         f"Fingerprint `{checkpoint.fingerprint}`, dataset `{checkpoint.dataset}`, Lightline {__version__}.",
         f"## Intended use\n\n{settings.intended_use}",
         f"## Limits\n\n{settings.limits}",
-        f"## How to load it\n\n{_LOADING}",
+        f"## How to load it\n\n{_LOADING.replace('FILE', file)}",
         f"## Input and output\n\n{_interface(checkpoint)}",
+        *([] if quantization is None else [f"## Quantisation\n\n{quantization}"]),
         f"## Metrics on the test split\n\n{_metrics(metrics)}",
+        f"## Latency\n\n{latency}",
         f"## Data\n\n{_data(checkpoint, splits)}",
         f"## Training\n\n{parameters:,} numbers in the network; epoch {checkpoint.epoch} was the best on val.",
         f"```json\n{json.dumps(checkpoint.params, indent=2, ensure_ascii=False)}\n```",

@@ -27,6 +27,10 @@ class Export(Section):
     opset: Annotated[int, Field(ge=18, le=24)]
     rtol: PositiveFloat  # between torch's and onnxruntime's logits
     atol: PositiveFloat
+    quantize: Annotated[list[Literal["int8"]], Field(max_length=1)]  # [int8]: a second file, models/model.int8.onnx
+    calibration_images: PositiveInt  # training images from which int8 takes the ranges of its numbers
+    max_accuracy_drop: Fraction  # of int8 against fp32, on the test split; more, and there is no int8 file
+    latency: bool  # measure how long answers take; false leaves no clock in any output
     intended_use: str  # for the model card
     limits: str  # for the model card
 

@@ -32,7 +32,7 @@ _ALLOWED = {
     "less_than_equal": "it must be at most {le}",
     "literal_error": "allowed: {expected}",
     "too_short": "it must have {min_length} items",
-    "too_long": "it must have {max_length} items",
+    "too_long": "it must have at most {max_length} items",
     "string_pattern_mismatch": "it must match {pattern}",
 }
 

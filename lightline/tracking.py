@@ -1,7 +1,7 @@
 """Weights & Biases, which mirrors what a run does and can never fail it: the first error is told in one line, then W&B
 is left alone.
 
-The run that train begins is found by the fingerprint, so that test and export write into it, wherever they run.
+The run that train begins is found by the fingerprint, so that the later stages write into it, wherever they run.
 """
 
 import json
@@ -104,8 +104,8 @@ class Run:
 def track(params: Params, fingerprint: str, job: str, *, resume: bool = True, enabled: bool = True) -> Iterator[Run]:
     """The W&B run of a fingerprint, while a stage works.
 
-    job: train, test or export; resume: go on with the run that began with this fingerprint, where there is one;
-    enabled: False in all processes but one of a distributed training.
+    job: the stage; resume: go on with the run that began with this fingerprint, where there is one; enabled: False in
+    all processes but one of a distributed training.
     """
     record = records() / "runs" / f"{fingerprint}.json"
     known = _read(record) if resume else {}

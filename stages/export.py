@@ -9,6 +9,7 @@ from lightline.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.dataset import Dataset
 from lightline.errors import DataError
 from lightline.files import whole_file, write_json
+from lightline.latency import Latency, measure_latency
 from lightline.model_card import model_card
 from lightline.onnx_export import PixelClassifier, export_onnx
 from lightline.onnx_model import OnnxModel
@@ -19,7 +20,7 @@ from lightline.tracking import track
 
 MODEL = Path("models/model.onnx")
 CARD = Path("models/MODEL_CARD.md")
-REPORT = Path("reports/export/metrics.json")
+REPORT, LATENCY = Path("reports/export/metrics.json"), Path("reports/export/latency.csv")
 TEST_METRICS = Path("reports/test/metrics.json")
 
 
@@ -39,8 +40,11 @@ def main(params: Params) -> None:
         logits = check_parity(OnnxModel(temporary), reference, dataset, rows, differences)
         accuracy = check_metrics(logits, dataset.labels[rows], metrics)
     counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}
+    latency = measure_latency(reference, {"fp32": MODEL}, dataset) if params.export.latency else Latency([])
+    latency.write(LATENCY)
     with whole_file(CARD) as temporary:
-        temporary.write_text(model_card(checkpoint, counts, metrics, params.export), encoding="utf-8")
+        card = model_card(checkpoint, counts, metrics, params.export, latency.markdown())
+        temporary.write_text(card, encoding="utf-8")
     write_json(REPORT, _report(differences, accuracy))
     _mirror(params, checkpoint)
     print(f"{MODEL}: {differences.compared} answers as in torch, largest logit difference {differences.largest:.1e}")

@@ -1,9 +1,11 @@
 """dvc.yaml held to the code: what a stage depends on is what it imports and reads."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +17,15 @@ from PIL import UnidentifiedImageError
 from lightline.closure import import_closure
 from lightline.dataset import Dataset
 from lightline.fingerprint import TRAIN_SECTIONS
-from lightline.params import Params
+from lightline.params import Export, Params
 from lightline.splits import read_splits
 from tests.conftest import Project
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-STAGES = PIPELINE["stages"]
-ORDER = ["source", "download", "split", "train", "test", "export"]
+# quantize stands in a `do`: it exists only where export.quantize asks for it.
+STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
+ORDER = ["source", "download", "split", "train", "test", "export", "quantize"]
 # Sections that steer where and how a stage runs, never what comes out of it.
 WITHOUT_EFFECT = {"hardware", "tracking"}
 FLOWS = sorted(f"flows.{file.stem}" for file in (ROOT / "flows").glob("[!_]*.py"))
@@ -33,8 +36,8 @@ TORCH_FREE = [
     "stages.split",
     "lightline.dataset",
     "lightline.images",
-    "lightline.metrics",
     "lightline.onnx_model",
+    "lightline.quantization",
     "lightline.params_file",
     "lightline.tracking",
 ]
@@ -47,17 +50,18 @@ HEAVY = {
     *("onnx", "onnxruntime", "onnxscript", "wandb", "dvc", "hydra", "omegaconf", "prefect", "botocore", "s3fs"),
 }
 _DATA = {"numpy", "PIL", "pyarrow"}
-_LIGHTNING_BRINGS = {
-    *("scipy", "matplotlib", "matplotlib.pyplot", "fsspec", "aiohttp"),
-    *("torch._dynamo", "torch.onnx", "torchvision", "torchmetrics", "sympy"),
+_TORCHMETRICS_BRINGS = {
+    *("scipy", "matplotlib", "matplotlib.pyplot", "torch._dynamo", "torch.onnx", "torchvision", "torchmetrics", "sympy")
 }
+_LIGHTNING_BRINGS = _TORCHMETRICS_BRINGS | {"fsspec", "aiohttp"}
 NEEDED = {
     "source": set(),
     "download": _DATA,
     "split": _DATA,
     "train": _DATA | {"torch", "lightning"} | _LIGHTNING_BRINGS,
-    "test": _DATA | {"torch", "matplotlib"},
+    "test": _DATA | {"torch", "matplotlib"} | _TORCHMETRICS_BRINGS,
     "export": _DATA | {"torch", "onnx", "onnxruntime"},
+    "quantize": _DATA | {"onnx", "onnxruntime"},
 }
 
 
@@ -80,13 +84,22 @@ def test_a_stage_depends_on_all_code_it_imports_and_no_other(name):
 @pytest.mark.parametrize("name", ORDER)
 def test_a_stage_depends_on_the_sections_it_reads(name):
     sections = set(Params.model_fields)
-    read = {
-        node.attr
-        for path in import_closure(f"stages.{name}", ROOT)
-        for node in ast.walk(ast.parse((ROOT / path).read_bytes()))
-        if isinstance(node, ast.Attribute) and _is_params(node.value) and node.attr in sections
-    }
-    assert set(STAGES[name]["params"]) == read - WITHOUT_EFFECT
+    read = {node.attr for node in _attributes(name) if _is_params(node.value) and node.attr in sections}
+    assert {key.partition(".")[0] for key in STAGES[name]["params"]} == read - WITHOUT_EFFECT
+
+
+@pytest.mark.parametrize("name", ["export", "quantize"])
+def test_of_export_s_section_a_stage_depends_on_what_it_reads(name):
+    # So that asking for an int8 file does not export and measure the other one anew.
+    read = {f"export.{node.attr}" for node in _attributes(name) if node.attr in Export.model_fields}
+    assert {key for key in STAGES[name]["params"] if key.startswith("export")} == read
+
+
+def _attributes(name: str) -> Iterator[ast.Attribute]:
+    for path in import_closure(f"stages.{name}", ROOT):
+        for node in ast.walk(ast.parse((ROOT / path).read_bytes())):
+            if isinstance(node, ast.Attribute):
+                yield node
 
 
 def _is_params(node: ast.AST) -> bool:
@@ -110,6 +123,11 @@ def test_every_path_has_one_producer():
 def test_no_command_contains_a_parameter():
     for stage in STAGES.values():
         assert "${" not in stage["cmd"]
+
+
+def test_the_only_parameter_in_dvc_yaml_is_whether_to_quantize():
+    assert re.findall(r"\$\{.*?\}", (ROOT / "dvc.yaml").read_text()) == ["${export.quantize}"]
+    assert PIPELINE["stages"]["quantize"]["foreach"] == "${export.quantize}"
 
 
 def test_what_a_stage_reads_is_produced_by_an_earlier_one():

@@ -11,8 +11,9 @@ import yaml
 from PIL import Image
 
 from tests.conftest import Project
+from tests.wandb_file import read_offline_runs
 
-STAGES = ["source", "download", "split", "train", "test", "export"]
+STAGES = ["source", "download", "split", "train", "test", "export", "quantize@int8"]
 
 
 def ran(output: str) -> list[str]:
@@ -93,6 +94,37 @@ def test_an_experiment_takes_choices_and_values_and_can_be_compared(copy: Projec
         assert title in page
 
 
+def test_an_int8_file_is_made_only_where_it_is_asked_for(copy: Project):
+    assert "quantize" not in copy.run("dvc", "stage", "list").stdout
+    assert not (copy.path / "models/model.int8.onnx").exists()
+    # Two epochs leave close calls, which rounding may decide otherwise.
+    asked = ["-S", "export=int8", "-S", "export.max_accuracy_drop=0.1"]
+    assert ran(copy.run("dvc", "exp", "run", "--name", "small", *asked).stdout) == ["source", "quantize@int8"]
+    assert "reports/export/metrics.int8.json" in copy.run("dvc", "metrics", "show").stdout
+    for path in ("models/model.int8.onnx", "models/MODEL_CARD.int8.md", "reports/export/latency.int8.csv"):
+        assert (copy.path / path).stat().st_size > 0
+    runs = read_offline_runs(copy.path)
+    assert ("model-int8", ["best", "latest"], ["MODEL_CARD.int8.md", "model.int8.onnx"]) in runs[-1].artifacts
+    assert (runs[-1].job, runs[-1].id) == ("quantize", runs[-2].id)
+    assert ran(copy.run("dvc", "repro").stdout) == ["source"]
+
+
+def test_an_int8_file_that_is_not_right_enough_is_none_and_says_so(copy: Project):
+    # Ranges taken from black images alone are too narrow for all others.
+    code = copy.path / "lightline/quantization.py"
+    planted = code.read_text().replace("_Reader(images)", "_Reader([next(images) * 0])")
+    assert planted != code.read_text()
+    code.write_text(planted)
+    result = copy.run("dvc", "exp", "run", "-S", "export=int8", check=False)
+    output = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert ran(output) == ["source", "quantize@int8"]
+    assert "error: int8 reaches a test accuracy of" in output
+    assert "export.max_accuracy_drop allows 0.005" in output
+    assert "Traceback" not in output
+    assert not (copy.path / "models/model.int8.onnx").exists()
+
+
 def test_queued_experiments_sweep_and_find_untracked_data(copy: Project):
     make_folder(copy.path / "photos")
     (copy.path / ".git" / "info" / "exclude").write_text("/photos\n")
@@ -116,6 +148,10 @@ def test_queued_experiments_sweep_and_find_untracked_data(copy: Project):
         ("trainer.precision=bf16", ["trainer.precision = 'bf16'", "bf16-mixed"]),
         ("model.name=resnet19", ["model.name = 'resnet19'", "resnet18"]),
         ("+trainer.max_epoch=3", ["trainer.max_epoch = 3", "trainer.max_epochs"]),
+        ("export.quantize=[int4]", ["export.quantize.0 = 'int4'", "allowed: 'int8'"]),
+        ("export.quantize=[int8,int8]", ["export.quantize = ['int8', 'int8']", "at most 1"]),
+        # DVC reads this one to know its stages.
+        ("export.quantize=int8", ["quantize", "expected list"]),
         # These two stop in Hydra, before Lightline is asked.
         ("trainer.max_epoch=3", ["trainer.max_epoch"]),
         ("model=resnet19", ["model/resnet19", "resnet18"]),

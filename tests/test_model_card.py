@@ -16,7 +16,18 @@ from tests.samples import CLASSES, make_checkpoint, model_settings, random_pixel
 
 METRICS = {"accuracy": 0.98765432, "auroc": None, "interval": {"lower": 0.97, "upper": 0.99}, "images": 270}
 SPLITS = {"train": 1257, "val": 270, "test": 270}
-SETTINGS = Export(opset=20, rtol=1e-3, atol=1e-5, intended_use="Sorting animals.", limits="Not for größe of 5 | 6.")
+SETTINGS = Export(
+    opset=20,
+    rtol=1e-3,
+    atol=1e-5,
+    quantize=[],
+    calibration_images=64,
+    max_accuracy_drop=0.005,
+    latency=True,
+    intended_use="Sorting animals.",
+    limits="Not for größe of 5 | 6.",
+)
+LATENCY = "| a table |"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +37,7 @@ def checkpoint() -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def card(checkpoint: Checkpoint) -> str:
-    return model_card(checkpoint, SPLITS, METRICS, SETTINGS)
+    return model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY)
 
 
 def section(card: str, title: str) -> str:
@@ -76,9 +87,21 @@ def test_it_holds_data_parameters_and_preprocessing(card, checkpoint):
         assert part in interface
 
 
+def test_it_holds_what_was_measured(card):
+    assert section(card, "Latency").strip() == LATENCY
+    assert "Quantisation" not in card
+
+
+def test_the_card_of_the_int8_file_names_it_and_says_what_became_of_it(checkpoint):
+    card = model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY, "As right as ever.")
+    assert card.startswith("# cnn in int8: a classifier of 3 classes\n")
+    assert section(card, "Quantisation").strip() == "As right as ever."
+    assert 'InferenceSession("models/model.int8.onnx")' in section(card, "How to load it")
+
+
 def test_of_many_classes_it_lists_the_first(checkpoint):
     many = replace(checkpoint, classes=[f"class-{number}" for number in range(1000)])
-    data = section(model_card(many, SPLITS, METRICS, SETTINGS), "Data")
+    data = section(model_card(many, SPLITS, METRICS, SETTINGS, LATENCY), "Data")
     assert "class-49 and 950 more." in data
     assert "class-50" not in data
 
@@ -90,7 +113,7 @@ def test_its_code_runs_as_it_stands_and_answers_as_the_model_does(exported, tmp_
     pixels = random_pixels(40, 33, 3)
     (tmp_path / "image.png").write_bytes(images.encode(pixels))
     monkeypatch.chdir(tmp_path)
-    code = re.findall(r"```python\n(.*?)```", model_card(checkpoint, SPLITS, METRICS, SETTINGS), re.DOTALL)[0]
+    code = re.findall(r"```python\n(.*?)```", model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY), re.DOTALL)[0]
     assert len(code.splitlines()) <= 10
     exec(compile(code, "model card", "exec"), {})
     name, probability = capsys.readouterr().out.split()
@@ -99,6 +122,6 @@ def test_its_code_runs_as_it_stands_and_answers_as_the_model_does(exported, tmp_
 
 
 def test_it_is_the_same_each_time(card, checkpoint):
-    assert model_card(checkpoint, SPLITS, METRICS, SETTINGS) == card
+    assert model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY) == card
     assert card.endswith("\n")
     assert "\r" not in card

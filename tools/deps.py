@@ -16,7 +16,8 @@ def main() -> None:
     yaml.indent(mapping=2, sequence=4, offset=2)
     file = ROOT / "dvc.yaml"
     pipeline = yaml.load(file)
-    for name, stage in pipeline["stages"].items():
+    for name, entry in pipeline["stages"].items():
+        stage = entry.get("do", entry)  # of one for each item of a list, what all of them have
         if not stage.get("always_changed"):
             code = [path.as_posix() for path in import_closure(f"stages.{name}", ROOT)]
             deps = stage["deps"]

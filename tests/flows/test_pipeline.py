@@ -28,6 +28,31 @@ def test_runs_what_changed_and_finds_the_rest_in_the_cache(small_project, flow, 
     assert server.task_states(server.flow_runs()[0]["id"]) == {"download": "Ran"}
 
 
+_ASKED_FOR = """
+  quantize:
+    foreach: ${export.quantize}
+    do:
+      cmd: cp reports/train/metrics.json reports/train/metrics.int8.json
+      deps: [reports/train/metrics.json]
+      metrics: [reports/train/metrics.int8.json]
+"""
+
+
+def test_a_stage_that_exists_only_where_it_is_asked_for(small_project, flow, server):
+    with (small_project.path / "dvc.yaml").open("a") as file:
+        file.write(_ASKED_FOR)
+    small_project.commit("quantize")
+    flow(small_project)
+    assert server.task_states(server.flow_runs()[0]["id"]) == {"download": "Ran", "train": "Ran"}
+    flow(small_project, "-S", "export=int8", "-n", "small")
+    run = server.flow_runs()[0]
+    assert server.task_states(run["id"]) == {"download": "Cached", "train": "Cached", "quantize@int8": "Ran"}
+    shown = json.loads(server.artifacts(run["id"])["metrics"])
+    assert [row["metric"] for row in shown if row["stage"] == "train"] == ["epochs", "epochs"]
+    small_project.run("dvc", "exp", "apply", "small")
+    assert (small_project.path / "reports/train/metrics.int8.json").exists()
+
+
 def test_the_results_are_recorded_logged_and_shown(small_project, flow, server):
     flow(small_project, "--experiment", "seven", "-S", "trainer.max_epochs=7")
     run = server.flow_runs()[0]

@@ -1,0 +1,51 @@
+"""The network that the questions about the model file ask."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lightline.checkpoint import Checkpoint, save_checkpoint
+from lightline.models import build_network
+from lightline.onnx_export import export_onnx
+from lightline.params_file import load_params
+from lightline.quantization import quantize
+
+SIZE, NUM_CLASSES = 32, 10
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """ResNet-18 for 32×32 pixels and ten classes, as a checkpoint and in ONNX."""
+
+    checkpoint: Path
+    fp32: Path
+    int8: Path
+
+
+def write_resnet18(folder: Path) -> ModelFiles:
+    """Weights are random: neither time nor memory depends on them."""
+    small = {"name": "resnet18", "weights": None, "input_size": SIZE, "crop_pct": 1.0, "stem": "small"}
+    settings = load_params().model.model_copy(update=small)
+    torch.manual_seed(0)
+    checkpoint = Checkpoint(
+        fingerprint="0" * 64,
+        dataset="0" * 64,
+        classes=[f"class {number}" for number in range(NUM_CLASSES)],
+        params={"model": settings.model_dump(mode="json")},
+        preprocessing={"input_size": SIZE, "crop_pct": 1.0, "mean": [0.49, 0.48, 0.45], "std": [0.25, 0.24, 0.26]},
+        epoch=1,
+        metrics={},
+        state_dict=build_network(settings, NUM_CLASSES, pretrained=False).state_dict(),
+    )
+    files = ModelFiles(folder / "resnet18.ckpt", folder / "resnet18.onnx", folder / "resnet18.int8.onnx")
+    save_checkpoint(checkpoint, files.checkpoint)
+    export_onnx(checkpoint, {}, 20, files.fp32)
+    quantize(files.fp32, [pixels(32)], files.int8)
+    return files
+
+
+def pixels(batch: int) -> np.ndarray:
+    """uint8 noise [batch, 32, 32, 3]."""
+    return np.random.default_rng(0).integers(0, 256, (batch, SIZE, SIZE, 3), dtype=np.uint8)

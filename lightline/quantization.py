@@ -1,0 +1,150 @@
+"""A model file of the contract with 8-bit numbers: uint8 between the layers, int8 weights per channel (QDQ).
+
+What comes before the network (crop, resize, normalise) and the probabilities stay in fp32. Equal files and images make
+equal bytes.
+"""
+
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quant_pre_process,
+    quantize_static,
+)
+
+from lightline.allocation import set_keys
+from lightline.errors import LightlineError
+
+_LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_PREPROCESSING = "transform."  # how the names of normalisation's constants begin, see `onnx_export.PixelClassifier`
+_HINT = "`-S export.quantize=[]` exports fp32 alone."
+
+
+class QuantizationError(LightlineError):
+    """There is no int8 file of this model that could be let out."""
+
+
+def calibration_rows(ids: np.ndarray, labels: np.ndarray, rows: np.ndarray, num_images: int, seed: int) -> np.ndarray:
+    """int64 [at most num_images], ascending: a random choice among rows, as many of every class as can be.
+
+    ids: texts of all images, sorted; labels: int of all images; rows: int64, ascending, those to choose from.
+    """
+    keys = set_keys(ids[rows], np.arange(len(rows)), seed, "calibration")
+    order = np.lexsort((keys, labels[rows]))
+    by_class = labels[rows][order]
+    rank = np.arange(len(rows)) - np.searchsorted(by_class, by_class)
+    return np.sort(rows[order[np.lexsort((keys[order], rank))[:num_images]]])
+
+
+def quantize(source: Path, images: Iterable[np.ndarray], path: Path) -> None:
+    """Write the int8 file of a model file.
+
+    images: uint8 [batch, height, width, 3] each, of any batch and size; they decide the ranges of the numbers.
+
+    Raises:
+        QuantizationError: onnxruntime cannot quantise this network, or the file would gain nothing.
+    """
+    original = onnx.load(source)
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")
+        # onnxruntime warns, of what lies inside it, in the root logger.
+        logging.disable(logging.WARNING)
+        try:
+            # Symbolic shapes do not get past a slice whose bounds depend on the image's size, and need not.
+            quant_pre_process(source, prepared, skip_symbolic_shape=True)
+            quantize_static(
+                prepared,
+                quantized,
+                _Reader(images),
+                quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                nodes_to_exclude=_kept_exact(onnx.load(prepared).graph),
+            )
+        # onnxruntime refuses what it does not know with exceptions of any class.
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise QuantizationError(f"onnxruntime cannot quantise this network to int8: {reason}. {_HINT}") from error
+        finally:
+            logging.disable(logging.NOTSET)
+        model = onnx.load(quantized)
+    _return_exact_logits(model.graph)
+    _describe_as(original, model)
+    content = model.SerializeToString(deterministic=True)
+    _check_gain(model.graph, len(content), source.stat().st_size)
+    path.write_bytes(content)
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+class _Reader(CalibrationDataReader):
+    def __init__(self, images: Iterable[np.ndarray]):
+        self._images: Iterator[np.ndarray] = iter(images)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
+        pixels = next(self._images, None)
+        return None if pixels is None else {"image": pixels}
+
+
+def _kept_exact(graph: onnx.GraphProto) -> list[str]:
+    """Names of the nodes that stay fp32: up to normalisation, and the last one, which makes the probabilities."""
+    producers = {output: node for node in graph.node for output in node.output}
+    kept = {graph.output[1].name}
+    waiting = [node for node in graph.node if any(name.startswith(_PREPROCESSING) for name in node.input)]
+    while waiting:
+        node = waiting.pop()
+        if node.output[0] not in kept:
+            kept.add(node.output[0])
+            waiting += [producers[name] for name in node.input if name in producers]
+    return sorted(producers[name].name for name in kept)
+
+
+def _return_exact_logits(graph: onnx.GraphProto) -> None:
+    """Take the last rounding away: logits of 256 steps would make ties of classes that are close."""
+    producers = {output: node for node in graph.node for output in node.output}
+    logits = graph.output[0].name
+    dequantize = producers[logits]
+    if dequantize.op_type != "DequantizeLinear":
+        return
+    quantize = producers[dequantize.input[0]]
+    last = producers[quantize.input[0]]
+    last.output[list(last.output).index(quantize.input[0])] = logits
+    for node in (quantize, dequantize):
+        graph.node.remove(node)
+    used = {name for node in graph.node for name in node.input}
+    for constant in [constant for constant in graph.initializer if constant.name not in used]:
+        graph.initializer.remove(constant)
+
+
+def _describe_as(original: onnx.ModelProto, model: onnx.ModelProto) -> None:
+    """The original's metadata, and of the sets of operators only those that are used."""
+    del model.metadata_props[:]
+    model.metadata_props.extend(original.metadata_props)
+    model.producer_name, model.producer_version = original.producer_name, original.producer_version
+    domains = {node.domain for node in model.graph.node}
+    needed = [entry for entry in model.opset_import if entry.domain in domains]
+    del model.opset_import[:]
+    model.opset_import.extend(needed)
+
+
+def _check_gain(graph: onnx.GraphProto, num_bytes: int, num_bytes_before: int) -> None:
+    constants = {constant.name for constant in graph.initializer}
+    weights = {
+        node.output[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in constants
+    }
+    layers = [node for node in graph.node if node.op_type in _LAYERS and weights.intersection(node.input)]
+    if not layers:
+        raise QuantizationError(
+            "This network has no convolution and no dense layer that int8 could make smaller or faster. " + _HINT
+        )
+    if num_bytes >= num_bytes_before:
+        raise QuantizationError(
+            f"With int8 the model file would have {num_bytes} bytes, and with fp32 it has {num_bytes_before}. {_HINT}"
+        )

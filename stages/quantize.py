@@ -1,0 +1,69 @@
+"""Make an int8 file of the model file, let it out only if it is nearly as right, and write its card.
+
+dvc.yaml has this stage only where export.quantize asks for it.
+"""
+
+from lightline.stage import run_stage  # isort: skip  (first: it sets up threads before torch loads)
+
+import json
+from pathlib import Path
+
+from lightline.checkpoint import BEST, Checkpoint, load_checkpoint
+from lightline.dataset import Dataset
+from lightline.errors import DataError
+from lightline.files import whole_file, write_json
+from lightline.inference import pixel_batches
+from lightline.latency import Latency, measure_latency
+from lightline.model_card import model_card
+from lightline.onnx_export import PixelClassifier
+from lightline.onnx_model import OnnxModel
+from lightline.params import Params
+from lightline.quantization import calibration_rows, quantize
+from lightline.quantization_gate import Quantization, compare
+from lightline.splits import read_splits
+from lightline.tracking import track
+
+SOURCE, MODEL = Path("models/model.onnx"), Path("models/model.int8.onnx")
+CARD = Path("models/MODEL_CARD.int8.md")
+REPORT, LATENCY = Path("reports/export/metrics.int8.json"), Path("reports/export/latency.int8.csv")
+TEST_METRICS = Path("reports/test/metrics.json")
+_BATCH = 32  # images at a time that pass through the network while its ranges are taken
+
+
+def main(params: Params) -> None:
+    # As DVC does before a stage: what fails the gate must not leave another model's file under the name.
+    for path in (MODEL, CARD, REPORT, LATENCY):
+        path.unlink(missing_ok=True)
+    dataset, splits, checkpoint, settings = Dataset(), read_splits(), load_checkpoint(BEST), params.export
+    fp32 = OnnxModel(SOURCE)
+    if fp32.metadata["fingerprint"] != checkpoint.fingerprint:
+        raise DataError(f"{SOURCE} was not exported from {BEST}; `dvc repro` brings them together.")
+    train, ids = splits.rows("train"), dataset.column("id")
+    rows = calibration_rows(ids, dataset.labels, train, settings.calibration_images, params.seed)
+    images = (stack for stacks in pixel_batches(dataset, rows, _BATCH) for stack in stacks)
+    with whole_file(MODEL) as temporary:
+        quantize(SOURCE, images, temporary)
+        found = compare(fp32, OnnxModel(temporary), dataset, splits.rows("test"), settings.max_accuracy_drop)
+    latency = _latency(checkpoint, dataset) if settings.latency else Latency([])
+    latency.write(LATENCY)
+    if latency.rows and not latency.is_sooner("onnxruntime int8", "onnxruntime fp32"):
+        print(f"warning: on this machine int8 answers no sooner than fp32, see {LATENCY}")
+    quantization = Quantization(found, len(rows), MODEL.stat().st_size, SOURCE.stat().st_size)
+    metrics = json.loads(TEST_METRICS.read_text(encoding="utf-8"))
+    counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}
+    card = model_card(checkpoint, counts, metrics, settings, latency.markdown(), quantization.markdown())
+    with whole_file(CARD) as temporary:
+        temporary.write_text(card, encoding="utf-8")
+    write_json(REPORT, quantization.metrics())
+    with track(params, checkpoint.fingerprint, "quantize") as run:
+        run.log_artifact("model-int8", "model", [MODEL, CARD], {"fingerprint": checkpoint.fingerprint})
+    print(f"{MODEL}: test accuracy {found.int8:.4f} where fp32 has {found.fp32:.4f}")
+
+
+def _latency(checkpoint: Checkpoint, dataset: Dataset) -> Latency:
+    reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+    return measure_latency(reference, {"fp32": SOURCE, "int8": MODEL}, dataset)
+
+
+if __name__ == "__main__":
+    run_stage(main)
