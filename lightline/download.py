@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from lightline import images
 from lightline.dataset import Row, pixel_digest, write_dataset
@@ -14,6 +16,7 @@ from lightline.errors import DataError
 from lightline.files import write_csv, write_json
 from lightline.params_data import Source
 from lightline.sources.base import ImageSource, Refused, SourceImage
+from lightline.thumbnails import is_small, thumbnails
 
 REPORTS = Path("reports/download")
 _THREADS = min(8, os.cpu_count() or 1)  # decoding large images leaves Python to other threads
@@ -105,20 +108,42 @@ def _groups(images: Iterator[SourceImage | Refused]) -> Iterator[tuple[list[Sour
     yield group, num_bytes
 
 
+class _Checked(NamedTuple):
+    """An image that decoded, and what its row needs; thumbnail: None while small pixels wait for those of others."""
+
+    image: SourceImage
+    encoded: bytes
+    pixels: np.ndarray
+    digest: str
+    size: tuple[int, int]
+    thumbnail: bytes | None
+
+    def row(self, thumbnail: bytes | None) -> Row:
+        image = self.image
+        return Row(
+            image.id, self.encoded, image.class_name, *self.size, self.digest, image.split, image.group, thumbnail
+        )
+
+
 def _check_all(group: list[SourceImage | Refused], max_pixels: int) -> list[Row | Refused]:
-    return [image if isinstance(image, Refused) else _check(image, max_pixels) for image in group]
+    checked = [image if isinstance(image, Refused) else _check(image, max_pixels) for image in group]
+    # Small pictures of one size are reduced at once: one by one it would take as long as decoding them.
+    made = iter(thumbnails([one.pixels for one in checked if isinstance(one, _Checked)]))
+    return [one if isinstance(one, Refused) else one.row(next(made) or one.thumbnail) for one in checked]
 
 
-def _check(image: SourceImage, max_pixels: int) -> Row | Refused:
+def _check(image: SourceImage, max_pixels: int) -> _Checked | Refused:
     try:
         checked = images.check(image.read(), max_pixels)
     except images.UnusableImageError as reason:
         return Refused(image.id, str(reason))
     except OSError as error:
         return Refused(image.id, f"cannot be read: {error.strerror or error}")
-    height, width, _ = checked.pixels.shape
-    digest = pixel_digest(checked.pixels)
-    return Row(image.id, checked.encoded, image.class_name, height, width, digest, image.split, image.group)
+    pixels = checked.pixels
+    height, width, _ = pixels.shape
+    # Large pixels are not kept until the whole group is decoded.
+    kept, thumbnail = (pixels, None) if is_small(pixels) else (pixels[:0], *thumbnails([pixels]))
+    return _Checked(image, checked.encoded, kept, pixel_digest(pixels), (height, width), thumbnail)
 
 
 def _write_reports(counts: Counts, reports: Path) -> None:

@@ -88,6 +88,7 @@ class PredefinedSplit(Section):
 
     strategy: Literal["predefined"]
     val: Share  # of the source's train rows
+    duplicates: Literal["error", "exclude"]  # what copies across the source's splits are: the end, or left out once
 
 
 class KFoldSplit(Section):
