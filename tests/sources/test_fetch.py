@@ -1,8 +1,12 @@
 """Downloads against real servers on 127.0.0.1: what is kept, what is refused or tried again, what stays secret."""
 
+import gzip
 import hashlib
+import re
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -10,8 +14,10 @@ import pytest
 
 from lightline.errors import DataError
 from lightline.params_data import FolderSource
-from lightline.sources import open_source
-from lightline.sources.fetch import FetchError, fetch, without_secrets
+from lightline.sources import http, open_source
+from lightline.sources.fetch import fetch
+from lightline.sources.fetch_error import FetchError, without_secrets
+from tests.sources.settings import FETCH, RULES, STRICT
 
 CONTENT = bytes(range(256)) * 40_000  # 10 MB: several chunks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -31,6 +37,8 @@ class Server(ThreadingHTTPServer):
         self.requests: list[str] = []
         self.headers: dict[str, str] = {}
         self.authorizations: list[str | None] = []
+        self.ranges: list[str | None] = []
+        self.sends_parts = False
 
     @property
     def url(self) -> str:
@@ -43,15 +51,31 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.requests.append(self.path)
         self.server.authorizations.append(self.headers["Authorization"])
+        self.server.ranges.append(self.headers["Range"])
         status, body = self.server.answers[0]
         if len(self.server.answers) > 1:
             del self.server.answers[0]
+        if self.server.sends_parts and status == 200 and body and self.headers["Range"]:
+            self.send_part(body, int(self.headers["Range"].removeprefix("bytes=").rstrip("-")))
+            return
         self.send_response(status)
         for name, value in self.server.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(CONTENT if body is None else body)))
+        if "Transfer-Encoding" not in self.server.headers:
+            self.send_header("Content-Length", str(len(CONTENT if body is None else body)))
         self.end_headers()
         self.wfile.write(CONTENT[:5_000_000] if body is None else body)
+        self.close_connection = True
+
+    def send_part(self, body: bytes, start: int) -> None:
+        if start >= len(body):
+            self.send_error(416)
+            return
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        self.wfile.write(body[start:])
         self.close_connection = True
 
     def log_message(self, *_):
@@ -73,7 +97,7 @@ def kept(repository: Path) -> list[str]:
 
 
 def get(url: str, digest: str = SHA256) -> Path:
-    return fetch([url], "sha256", digest, pauses=(0, 0))
+    return fetch([url], "sha256", digest, RULES, pauses=(0, 0))
 
 
 def test_a_file_is_downloaded_once(server, repository, capsys):
@@ -134,14 +158,14 @@ def test_no_server_is_an_error_after_the_last_attempt(server, capsys):
 
 def test_the_next_url_is_used_where_one_fails(server):
     server.answers = [(404, b""), (200, CONTENT)]
-    assert fetch([f"{server.url}/a", f"{server.url}/b"], "sha256", SHA256).read_bytes() == CONTENT
+    assert fetch([f"{server.url}/a", f"{server.url}/b"], "sha256", SHA256, RULES).read_bytes() == CONTENT
     assert server.requests == ["/a", "/b"]
 
 
 def test_all_urls_that_failed_are_told(server):
     server.answers = [(404, b"")]
     with pytest.raises(FetchError, match=r"(?s)/a does not exist.*/b does not exist"):
-        fetch([f"{server.url}/a", f"{server.url}/b"], "sha256", SHA256)
+        fetch([f"{server.url}/a", f"{server.url}/b"], "sha256", SHA256, RULES)
 
 
 @pytest.mark.parametrize("answer", [(200, b"wrong"), (404, b""), (503, b""), (500, None)])
@@ -171,11 +195,16 @@ def test_a_url_is_shown_without_secrets(url, shown):
     assert without_secrets(url) == shown
 
 
+def folder(path: str, sha256: str | None, **fetching: object) -> FolderSource:
+    values = {"source": "folder", "path": path, "sha256": sha256, "max_rejected": 0, "max_pixels": 1000}
+    return FolderSource.model_validate(values | {"fetch": FETCH | fetching})
+
+
 def test_a_folder_behind_a_url_gives_its_images(server, write, pack):
     archive = pack(write(Path("raw"), ["train/cat/1.png", "test/dog/1.png"]), Path("images"), "tar.gz").read_bytes()
     server.answers = [(200, archive)]
     digest = hashlib.sha256(archive).hexdigest()
-    params = FolderSource(source="folder", path=f"{server.url}/x?key=1", sha256=digest, max_rejected=0, max_pixels=1000)
+    params = folder(f"{server.url}/x?key=1", digest)
     assert open_source(params).identity() == {"source": "folder", "sha256": digest}
     assert server.requests == []
     assert sorted(image.id for image in open_source(params).images()) == ["test/dog/1.png", "train/cat/1.png"]
@@ -191,7 +220,125 @@ def test_a_folder_behind_a_url_gives_its_images(server, write, pack):
 )
 def test_a_url_needs_its_digest_and_a_known_scheme(path, sha256, message):
     with pytest.raises(ValueError, match=message):
-        FolderSource(source="folder", path=path, sha256=sha256, max_rejected=0, max_pixels=1000)
+        folder(path, sha256)
+
+
+@pytest.fixture
+def part(repository) -> Path:
+    """Where what is there of CONTENT lies until all of it is."""
+    (repository / ".lightline/downloads").mkdir(parents=True)
+    return repository / ".lightline/downloads" / f".{SHA256}.part"
+
+
+@pytest.mark.parametrize("sends_parts", [True, False])
+def test_a_download_that_broke_off_goes_on_where_the_server_sends_parts(server, sends_parts):
+    server.sends_parts = sends_parts
+    server.answers = [(200, None), (200, CONTENT)]
+    assert get(f"{server.url}/images.zip").read_bytes() == CONTENT
+    assert server.ranges[0] is None
+    assert server.ranges[1].startswith("bytes=")
+    assert 0 < int(server.ranges[1][6:-1]) <= 5_000_000
+
+
+def test_the_next_run_goes_on_too_and_only_the_final_name_is_whole(server, part, repository):
+    server.answers = [(200, None)]
+    with pytest.raises(FetchError, match="broke off"):
+        get(f"{server.url}/images.zip")
+    assert kept(repository) == [part.name]
+    size = part.stat().st_size
+    server.sends_parts, server.answers = True, [(200, CONTENT)]
+    assert get(f"{server.url}/images.zip").read_bytes() == CONTENT
+    assert server.ranges[-1] == f"bytes={size}-"
+    assert kept(repository) == [SHA256]
+
+
+@pytest.mark.parametrize("left", [b"of another file", CONTENT + b"and more", CONTENT[:-1] + b"?"])
+@pytest.mark.parametrize("sends_parts", [True, False])
+def test_what_does_not_fit_is_thrown_away_and_all_is_asked_for(server, part, left, sends_parts):
+    part.write_bytes(left)
+    server.sends_parts = sends_parts
+    assert get(f"{server.url}/images.zip").read_bytes() == CONTENT
+    assert not part.exists()
+
+
+def test_two_processes_download_a_file_once(server, repository):
+    with ThreadPoolExecutor(4) as pool:  # threads take the lock as processes do: each opens the file anew
+        paths = list(pool.map(lambda _: get(f"{server.url}/images.zip"), range(4)))
+    assert len(set(paths)) == 1
+    assert paths[0].read_bytes() == CONTENT
+    assert len(server.requests) == 1
+    assert kept(repository) == [SHA256]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_file_above_the_limit_is_not_kept(server, repository, announced):
+    server.headers = {} if announced else {"Transfer-Encoding": "identity"}
+    rules = RULES.model_copy(update={"max_bytes": 5_000_000})
+    with pytest.raises(FetchError, match=r"images.zip has more bytes than data.fetch.max_bytes = 5000000; raise that"):
+        fetch([f"{server.url}/images.zip"], "sha256", SHA256, rules, pauses=(0,))
+    assert len(server.requests) == 1
+    assert kept(repository) == []
+
+
+def test_http_and_addresses_of_this_machine_have_to_be_asked_for(server):
+    url = f"{server.url}/images.zip"
+    with pytest.raises(FetchError, match=r"images.zip was not asked: http is not encrypted, and data.fetch.allow_http"):
+        fetch([url], "sha256", SHA256, STRICT)
+    rules = STRICT.model_copy(update={"allow_http": True})
+    for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]"):
+        with pytest.raises(FetchError, match=r"leads to (127.0.0.1|::1|::ffff:\S+), an address of this machine"):
+            fetch([url.replace("127.0.0.1", host)], "sha256", SHA256, rules, pauses=(0,))
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("header", ["Location", "URI"])  # aiohttp follows either
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:text/plain,x", "http://", "//["])
+def test_a_redirect_to_anything_but_http_is_refused(server, repository, header, location):
+    server.headers = {header: location}
+    server.answers = [(302, b"")]
+    with pytest.raises(FetchError, match=r"leads (from http )?to|is not a URL|cannot be reached"):
+        get(f"{server.url}/images.zip")
+    assert kept(repository) == []
+
+
+@pytest.mark.parametrize(
+    "address", ["10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "[fe80::1]", "[::1]", "0.0.0.0"]
+)
+def test_a_redirect_into_the_network_is_refused_before_a_byte_is_sent(server, address, monkeypatch):
+    server.headers = {"Location": f"http://{address}/secret?key=s3cret"}
+    server.answers = [(302, b"")]
+    rules = RULES.model_copy(update={"allow_private": False})
+    monkeypatch.setattr(http, "_proxies", lambda: {"127.0.0.1"})  # the start alone may be here
+    with pytest.raises(FetchError, match=f"leads to {re.escape(address.strip('[]'))}, an address of this machine or"):
+        fetch([f"{server.url}/images.zip"], "sha256", SHA256, rules, pauses=())
+    assert server.requests == ["/images.zip"]
+
+
+def test_a_name_that_stands_for_an_address_inside_is_refused(server, monkeypatch):
+    def look_up(host, *rest, **options):
+        return real("127.0.0.1" if host == "inside.example.org" else host, *rest, **options)
+
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    rules = RULES.model_copy(update={"allow_private": False})
+    url = f"http://inside.example.org:{server.server_port}/images.zip"
+    with pytest.raises(FetchError, match=r"leads to 127.0.0.1, an address of this machine"):
+        fetch([url], "sha256", SHA256, rules, pauses=())
+    assert server.requests == []
+    assert fetch([url], "sha256", SHA256, RULES).read_bytes() == CONTENT
+
+
+def test_the_users_own_proxy_may_be_inside(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", server.url)
+    rules = RULES.model_copy(update={"allow_private": False})
+    assert fetch(["http://example.org/images.zip"], "sha256", SHA256, rules).read_bytes() == CONTENT
+    assert server.requests == ["http://example.org/images.zip"]
+
+
+def test_a_compressed_answer_is_taken_as_it_comes(server):
+    packed = gzip.compress(bytes(10**6))
+    server.headers, server.answers = {"Content-Encoding": "gzip"}, [(200, packed)]
+    assert get(f"{server.url}/x", hashlib.sha256(packed).hexdigest()).read_bytes() == packed
 
 
 def test_a_failed_download_is_a_data_error():
