@@ -42,11 +42,11 @@ def redacted(text: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """The keys in the environment: value → name. Paths of files that hold keys are none."""
+    """The keys in the environment: value → name. Paths of files that hold keys, and numbers of tokens, are none."""
     return {
         value: name
         for name, value in os.environ.items()
-        if names_secret(name) and len(value) >= _SHORTEST and not value.startswith("/")
+        if names_secret(name) and len(value) >= _SHORTEST and not (value.startswith("/") or value.isdigit())
     }
 
 
