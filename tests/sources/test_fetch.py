@@ -1,103 +1,18 @@
 """Downloads against real servers on 127.0.0.1: what is kept, what is refused or tried again, what stays secret."""
 
-import gzip
 import hashlib
-import re
-import socket
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from lightline.errors import DataError
 from lightline.params_data import FolderSource
-from lightline.sources import http, open_source
+from lightline.sources import open_source
 from lightline.sources.fetch import fetch
 from lightline.sources.fetch_error import FetchError, without_secrets
-from tests.sources.settings import FETCH, RULES, STRICT
-
-CONTENT = bytes(range(256)) * 40_000  # 10 MB: several chunks
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-class Server(ThreadingHTTPServer):
-    """Answers every request with the next of `answers`; the last one for all that follow.
-
-    An answer: a status and the body, or None as the body to break off in the middle of CONTENT.
-    """
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers: list[tuple[int, bytes | None]] = [(200, CONTENT)]
-        self.requests: list[str] = []
-        self.headers: dict[str, str] = {}
-        self.authorizations: list[str | None] = []
-        self.ranges: list[str | None] = []
-        self.sends_parts = False
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self):
-        self.server.requests.append(self.path)
-        self.server.authorizations.append(self.headers["Authorization"])
-        self.server.ranges.append(self.headers["Range"])
-        status, body = self.server.answers[0]
-        if len(self.server.answers) > 1:
-            del self.server.answers[0]
-        if self.server.sends_parts and status == 200 and body and self.headers["Range"]:
-            self.send_part(body, int(self.headers["Range"].removeprefix("bytes=").rstrip("-")))
-            return
-        self.send_response(status)
-        for name, value in self.server.headers.items():
-            self.send_header(name, value)
-        if "Transfer-Encoding" not in self.server.headers:
-            self.send_header("Content-Length", str(len(CONTENT if body is None else body)))
-        self.end_headers()
-        self.wfile.write(CONTENT[:5_000_000] if body is None else body)
-        self.close_connection = True
-
-    def send_part(self, body: bytes, start: int) -> None:
-        if start >= len(body):
-            self.send_error(416)
-            return
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        self.send_header("Content-Length", str(len(body) - start))
-        self.end_headers()
-        self.wfile.write(body[start:])
-        self.close_connection = True
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def kept(repository: Path) -> list[str]:
-    return [path.name for path in (repository / ".lightline/downloads").iterdir()]
-
-
-def get(url: str, digest: str = SHA256) -> Path:
-    return fetch([url], "sha256", digest, RULES, pauses=(0, 0))
+from tests.sources.serving import CONTENT, SHA256, get, kept
+from tests.sources.settings import FETCH, RULES
 
 
 def test_a_file_is_downloaded_once(server, repository, capsys):
@@ -268,77 +183,6 @@ def test_two_processes_download_a_file_once(server, repository):
     assert paths[0].read_bytes() == CONTENT
     assert len(server.requests) == 1
     assert kept(repository) == [SHA256]
-
-
-@pytest.mark.parametrize("announced", [True, False])
-def test_a_file_above_the_limit_is_not_kept(server, repository, announced):
-    server.headers = {} if announced else {"Transfer-Encoding": "identity"}
-    rules = RULES.model_copy(update={"max_bytes": 5_000_000})
-    with pytest.raises(FetchError, match=r"images.zip has more bytes than data.fetch.max_bytes = 5000000; raise that"):
-        fetch([f"{server.url}/images.zip"], "sha256", SHA256, rules, pauses=(0,))
-    assert len(server.requests) == 1
-    assert kept(repository) == []
-
-
-def test_http_and_addresses_of_this_machine_have_to_be_asked_for(server):
-    url = f"{server.url}/images.zip"
-    with pytest.raises(FetchError, match=r"images.zip was not asked: http is not encrypted, and data.fetch.allow_http"):
-        fetch([url], "sha256", SHA256, STRICT)
-    rules = STRICT.model_copy(update={"allow_http": True})
-    for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]"):
-        with pytest.raises(FetchError, match=r"leads to (127.0.0.1|::1|::ffff:\S+), an address of this machine"):
-            fetch([url.replace("127.0.0.1", host)], "sha256", SHA256, rules, pauses=(0,))
-    assert server.requests == []
-
-
-@pytest.mark.parametrize("header", ["Location", "URI"])  # aiohttp follows either
-@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:text/plain,x", "http://", "//["])
-def test_a_redirect_to_anything_but_http_is_refused(server, repository, header, location):
-    server.headers = {header: location}
-    server.answers = [(302, b"")]
-    with pytest.raises(FetchError, match=r"leads (from http )?to|is not a URL|cannot be reached"):
-        get(f"{server.url}/images.zip")
-    assert kept(repository) == []
-
-
-@pytest.mark.parametrize(
-    "address", ["10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "[fe80::1]", "[::1]", "0.0.0.0"]
-)
-def test_a_redirect_into_the_network_is_refused_before_a_byte_is_sent(server, address, monkeypatch):
-    server.headers = {"Location": f"http://{address}/secret?key=s3cret"}
-    server.answers = [(302, b"")]
-    rules = RULES.model_copy(update={"allow_private": False})
-    monkeypatch.setattr(http, "_proxies", lambda: {"127.0.0.1"})  # the start alone may be here
-    with pytest.raises(FetchError, match=f"leads to {re.escape(address.strip('[]'))}, an address of this machine or"):
-        fetch([f"{server.url}/images.zip"], "sha256", SHA256, rules, pauses=())
-    assert server.requests == ["/images.zip"]
-
-
-def test_a_name_that_stands_for_an_address_inside_is_refused(server, monkeypatch):
-    def look_up(host, *rest, **options):
-        return real("127.0.0.1" if host == "inside.example.org" else host, *rest, **options)
-
-    real = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    rules = RULES.model_copy(update={"allow_private": False})
-    url = f"http://inside.example.org:{server.server_port}/images.zip"
-    with pytest.raises(FetchError, match=r"leads to 127.0.0.1, an address of this machine"):
-        fetch([url], "sha256", SHA256, rules, pauses=())
-    assert server.requests == []
-    assert fetch([url], "sha256", SHA256, RULES).read_bytes() == CONTENT
-
-
-def test_the_users_own_proxy_may_be_inside(server, monkeypatch):
-    monkeypatch.setenv("http_proxy", server.url)
-    rules = RULES.model_copy(update={"allow_private": False})
-    assert fetch(["http://example.org/images.zip"], "sha256", SHA256, rules).read_bytes() == CONTENT
-    assert server.requests == ["http://example.org/images.zip"]
-
-
-def test_a_compressed_answer_is_taken_as_it_comes(server):
-    packed = gzip.compress(bytes(10**6))
-    server.headers, server.answers = {"Content-Encoding": "gzip"}, [(200, packed)]
-    assert get(f"{server.url}/x", hashlib.sha256(packed).hexdigest()).read_bytes() == packed
 
 
 def test_a_failed_download_is_a_data_error():
