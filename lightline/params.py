@@ -5,6 +5,7 @@ checks the file. To add a setting: a field with its line of text here, its value
 then `make params`.
 """
 
+import re
 from difflib import get_close_matches
 from typing import Annotated, Literal
 
@@ -13,27 +14,29 @@ from pydantic import Field, model_validator
 from lightline.model_names import TORCHVISION_MODELS
 from lightline.params_data import Data, Split
 from lightline.section import (
+    BatchSize,
+    Epochs,
     Fraction,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Probability,
     Section,
+    Text,
 )
 
 
 class RandAugment(Section):
     """torchvision's RandAugment; num_ops = 0 switches it off."""
 
-    num_ops: NonNegativeInt
+    num_ops: Annotated[int, Field(ge=0, le=32)]
     magnitude: Annotated[int, Field(ge=0, le=30)]
 
 
 class Augment(Section):
     """What happens to training images alone; every image draws its own random numbers."""
 
-    random_crop_padding: NonNegativeInt  # pixels added on each side before a crop of input_size
+    random_crop_padding: Annotated[int, Field(ge=0, le=1024)]  # pixels added on each side before a crop of input_size
     padding_mode: Literal["reflect", "constant", "replicate"]
     horizontal_flip: Probability
     rand_augment: RandAugment
@@ -54,7 +57,8 @@ class Model(Section):
 
     @model_validator(mode="after")
     def fits_together(self):
-        if self.name != "cnn" and self.name not in TORCHVISION_MODELS and not self.name.startswith("timm/"):
+        # Behind timm/ a plain name alone: timm would also take hf-hub:NAME and local-dir:PATH, and load what is there.
+        if self.name != "cnn" and self.name not in TORCHVISION_MODELS and not re.fullmatch(r"timm/[\w.]+", self.name):
             near = get_close_matches(self.name, ["cnn", *TORCHVISION_MODELS], n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             allowed = f"cnn, timm/NAME, {', '.join(TORCHVISION_MODELS)}"
@@ -97,7 +101,7 @@ class Muon(Section):
     lr: PositiveFloat
     momentum: Fraction
     nesterov: bool
-    ns_steps: PositiveInt
+    ns_steps: Annotated[int, Field(ge=1, le=100)]
     weight_decay: NonNegativeFloat
     adamw_lr: PositiveFloat
 
@@ -138,33 +142,33 @@ class Loss(Section):
 class Trainer(Section):
     """Lightning's Trainer flags, and when to stop."""
 
-    max_epochs: PositiveInt
-    batch_size: PositiveInt  # images a device and step
+    max_epochs: Epochs
+    batch_size: BatchSize  # images a device and step
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
     gradient_clip_val: PositiveFloat | None
     gradient_clip_algorithm: Literal["norm", "value"]
-    accumulate_grad_batches: PositiveInt
+    accumulate_grad_batches: Annotated[int, Field(ge=1, le=100_000)]
     deterministic: bool
     monitor: Literal["val_accuracy", "val_loss"]  # what best.ckpt is the best in, and early stopping watches
-    early_stopping_patience: PositiveInt | None  # epochs without improvement; null trains to max_epochs
+    early_stopping_patience: Epochs | None  # epochs without improvement; null trains to max_epochs
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None  # null: no averaging of weights
     limit_train_batches: PositiveInt | None  # a trial on fewer batches; null takes all
 
 
 class Evaluate(Section):
-    batch_size: PositiveInt
-    calibration_bins: PositiveInt
-    bootstrap_samples: Annotated[int, Field(ge=100)]
+    batch_size: BatchSize
+    calibration_bins: Annotated[int, Field(ge=1, le=1_000)]
+    bootstrap_samples: Annotated[int, Field(ge=100, le=1_000_000)]
     confidence: Annotated[float, Field(gt=0, lt=1)]  # of the bootstrap interval
-    num_mistakes: PositiveInt  # in the figure of the worst mistakes
+    num_mistakes: Annotated[int, Field(ge=1, le=400)]  # in the figure of the worst mistakes
 
 
 class Export(Section):
     opset: Annotated[int, Field(ge=18, le=24)]
     rtol: PositiveFloat  # between torch's and onnxruntime's logits
     atol: PositiveFloat
-    intended_use: str  # for the model card
-    limits: str  # for the model card
+    intended_use: Text  # for the model card
+    limits: Text  # for the model card
 
 
 class Hardware(Section):
@@ -172,19 +176,19 @@ class Hardware(Section):
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: int | list[int] | Literal["auto"]
-    strategy: str
-    num_nodes: PositiveInt
+    strategy: Annotated[str, Field(pattern="^[a-z_0-9]{1,64}$")]  # a name that Lightning knows
+    num_nodes: Annotated[int, Field(ge=1, le=10_000)]
     memory_fraction: Probability  # of the free memory that decoded images may take; more are decoded when needed
-    num_workers: NonNegativeInt  # processes that decode images which do not fit
+    num_workers: Annotated[int, Field(ge=0, le=512)]  # processes that decode images which do not fit
 
 
 class Tracking(Section):
     """Weights & Biases; no stage depends on it. WANDB_MODE wins over mode."""
 
     mode: Literal["auto", "online", "offline", "disabled"]  # auto: online where there is a key, else offline
-    project: str
-    entity: str | None
-    num_sample_images: NonNegativeInt
+    project: Text
+    entity: Text | None
+    num_sample_images: Annotated[int, Field(ge=0, le=1_000)]
     log_checkpoints: bool
 
 

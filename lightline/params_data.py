@@ -14,7 +14,7 @@ class Source(Section):
     """What every source of images has."""
 
     max_rejected: NonNegativeInt  # images that cannot be used, before download stops
-    max_pixels: PositiveInt  # width × height above which an image is rejected unread
+    max_pixels: Annotated[int, Field(ge=1, le=2**30)]  # width × height above which an image is rejected unread
 
 
 class DigitsSource(Source):
@@ -119,7 +119,7 @@ class KFoldSplit(Section):
     """Fold number `fold` of `num_folds` is the test split; val is cut from the other folds."""
 
     strategy: Literal["k_fold"]
-    num_folds: Annotated[int, Field(ge=2)]
+    num_folds: Annotated[int, Field(ge=2, le=1_000)]
     fold: NonNegativeInt
     val: Share  # of the rows outside the test fold
 

@@ -35,6 +35,7 @@ _ALLOWED = {
     "literal_error": "allowed: {expected}",
     "too_short": "it must have {min_length} items",
     "too_long": "it must have {max_length} items",
+    "string_too_long": "it must have at most {max_length} characters",
     "string_pattern_mismatch": "it must match {pattern}",
 }
 

@@ -97,6 +97,26 @@ WRONG = [
     ({"split__test": 0.9}, "split.val + split.test = 1.05 leaves nothing to train on; it must be below 1"),
     ({"split": K_FOLD | {"fold": 5}}, "split.fold = 5 does not exist; it is at most split.num_folds - 1 = 4"),
     ({"model__input_size": 8}, "model.input_size = 8 is too small for the cnn; it must be at least 16"),
+    # what would take up the machine
+    ({"trainer__max_epochs": 10**9}, "trainer.max_epochs = 1000000000 is not allowed; it must be at most 100000"),
+    ({"trainer__batch_size": 10**6}, "trainer.batch_size = 1000000 is not allowed; it must be at most 65536"),
+    ({"evaluate__batch_size": 10**6}, "evaluate.batch_size = 1000000 is not allowed; it must be at most 65536"),
+    ({"evaluate__bootstrap_samples": 10**8}, "evaluate.bootstrap_samples = 100000000 is not allowed; it must be at"),
+    ({"evaluate__num_mistakes": 10**4}, "evaluate.num_mistakes = 10000 is not allowed; it must be at most 400"),
+    ({"hardware__num_workers": 10**4}, "hardware.num_workers = 10000 is not allowed; it must be at most 512"),
+    ({"augment__random_crop_padding": 10**4}, "augment.random_crop_padding = 10000 is not allowed; it must be at most"),
+    ({"data__max_pixels": 10**12}, "data.max_pixels = 1000000000000 is not allowed; it must be at most 1073741824"),
+    ({"export__limits": "x" * 5000}, "is not allowed; it must have at most 4000 characters"),
+    # what would run code or read what is elsewhere
+    ({"optimizer___target_": "os.system"}, "optimizer._target_ = 'os.system' is not a parameter; allowed: name, lr, "),
+    ({"model___target_": "os.system"}, "model._target_ = 'os.system' is not a parameter; allowed: name, weights, "),
+    ({"model__name": "os.system"}, "model.name = 'os.system' is no known model"),
+    (
+        {"model__name": "timm/hf-hub:someone/something"},
+        "model.name = 'timm/hf-hub:someone/something' is no known model",
+    ),
+    ({"model__name": "timm/local-dir:/tmp/x"}, "model.name = 'timm/local-dir:/tmp/x' is no known model"),
+    ({"hardware__strategy": "os.system"}, "hardware.strategy = 'os.system' is not allowed; it must match ^[a-z_0-9]"),
     # choices
     (
         {"trainer__precision": "32"},
