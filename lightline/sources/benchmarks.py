@@ -3,6 +3,9 @@
 A contract test compares every address and checksum here with those of the installed torchvision.
 """
 
+import pickle
+import struct
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +15,12 @@ from typing import Any, Literal
 from lightline.errors import DataError
 from lightline.params_data import Fetch
 from lightline.sources.base import SourceImage
+
+# What readers raise over files that are not what they seem.
+_OTHER_MAKE = (
+    *(ValueError, LookupError, TypeError, AttributeError, EOFError, OSError),
+    *(zlib.error, struct.error, pickle.UnpicklingError),
+)
 
 Files = dict[str, Path]  # file name → where it lies on this machine
 _Images = Callable[[Files, Sequence[str]], Iterator[SourceImage]]
@@ -90,7 +99,7 @@ class Benchmark:
         try:
             yield from self._reader[1](files, names)
         # The checksum was right, so the mirror's files are of another make.
-        except (ValueError, KeyError, IndexError, EOFError, OSError) as error:
+        except _OTHER_MAKE as error:
             raise DataError(f"The files of {self.name} are not in the expected format: {error}.") from None
 
     @cached_property
