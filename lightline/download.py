@@ -1,7 +1,8 @@
 """From a source to the dataset: every image decoded once, what cannot be used listed with its reason."""
 
 import os
-from collections import Counter, deque
+import unicodedata
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class Counts:
 
     rejected: list[Refused] = field(default_factory=list)
     images_per_class: Counter[str] = field(default_factory=Counter)
+    classes_named: set[str] = field(default_factory=set)
     heights: Counter[int] = field(default_factory=Counter)
     widths: Counter[int] = field(default_factory=Counter)
 
@@ -38,6 +40,26 @@ class Counts:
         self.images_per_class[row.class_name] += 1
         self.heights[row.height] += 1
         self.widths[row.width] += 1
+
+    def note(self, images: Iterator[SourceImage | Refused]) -> Iterator[SourceImage | Refused]:
+        """The images, while their classes are written down, usable or not."""
+        for image in images:
+            if isinstance(image, SourceImage):
+                self.classes_named.add(image.class_name)
+            yield image
+
+    def warnings(self) -> list[str]:
+        """A sentence for each oddity that stops nothing."""
+        found = []
+        if empty := sorted(self.classes_named - set(self.images_per_class)):
+            found.append(f"No image is left of {_named(empty)}: all were rejected, so the model will not know it.")
+        alike = defaultdict(list)
+        for name in sorted(self.images_per_class):
+            alike[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
+        for names in alike.values():
+            if len(names) > 1:
+                found.append(f"{_named(names)} differ only in case, spaces or form, and are classes of their own.")
+        return found
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -65,7 +87,7 @@ def download(source: ImageSource, limits: Source, reports: Path = REPORTS) -> Co
 
 
 def _usable(source: ImageSource, limits: Source, counts: Counts, reports: Path) -> Iterator[Row]:
-    for result in _checked(source, limits.max_pixels):
+    for result in _checked(counts.note(source.images()), limits.max_pixels):
         if isinstance(result, Row):
             counts.add(result)
             yield result
@@ -77,13 +99,13 @@ def _usable(source: ImageSource, limits: Source, counts: Counts, reports: Path) 
         raise DataError(problem)
 
 
-def _checked(source: ImageSource, max_pixels: int) -> Iterator[Row | Refused]:
+def _checked(images: Iterator[SourceImage | Refused], max_pixels: int) -> Iterator[Row | Refused]:
     """A row for each usable image, the reason for each other; decoded in threads, given in the source's order."""
     pending: deque[tuple[int, Future[list[Row | Refused]]]] = deque()
     ahead = 0  # bytes handed to the threads
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
-            for group, num_bytes in _groups(source.images()):
+            for group, num_bytes in _groups(images):
                 pending.append((num_bytes, pool.submit(_check_all, group, max_pixels)))
                 ahead += num_bytes
                 while len(pending) > _GROUPS_AHEAD or ahead > _BYTES_AHEAD:
@@ -164,6 +186,11 @@ def _problem(counts: Counts, limits: Source, reports: Path) -> str | None:
         rejected = f" Rejected were:\n{_some(counts, reports)}" if counts.rejected else ""
         return f"A classifier needs at least two classes with usable images; there is {usable}.{rejected}"
     return None
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(repr, names[:_SHOWN])) + more
 
 
 def _some(counts: Counts, reports: Path) -> str:
