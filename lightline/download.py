@@ -56,10 +56,10 @@ class Counts:
         alike = defaultdict(list)
         for name in sorted(self.images_per_class):
             alike[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
-        for names in alike.values():
-            if len(names) > 1:
-                found.append(f"{_named(names)} differ only in case, spaces or form, and are classes of their own.")
-        return found
+        twins = [_named(names) for names in alike.values() if len(names) > 1]
+        return found + [
+            f"{names} differ only in case, spaces or form, and are classes of their own." for names in twins
+        ]
 
     def summary(self) -> dict[str, Any]:
         return {
