@@ -2,7 +2,7 @@
 # make test   everything that is checked automatically
 # make fuzz   damaged input for some minutes; FUZZ_EXAMPLES=N for more or fewer of each kind
 # make bench  what it costs, beside a reference; writes docs/benchmarks.md; CIFAR=FILE for the questions that need it
-# make lint   style, types, import contracts, params.yaml against conf/
+# make lint   style, types, import contracts, params.yaml against conf/, known vulnerabilities where pip-audit is at hand
 # make params write params.yaml from conf/
 # make deps   write into dvc.yaml the code that each stage depends on
 # make lock   resolve requirements.lock anew (needs uv)
@@ -36,6 +36,7 @@ lint: setup
 	pyright
 	lint-imports --no-logo
 	python tools/params.py --check
+	@python tools/audit.py
 
 params: setup
 	@python tools/params.py
