@@ -1,7 +1,8 @@
 # make run    train on the embedded digits through the Prefect flow, and bring the result into this folder
 # make test   everything that is checked automatically
+# make fuzz   damaged input for some minutes; FUZZ_EXAMPLES=N for more or fewer of each kind
 # make bench  what it costs, beside a reference; writes docs/benchmarks.md; CIFAR=FILE for the questions that need it
-# make lint   style, types, import contracts, params.yaml against conf/
+# make lint   style, types, import contracts, params.yaml against conf/, known vulnerabilities where pip-audit is at hand
 # make params write params.yaml from conf/
 # make deps   write into dvc.yaml the code that each stage depends on
 # make lock   resolve requirements.lock anew (needs uv)
@@ -10,7 +11,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: run test bench bench-quick lint params deps format lock setup
+.PHONY: run test fuzz bench bench-quick lint params deps format lock setup
 .DEFAULT_GOAL := run
 
 # `make run ARGS="-S model=resnet18"` passes overrides on.
@@ -19,6 +20,9 @@ run: setup
 
 test: setup
 	@python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
+fuzz: setup
+	@FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),5000) python -m pytest tests/test_fuzz.py --timeout 3600 --numprocesses auto $(ARGS)
 
 bench: setup
 	@python -m benchmarks $(if $(CIFAR),--cifar $(CIFAR)) $(ARGS)
@@ -32,6 +36,7 @@ lint: setup
 	pyright
 	lint-imports --no-logo
 	python tools/params.py --check
+	@python tools/audit.py
 
 params: setup
 	@python tools/params.py

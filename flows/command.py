@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+from flows.faults import RequestError
+from flows.guard import refuse_keys
 from flows.loading import loading
 from flows.workspace import Ahead, Request
 
@@ -42,6 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     for name, value in _SERVER.items():
         os.environ.setdefault(name, value)
+    try:
+        refuse_keys(options.set_param, options.repo)  # before Prefect writes them into its database
+    except RequestError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     request = Request(options.set_param, options.repo, options.rev, options.experiment, options.targets)
     ahead = Ahead(request)
     try:

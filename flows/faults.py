@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from lightline.errors import LightlineError
+from lightline.redaction import redacted
 
 TEMPORARY_STATUS = 75  # EX_TEMPFAIL: how a stage that could not reach something ends, so that it is tried again
 
@@ -24,7 +25,6 @@ _NETWORK_WORDS = re.compile(
     r"|cannot lock ref|unable to create '.*\.lock'",
     re.IGNORECASE,
 )
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 class RequestError(LightlineError):
@@ -57,7 +57,8 @@ def describe(error: BaseException) -> Fault:
         if type(cause).__name__ == "StageCmdFailedError":
             return _stage_fault(str(cause))
         if "LightlineError" in _names(cause):
-            return Fault("unavailable" if "UnavailableError" in _names(cause) else "mistake", str(cause))
+            kind = "unavailable" if "UnavailableError" in _names(cause) else "mistake"
+            return Fault(kind, redacted(str(cause)))
     message = redacted(": ".join(dict.fromkeys(filter(None, map(str, causes)))))
     if any(_NETWORK_ERRORS & _names(cause) for cause in causes) or _NETWORK_WORDS.search(message):
         return Fault("unavailable", message)
@@ -69,11 +70,6 @@ def describe(error: BaseException) -> Fault:
 def is_temporary(message: str) -> bool:
     """Whether a program's error message speaks of a network or a lock."""
     return bool(_NETWORK_WORDS.search(message))
-
-
-def redacted(text: str) -> str:
-    """The text without user names and passwords in addresses."""
-    return _CREDENTIALS.sub("", text)
 
 
 def _stage_fault(message: str) -> Fault:

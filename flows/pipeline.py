@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed, Failed
 
 from flows.faults import StageError, UnavailableError
+from flows.guard import refuse_keys, refuse_open_server
 from flows.results import Results, publish, read_results
 from flows.workspace import Ahead, Request, Workspace, open_workspace
 from lightline.errors import LightlineError
@@ -50,6 +51,8 @@ async def pipeline(
     logger = get_run_logger()
     request = Request(overrides, repo, rev, experiment, targets)
     try:
+        refuse_keys(overrides, repo)
+        await refuse_open_server()
         async with open_workspace(request, logger.info, prepared_ahead) as workspace:
             _announce(workspace, logger)
             return await _run(workspace, named=experiment is not None, targets=targets)

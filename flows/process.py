@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.faults import Fault
+from lightline.redaction import redacted
 
 _CODE = Path(__file__).parents[1]
 _PATIENCE = 25.0  # seconds; longer than flows.dvc gives a stage to end
@@ -160,7 +161,7 @@ class DvcProcess:
 
     def _tell(self, line: bytes) -> None:
         # A progress bar rewrites its line; what it said last stands.
-        text = line.decode(errors="replace").rstrip().rpartition("\r")[2]
+        text = redacted(line.decode(errors="replace").rstrip().rpartition("\r")[2])
         if text:
             self.last_lines.append(text)
             self._listener(text)

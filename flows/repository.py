@@ -6,8 +6,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.faults import RequestError, UnavailableError, is_temporary, redacted
+from flows.faults import RequestError, UnavailableError, is_temporary
 from flows.process import own_environment
+from lightline.redaction import redacted
 
 CODE = Path(__file__).parents[1]  # the repository this file lies in
 _ATTEMPTS, _DELAY = 3, 5.0  # for a repository across a network; seconds

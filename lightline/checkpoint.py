@@ -54,6 +54,18 @@ class Checkpoint:
         return Preprocessing.from_dict(self.preprocessing)
 
 
+_KINDS = {
+    "fingerprint": str,
+    "dataset": str,
+    "classes": list,
+    "params": dict,
+    "preprocessing": dict,
+    "epoch": int,
+    "metrics": dict,
+    "state_dict": dict,
+}
+
+
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write it whole or not at all; equal content makes equal bytes."""
     plain = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__ if name != "state_dict"}
@@ -80,6 +92,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise DataError(
             f"{path} is no checkpoint that can be read safely ({reason}); `dvc repro --force train` writes it anew."
         ) from error
-    if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+    if not isinstance(content, dict) or content.pop("format", None) != _FORMAT or not _is_whole(content):
         raise DataError(f"{path} was not written by this version of Lightline; `dvc repro train` writes it anew.")
     return Checkpoint(**content)
+
+
+def _is_whole(content: dict[str, Any]) -> bool:
+    """Whether there is all that a checkpoint has and no more, such as a class to be built or settings unheard of."""
+    if set(content) != set(_KINDS) or not all(isinstance(content[name], kind) for name, kind in _KINDS.items()):
+        return False
+    try:
+        Model(**content["params"]["model"])
+        Preprocessing.from_dict(content["preprocessing"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return all(isinstance(value, torch.Tensor) for value in content["state_dict"].values())

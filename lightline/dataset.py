@@ -37,6 +37,7 @@ _INDEX_SCHEMA = pa.schema(
         ("digest", pa.string()),  # of the pixels: equal for exact duplicates
         ("split", pa.string()),  # what the source says: train, val, test or null
         ("group", pa.string()),  # what the source says, or null
+        ("thumbnail", pa.binary()),  # of lightline.thumbnails; null for tiny images
         ("position", pa.int64()),  # in images.arrow
     ]
 )
@@ -54,6 +55,7 @@ _ROW_SCHEMA = pa.schema(
         ("digest", pa.string()),
         ("split", pa.string()),
         ("group", pa.string()),
+        ("thumbnail", pa.binary()),
     ]
 )
 
@@ -70,6 +72,7 @@ class Row:
     digest: str
     split: str | None = None
     group: str | None = None
+    thumbnail: bytes | None = None
 
 
 def pixel_digest(pixels: np.ndarray) -> str:

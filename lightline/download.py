@@ -1,12 +1,15 @@
 """From a source to the dataset: every image decoded once, what cannot be used listed with its reason."""
 
 import os
-from collections import Counter, deque
+import unicodedata
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from lightline import images
 from lightline.dataset import Row, pixel_digest, write_dataset
@@ -14,6 +17,7 @@ from lightline.errors import DataError
 from lightline.files import write_csv, write_json
 from lightline.params_data import Source
 from lightline.sources.base import ImageSource, Refused, SourceImage
+from lightline.thumbnails import is_small, thumbnails
 
 REPORTS = Path("reports/download")
 _THREADS = min(8, os.cpu_count() or 1)  # decoding large images leaves Python to other threads
@@ -28,6 +32,7 @@ class Counts:
 
     rejected: list[Refused] = field(default_factory=list)
     images_per_class: Counter[str] = field(default_factory=Counter)
+    classes_named: set[str] = field(default_factory=set)
     heights: Counter[int] = field(default_factory=Counter)
     widths: Counter[int] = field(default_factory=Counter)
 
@@ -35,6 +40,26 @@ class Counts:
         self.images_per_class[row.class_name] += 1
         self.heights[row.height] += 1
         self.widths[row.width] += 1
+
+    def note(self, images: Iterator[SourceImage | Refused]) -> Iterator[SourceImage | Refused]:
+        """The images, while their classes are written down, usable or not."""
+        for image in images:
+            if isinstance(image, SourceImage):
+                self.classes_named.add(image.class_name)
+            yield image
+
+    def warnings(self) -> list[str]:
+        """A sentence for each oddity that stops nothing."""
+        found = []
+        if empty := sorted(self.classes_named - set(self.images_per_class)):
+            found.append(f"No image is left of {_named(empty)}: all were rejected, so the model will not know it.")
+        alike = defaultdict(list)
+        for name in sorted(self.images_per_class):
+            alike[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
+        twins = [_named(names) for names in alike.values() if len(names) > 1]
+        return found + [
+            f"{names} differ only in case, spaces or form, and are classes of their own." for names in twins
+        ]
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -62,7 +87,7 @@ def download(source: ImageSource, limits: Source, reports: Path = REPORTS) -> Co
 
 
 def _usable(source: ImageSource, limits: Source, counts: Counts, reports: Path) -> Iterator[Row]:
-    for result in _checked(source, limits.max_pixels):
+    for result in _checked(counts.note(source.images()), limits.max_pixels):
         if isinstance(result, Row):
             counts.add(result)
             yield result
@@ -74,13 +99,13 @@ def _usable(source: ImageSource, limits: Source, counts: Counts, reports: Path) 
         raise DataError(problem)
 
 
-def _checked(source: ImageSource, max_pixels: int) -> Iterator[Row | Refused]:
+def _checked(images: Iterator[SourceImage | Refused], max_pixels: int) -> Iterator[Row | Refused]:
     """A row for each usable image, the reason for each other; decoded in threads, given in the source's order."""
     pending: deque[tuple[int, Future[list[Row | Refused]]]] = deque()
     ahead = 0  # bytes handed to the threads
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
-            for group, num_bytes in _groups(source.images()):
+            for group, num_bytes in _groups(images):
                 pending.append((num_bytes, pool.submit(_check_all, group, max_pixels)))
                 ahead += num_bytes
                 while len(pending) > _GROUPS_AHEAD or ahead > _BYTES_AHEAD:
@@ -105,20 +130,42 @@ def _groups(images: Iterator[SourceImage | Refused]) -> Iterator[tuple[list[Sour
     yield group, num_bytes
 
 
+class _Checked(NamedTuple):
+    """An image that decoded, and what its row needs; thumbnail: None while small pixels wait for those of others."""
+
+    image: SourceImage
+    encoded: bytes
+    pixels: np.ndarray
+    digest: str
+    size: tuple[int, int]
+    thumbnail: bytes | None
+
+    def row(self, thumbnail: bytes | None) -> Row:
+        image = self.image
+        return Row(
+            image.id, self.encoded, image.class_name, *self.size, self.digest, image.split, image.group, thumbnail
+        )
+
+
 def _check_all(group: list[SourceImage | Refused], max_pixels: int) -> list[Row | Refused]:
-    return [image if isinstance(image, Refused) else _check(image, max_pixels) for image in group]
+    checked = [image if isinstance(image, Refused) else _check(image, max_pixels) for image in group]
+    # Small pictures of one size are reduced at once: one by one it would take as long as decoding them.
+    made = iter(thumbnails([one.pixels for one in checked if isinstance(one, _Checked)]))
+    return [one if isinstance(one, Refused) else one.row(next(made) or one.thumbnail) for one in checked]
 
 
-def _check(image: SourceImage, max_pixels: int) -> Row | Refused:
+def _check(image: SourceImage, max_pixels: int) -> _Checked | Refused:
     try:
         checked = images.check(image.read(), max_pixels)
     except images.UnusableImageError as reason:
         return Refused(image.id, str(reason))
     except OSError as error:
         return Refused(image.id, f"cannot be read: {error.strerror or error}")
-    height, width, _ = checked.pixels.shape
-    digest = pixel_digest(checked.pixels)
-    return Row(image.id, checked.encoded, image.class_name, height, width, digest, image.split, image.group)
+    pixels = checked.pixels
+    height, width, _ = pixels.shape
+    # Large pixels are not kept until the whole group is decoded.
+    kept, thumbnail = (pixels, None) if is_small(pixels) else (pixels[:0], *thumbnails([pixels]))
+    return _Checked(image, checked.encoded, kept, pixel_digest(pixels), (height, width), thumbnail)
 
 
 def _write_reports(counts: Counts, reports: Path) -> None:
@@ -139,6 +186,11 @@ def _problem(counts: Counts, limits: Source, reports: Path) -> str | None:
         rejected = f" Rejected were:\n{_some(counts, reports)}" if counts.rejected else ""
         return f"A classifier needs at least two classes with usable images; there is {usable}.{rejected}"
     return None
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(repr, names[:_SHOWN])) + more
 
 
 def _some(counts: Counts, reports: Path) -> str:

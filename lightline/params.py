@@ -12,15 +12,15 @@ from pydantic import Field
 
 from lightline.params_data import Data, Split
 from lightline.params_training import Augment, Loss, Model, Optimizer, Schedule, Trainer
-from lightline.section import NonNegativeInt, PositiveFloat, PositiveInt, Probability, Section
+from lightline.section import BatchSize, Fraction, PositiveFloat, PositiveInt, Probability, Section, Text
 
 
 class Evaluate(Section):
-    batch_size: PositiveInt
-    calibration_bins: PositiveInt
-    bootstrap_samples: Annotated[int, Field(ge=100)]
+    batch_size: BatchSize
+    calibration_bins: Annotated[int, Field(ge=1, le=1_000)]
+    bootstrap_samples: Annotated[int, Field(ge=100, le=1_000_000)]
     confidence: Annotated[float, Field(gt=0, lt=1)]  # of the bootstrap interval
-    num_mistakes: PositiveInt  # in the figure of the worst mistakes
+    num_mistakes: Annotated[int, Field(ge=1, le=400)]  # in the figure of the worst mistakes
 
 
 class Export(Section):
@@ -31,8 +31,8 @@ class Export(Section):
     calibration_images: PositiveInt  # training images from which int8 takes the ranges of its numbers
     max_accuracy_drop: Fraction  # of int8 against fp32, on the test split; more, and there is no int8 file
     latency: bool  # measure how long answers take; false leaves no clock in any output
-    intended_use: str  # for the model card
-    limits: str  # for the model card
+    intended_use: Text  # for the model card
+    limits: Text  # for the model card
 
 
 class Hardware(Section):
@@ -40,19 +40,19 @@ class Hardware(Section):
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: int | list[int] | Literal["auto"]
-    strategy: str
-    num_nodes: PositiveInt
+    strategy: Annotated[str, Field(pattern="^[a-z_0-9]{1,64}$")]  # a name that Lightning knows
+    num_nodes: Annotated[int, Field(ge=1, le=10_000)]
     memory_fraction: Probability  # of the free memory that decoded images may take; more are decoded when needed
-    num_workers: NonNegativeInt  # processes that decode images which do not fit
+    num_workers: Annotated[int, Field(ge=0, le=512)]  # processes that decode images which do not fit
 
 
 class Tracking(Section):
     """Weights & Biases; no stage depends on it. WANDB_MODE wins over mode."""
 
     mode: Literal["auto", "online", "offline", "disabled"]  # auto: online where there is a key, else offline
-    project: str
-    entity: str | None
-    num_sample_images: NonNegativeInt
+    project: Text
+    entity: Text | None
+    num_sample_images: Annotated[int, Field(ge=0, le=1_000)]
     log_checkpoints: bool
 
 

@@ -7,13 +7,14 @@ from pydantic import Field, model_validator
 from lightline.section import NonNegativeInt, PositiveInt, Section, Share
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, Field(pattern="^([0-9a-f]{32}|[0-9a-f]{64})$")]  # MD5 or SHA-256
 
 
 class Source(Section):
     """What every source of images has."""
 
     max_rejected: NonNegativeInt  # images that cannot be used, before download stops
-    max_pixels: PositiveInt  # width × height above which an image is rejected unread
+    max_pixels: Annotated[int, Field(ge=1, le=2**30)]  # width × height above which an image is rejected unread
 
 
 class DigitsSource(Source):
@@ -22,12 +23,33 @@ class DigitsSource(Source):
     source: Literal["digits"]
 
 
+class Fetch(Section):
+    """What a download from a URL may do."""
+
+    allow_http: bool  # without encryption; what comes must have the expected digest either way
+    allow_private: bool  # from addresses of this machine and its network
+    max_bytes: PositiveInt  # of one file
+
+
+def _refuse_http(key: str, url: str | None, fetch: Fetch) -> None:
+    if url is not None and url.startswith("http://") and not fetch.allow_http:
+        raise ValueError(
+            f"{key} starts with http://, which is not encrypted; take https://, or set data.fetch.allow_http=true"
+        )
+
+
 class BenchmarkSource(Source):
     """A benchmark set in torchvision's files, verified by torchvision's checksums."""
 
     source: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "svhn"]
     mirror: Annotated[str, Field(pattern="^(https?|s3)://")] | None  # base URL of the same files, not the authors'
-    checksums: dict[str, str] | None  # file name → md5, where a mirror's files are not the authors'
+    checksums: dict[str, Digest] | None  # file name → MD5 or SHA-256, where a mirror's files are not the authors'
+    fetch: Fetch
+
+    @model_validator(mode="after")
+    def http_is_asked_for(self):
+        _refuse_http("data.mirror", self.mirror, self.fetch)
+        return self
 
 
 class FolderSource(Source):
@@ -36,6 +58,7 @@ class FolderSource(Source):
     source: Literal["folder"]
     path: str  # local folder or archive, http(s):// or s3:// URL of an archive
     sha256: Sha256 | None  # of the archive; required for a URL
+    fetch: Fetch
 
     @model_validator(mode="after")
     def url_is_known_and_verified(self):
@@ -44,6 +67,7 @@ class FolderSource(Source):
             raise ValueError(f"data.path starts with {scheme}://; allowed: a local path, http://, https:// and s3://")
         if is_url and self.sha256 is None:
             raise ValueError("data.sha256 is missing; what a URL gives is used only if it has the expected SHA-256")
+        _refuse_http("data.path", self.path, self.fetch)
         return self
 
 
@@ -88,13 +112,14 @@ class PredefinedSplit(Section):
 
     strategy: Literal["predefined"]
     val: Share  # of the source's train rows
+    duplicates: Literal["error", "exclude"]  # what copies across the source's splits are: the end, or left out once
 
 
 class KFoldSplit(Section):
     """Fold number `fold` of `num_folds` is the test split; val is cut from the other folds."""
 
     strategy: Literal["k_fold"]
-    num_folds: Annotated[int, Field(ge=2)]
+    num_folds: Annotated[int, Field(ge=2, le=1_000)]
     fold: NonNegativeInt
     val: Share  # of the rows outside the test fold
 

@@ -1,6 +1,7 @@
 """Read params.yaml, check all of it, and say in sentences what is wrong with it."""
 
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from lightline.errors import ParameterError
 from lightline.params import Params
+from lightline.redaction import names_secret, redacted, secret_in
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -33,6 +35,7 @@ _ALLOWED = {
     "literal_error": "allowed: {expected}",
     "too_short": "it must have {min_length} items",
     "too_long": "it must have at most {max_length} items",
+    "string_too_long": "it must have at most {max_length} characters",
     "string_pattern_mismatch": "it must match {pattern}",
 }
 
@@ -57,17 +60,43 @@ def check_params(values: Any, where: str) -> Params:
     """Like `load_params`, for values that are already read; `where` names their origin in the message."""
     if not isinstance(values, dict):
         raise ParameterError(f"{where} holds no sections. `make params` writes it anew from conf/.")
+    lines = [_secret_sentence(key, kind) for key, kind in _secrets(values)]
     try:
-        return Params.model_validate(values)
+        params = Params.model_validate(values)
     except ValidationError as error:
         # A value that fits none of several types is one mistake, not one for each type.
-        lines = list(dict.fromkeys(_sentence(item, values) for item in error.errors()))
+        lines += dict.fromkeys(_sentence(item, values) for item in error.errors())
+    else:
+        if not lines:
+            return params
     raise ParameterError(
         f"{where} holds {len(lines)} parameter{'s' * (len(lines) > 1)} that cannot be used:\n"
         + "\n".join(f"  {line}" for line in lines)
         + "\nEdit conf/ and type `make params`, or give a value for one run: `dvc exp run -S KEY=VALUE`. "
         "`make params` also takes back what a run that failed has left in params.yaml."
     )
+
+
+def _secrets(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """The dotted key of each value that holds a key or password, and of what kind it is."""
+    if isinstance(values, dict | list):
+        items = values.items() if isinstance(values, dict) else enumerate(values)
+        for name, value in items:
+            yield from _secrets(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(values, str) and (kind := secret_in(values)):
+        yield key, kind
+
+
+def _secret_sentence(key: str, kind: str) -> str:
+    return (
+        f"{key} holds {kind}, and would be written to params.yaml, dvc.lock, the model and W&B; a key for downloads "
+        "belongs into ~/.netrc or AWS's own settings"
+    )
+
+
+def _shown(key: str, value: Any) -> str:
+    """A wrong value for a message, unless it is likely to be a key."""
+    return "…" if names_secret(key) and isinstance(value, str) else redacted(repr(value))
 
 
 def _sentence(error: Any, values: dict[str, Any]) -> str:
@@ -78,24 +107,25 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
     if error["type"] == "union_tag_invalid":
         location.append(_VARIANT_KEYS[section])
         allowed = error["ctx"]["expected_tags"]
-        return f"{'.'.join(location)} = {error['ctx']['tag']!r} is not allowed; allowed: {allowed}"
+        return f"{'.'.join(location)} = {redacted(repr(error['ctx']['tag']))} is not allowed; allowed: {allowed}"
     if error["type"] == "union_tag_not_found":
         return f"{'.'.join([*location, _VARIANT_KEYS[section]])} is missing; choose one of conf/{section}/"
     if error["type"] == "model_attributes_type":
-        return f"{section} = {error['input']!r} is no section; choose one of conf/{section}/, as in `-S {section}=NAME`"
+        found = _shown(section, error["input"])
+        return f"{section} = {found} is no section; choose one of conf/{section}/, as in `-S {section}=NAME`"
     if location[:2] == ["hardware", "devices"] and error["type"] != "missing":
         devices = values["hardware"]["devices"]
         return f"hardware.devices = {devices!r} is not allowed; it must be 'auto', a number or a list of numbers"
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
-        return f"{key} = {error['input']!r} is not a parameter{_nearest(location, values)}"
+        return f"{key} = {_shown(key, error['input'])} is not a parameter{_nearest(location, values)}"
     if error["type"] == "missing":
         return f"{key} is missing"
     if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
+        return redacted(str(error["ctx"]["error"]))
     template = _ALLOWED.get(error["type"])
     allowed = template.format(**error.get("ctx", {})) if template else error["msg"]
-    return f"{key} = {error['input']!r} is not allowed; {allowed}"
+    return f"{key} = {_shown(key, error['input'])} is not allowed; {allowed}"
 
 
 def _nearest(location: list[str], values: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The types of the sections that determine training: augment, model, optimizer, schedule, loss, trainer."""
 
+import re
 from difflib import get_close_matches
 from typing import Annotated, Literal
 
@@ -7,6 +8,8 @@ from pydantic import Field, model_validator
 
 from lightline.model_names import TORCHVISION_MODELS
 from lightline.section import (
+    BatchSize,
+    Epochs,
     Fraction,
     NonNegativeFloat,
     NonNegativeInt,
@@ -22,7 +25,7 @@ _OWN_MODELS = ("cnn", "airbench")
 class RandAugment(Section):
     """torchvision's RandAugment; num_ops = 0 switches it off."""
 
-    num_ops: NonNegativeInt
+    num_ops: Annotated[int, Field(ge=0, le=32)]
     magnitude: Annotated[int, Field(ge=0, le=30)]
 
 
@@ -36,7 +39,7 @@ class LowResolution(Section):
 class Augment(Section):
     """What happens to training images alone; every image draws its own random numbers."""
 
-    random_crop_padding: NonNegativeInt  # pixels added on each side before a crop of input_size
+    random_crop_padding: Annotated[int, Field(ge=0, le=1024)]  # pixels added on each side before a crop of input_size
     padding_mode: Literal["reflect", "constant", "replicate"]
     horizontal_flip: Probability
     alternating_flip: bool  # draw an image's flip in the first epoch alone, then flip it in every other epoch
@@ -63,7 +66,8 @@ class Model(Section):
 
     @model_validator(mode="after")
     def fits_together(self):
-        if self.name not in (*_OWN_MODELS, *TORCHVISION_MODELS) and not self.name.startswith("timm/"):
+        # Behind timm/ a plain name alone: timm would also take hf-hub:NAME and local-dir:PATH, and load what is there.
+        if self.name not in (*_OWN_MODELS, *TORCHVISION_MODELS) and not re.fullmatch(r"timm/[\w.]+", self.name):
             near = get_close_matches(self.name, [*_OWN_MODELS, *TORCHVISION_MODELS], n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             allowed = f"{', '.join(_OWN_MODELS)}, timm/NAME, {', '.join(TORCHVISION_MODELS)}"
@@ -111,7 +115,7 @@ class Muon(Section):
     lr: PositiveFloat
     momentum: Fraction
     nesterov: bool
-    ns_steps: PositiveInt
+    ns_steps: Annotated[int, Field(ge=1, le=100)]
     weight_decay: NonNegativeFloat
     adamw_lr: PositiveFloat
 
@@ -122,7 +126,7 @@ class MuonSGD(Section):
     name: Literal["muon_sgd"]
     lr: PositiveFloat  # Muon's
     momentum: Fraction  # Muon's, Nesterov
-    ns_steps: PositiveInt
+    ns_steps: Annotated[int, Field(ge=1, le=100)]
     sgd_momentum: Fraction
     bias_lr: PositiveFloat
     head_lr: PositiveFloat  # of the last layer's weights
@@ -174,18 +178,18 @@ class Loss(Section):
 class Trainer(Section):
     """Lightning's Trainer flags, and when to stop."""
 
-    max_epochs: PositiveInt
-    batch_size: PositiveInt  # images a device and step
+    max_epochs: Epochs
+    batch_size: BatchSize  # images a device and step
     drop_last: bool  # leave out an epoch's last batch where it is not full
     # auto: bf16-mixed where the hardware computes in bfloat16, else 16-mixed on a GPU and 32-true on a CPU
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
     compile: bool  # torch.compile of the network
     gradient_clip_val: PositiveFloat | None
     gradient_clip_algorithm: Literal["norm", "value"]
-    accumulate_grad_batches: PositiveInt
+    accumulate_grad_batches: Annotated[int, Field(ge=1, le=100_000)]
     deterministic: bool
     monitor: Literal["val_accuracy", "val_loss"]  # what best.ckpt is the best in, and early stopping watches
-    early_stopping_patience: PositiveInt | None  # epochs without improvement; null trains to max_epochs
+    early_stopping_patience: Epochs | None  # epochs without improvement; null trains to max_epochs
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None  # null: no averaging of weights
     freeze_epochs: NonNegativeInt  # first epochs in which only the last layer learns
     limit_train_batches: PositiveInt | None  # a trial on fewer batches; null takes all

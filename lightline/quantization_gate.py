@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightline.dataset import Dataset
-from lightline.inference import pixel_batches
+from lightline.inference import pixel_stacks
 from lightline.onnx_model import OnnxModel
 from lightline.quantization import QuantizationError
 
@@ -88,10 +88,9 @@ def compare(fp32: OnnxModel, int8: OnnxModel, dataset: Dataset, rows: np.ndarray
 def _predicted(model: OnnxModel, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
     """int64 [len(rows)]: the likeliest class of each."""
     found = []
-    for stacks in pixel_batches(dataset, rows, _BATCH):
-        for stack in stacks:
-            logits, _ = model.predict(stack)
-            if not np.isfinite(logits).all():
-                raise QuantizationError("The int8 file answers with what is no number. No int8 file was written.")
-            found.append(logits.argmax(1))
+    for stack in pixel_stacks(dataset, rows, _BATCH):
+        logits, _ = model.predict(stack)
+        if not np.isfinite(logits).all():
+            raise QuantizationError("The int8 file answers with what is no number. No int8 file was written.")
+        found.append(logits.argmax(1))
     return np.concatenate(found)

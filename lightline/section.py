@@ -12,6 +12,11 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
+# Upper bounds catch a slip of the keyboard before it takes up the machine; none is near to what anybody needs.
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+BatchSize = Annotated[int, Field(ge=1, le=65_536)]
+Text = Annotated[str, Field(max_length=4_000)]
+
 
 class Section(BaseModel):
     """A part of params.yaml: no unknown keys, no silent conversions, immutable."""

@@ -8,12 +8,14 @@ import numpy as np
 
 from lightline.allocation import codes
 from lightline.files import write_csv, write_json
+from lightline.near_copies import NearCopies
 from lightline.splits import EXCLUDED, NAMES
-from lightline.splitting import Columns
+from lightline.splitting import DUPLICATES, Columns
 
-REPORTS = Path("reports/split")
-_DUPLICATES = REPORTS / "duplicates.csv"
+REPORTS = DUPLICATES.parent
+_NEAR_COPIES = REPORTS / "near_copies.csv"
 _SHOWN = 10  # classes named in a warning
+_PAIRS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Report:
     mislabelled: int64, the digests whose copies have different labels.
     leakage: digests that stand in more than one split; 0 unless there is a bug.
     divided_groups: groups of the source that stand in more than one split.
+    near: what looks nearly the same in different splits.
     """
 
     columns: Columns
@@ -35,9 +38,10 @@ class Report:
     mislabelled: np.ndarray
     leakage: int
     divided_groups: int
+    near: NearCopies
 
     @classmethod
-    def of(cls, columns: Columns, splits: np.ndarray) -> "Report":
+    def of(cls, columns: Columns, splits: np.ndarray, near: NearCopies) -> "Report":
         """splits: int8 [rows], positions in NAMES."""
         digest = codes(columns.digests)
         cell = columns.labels.astype(np.int64) * len(NAMES) + splits
@@ -57,6 +61,7 @@ class Report:
             mislabelled,
             leakage=len(_divided(digest[used], splits[used])),
             divided_groups=len(_divided(groups[grouped], splits[grouped])),
+            near=near,
         )
 
     def summary(self) -> dict[str, Any]:
@@ -66,6 +71,7 @@ class Report:
             "duplicates": len(self.duplicates) - len(np.unique(self.digest[self.duplicates])),
             "label_conflicts": len(self.mislabelled),
             "leakage": self.leakage,
+            "near_copies": len(self.near.judged),
             "divided_groups": self.divided_groups,
         }
 
@@ -75,10 +81,16 @@ class Report:
         if number := int(self.counts[:, EXCLUDED].sum()):
             found.append(
                 f"{number} images that the source also has in a split that judges them (test before val before "
-                f"train) are excluded from the weaker split; {_DUPLICATES} lists them."
+                f"train) are excluded from the weaker split; {DUPLICATES} lists them."
             )
         if number := len(self.mislabelled):
-            found.append(f"{number} pictures occur under different labels; {_DUPLICATES} lists them.")
+            found.append(f"{number} pictures occur under different labels; {DUPLICATES} lists them.")
+        if number := len(self.near.judged):
+            pairs = "; ".join(f"{judged} and {other}" for judged, other in self._near_ids()[:_PAIRS_SHOWN])
+            found.append(
+                f"{number} images look nearly like one in a weaker split, which flatters the metrics: {pairs}"
+                f"{' …' * (number > _PAIRS_SHOWN)} {_NEAR_COPIES} lists them."
+            )
         if self.divided_groups:
             found.append(
                 f"{self.divided_groups} groups of the source stand in more than one split; "
@@ -93,11 +105,17 @@ class Report:
         return found
 
     def write(self, folder: Path = REPORTS) -> None:
-        """summary.json, classes.csv (class × split) and duplicates.csv."""
+        """summary.json, classes.csv (class × split), duplicates.csv and near_copies.csv."""
         write_json(folder / "summary.json", self.summary())
         rows = zip(self.columns.classes, self.counts.tolist(), strict=True)
         write_csv(folder / "classes.csv", ("class", *NAMES), ((name, *counts) for name, counts in rows))
-        write_csv(folder / "duplicates.csv", ("copies_of", "id", "class", "split", "label_conflict"), self._copies())
+        self.write_duplicates(folder)
+        header = ("difference", "id", "class", "split", "like_id", "like_class", "like_split")
+        write_csv(folder / _NEAR_COPIES.name, header, self._near_rows())
+
+    def write_duplicates(self, folder: Path = REPORTS) -> None:
+        """duplicates.csv alone, for a split that is refused because of them."""
+        write_csv(folder / DUPLICATES.name, ("copies_of", "id", "class", "split", "label_conflict"), self._copies())
 
     def _copies(self) -> list[tuple[int, str, str, str, bool]]:
         """A row for each image that has a copy; copies of one image have the same number."""
@@ -113,6 +131,20 @@ class Report:
             )
             for number, row, conflict in zip(numbers, self.duplicates, conflicts, strict=True)
         ]
+
+    def _near_ids(self) -> list[tuple[str, str]]:
+        ids = self.columns.ids
+        return list(zip(ids[self.near.judged], ids[self.near.resembled], strict=True))
+
+    def _near_rows(self) -> list[tuple[str, ...]]:
+        """A row for each pair, the likest first."""
+        return [
+            (f"{difference:.3f}", *self._described(judged), *self._described(resembled))
+            for judged, resembled, difference in zip(*self.near, strict=True)
+        ]
+
+    def _described(self, row: int) -> tuple[str, str, str]:
+        return self.columns.ids[row], self.columns.classes[self.columns.labels[row]], NAMES[self.splits[row]]
 
 
 def _divided(keys: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """How the images are divided into train, val and test, by each strategy. Exact duplicates never stand on two sides."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +11,16 @@ from lightline.errors import DataError
 from lightline.params_data import GroupSplit, KFoldSplit, PredefinedSplit, Split, StratifiedSplit
 from lightline.splits import EXCLUDED, NAMES, TEST, TRAIN, VAL
 
-_SHOWN = 10  # ids or classes named in a message
+_SHOWN = 10  # ids, pairs or classes named in a message
+DUPLICATES = Path("reports/split/duplicates.csv")
+
+
+class DuplicatesError(DataError):
+    """The source has equal images in several of its splits. splits: int8 [rows], what the source says."""
+
+    def __init__(self, message: str, splits: np.ndarray):
+        super().__init__(message)
+        self.splits = splits
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ def assign(columns: Columns, split: Split, seed: int) -> np.ndarray:
     """int8 [rows]: positions in NAMES.
 
     Raises:
+        DuplicatesError: the source's own splits share images, and split.duplicates = 'error'.
         DataError: a class is too small to be in every split, or the source does not say what the strategy needs.
     """
     # Discriminated by the strategy and not by isinstance: GroupSplit is a StratifiedSplit.
@@ -85,6 +96,8 @@ def _k_fold(columns: Columns, split: KFoldSplit, seed: int) -> np.ndarray:
 def _predefined(columns: Columns, split: PredefinedSplit, seed: int) -> np.ndarray:
     result = _source_splits(columns)
     digest = codes(columns.digests)
+    if split.duplicates == "error":
+        _refuse_duplicates(columns, result, digest)
     # The copy in the split that judges is the one that stays.
     for weaker, stronger in ((VAL, TEST), (TRAIN, TEST), (TRAIN, VAL)):
         seen = np.zeros(digest.max() + 1, bool)
@@ -103,6 +116,26 @@ def _predefined(columns: Columns, split: PredefinedSplit, seed: int) -> np.ndarr
             "Add training images of them, remove them from the source, or choose split=stratified."
         )
     return result
+
+
+def _refuse_duplicates(columns: Columns, splits: np.ndarray, digest: np.ndarray) -> None:
+    # Of each set of copies, one in the split that judges, and all in weaker ones.
+    order = np.lexsort((-splits, digest))
+    _, first = np.unique(digest[order], return_index=True)
+    strongest = order[first][digest]
+    weaker = np.flatnonzero(splits != splits[strongest])
+    if len(weaker) == 0:
+        return
+    pairs = [f"  {columns.ids[strongest[row]]} = {columns.ids[row]}" for row in weaker[:_SHOWN]]
+    more = [f"  … and {len(weaker) - _SHOWN} more, all in {DUPLICATES}"] if len(weaker) > _SHOWN else []
+    raise DuplicatesError(
+        f"split.duplicates = 'error', and the source has {len(weaker)} images in one split that are pixel for pixel "
+        "those of another:\n"
+        + "\n".join([*pairs, *more])
+        + "\nRemove one of each pair from the source, or set split.duplicates=exclude, which leaves the copies out of "
+        "the weaker split (train before val before test) and goes on.",
+        splits,
+    )
 
 
 def _source_splits(columns: Columns) -> np.ndarray:

@@ -5,7 +5,9 @@ import gc
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
+from types import TracebackType
 
 # OpenMP threads that spin while they wait collapse on a busy machine. Read when torch loads, so set before that.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -15,6 +17,7 @@ gc.disable()
 from lightline.errors import LightlineError
 from lightline.params import Params
 from lightline.params_file import load_params
+from lightline.redaction import redacted
 
 _FAILED, _MAY_PASS, _INTERRUPTED = 1, 75, 130  # exit statuses; 75 is sysexits' EX_TEMPFAIL, which the flow tries again
 
@@ -23,10 +26,11 @@ def run_stage(work: Callable[[Params], None]) -> None:
     """Check all of params.yaml, do the work, and exit with a message where a person can mend what went wrong."""
     gc.enable()
     signal.signal(signal.SIGTERM, _terminate)
+    sys.excepthook = _print_bug
     try:
         work(load_params())
     except LightlineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {redacted(str(error))}", file=sys.stderr)
         _leave(_MAY_PASS if error.may_pass else _FAILED)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from what is finished", file=sys.stderr)
@@ -37,6 +41,11 @@ def run_stage(work: Callable[[Params], None]) -> None:
 def _terminate(signum, frame):
     """SIGTERM takes the same way out as Ctrl-C."""
     raise KeyboardInterrupt
+
+
+def _print_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The traceback as Python prints it, without keys: a library's message may quote a whole URL."""
+    print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 def _leave(status: int) -> None:

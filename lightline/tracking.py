@@ -20,6 +20,7 @@ import numpy as np
 from lightline.files import write_json
 from lightline.origin import experiment_name, origin, records
 from lightline.params import Params, Tracking
+from lightline.redaction import redacted
 
 Mode = Literal["online", "offline", "disabled"]
 _ONLINE_TIMEOUT = 30  # seconds until an unreachable server is given up
@@ -191,7 +192,7 @@ def _read(record: Path) -> dict[str, Any]:
 
 
 def _warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr, flush=True)
+    print(f"warning: {redacted(message)}", file=sys.stderr, flush=True)
 
 
 def _reason(error: Exception) -> str:

@@ -7,7 +7,10 @@ from lightline.stage import run_stage
 
 
 def main(params: Params) -> None:
-    counts = download(open_source(params.data), params.data).summary()
+    done = download(open_source(params.data), params.data)
+    for warning in done.warnings():
+        print(f"warning: {warning}")
+    counts = done.summary()
     print(f"{counts['images']} images in {counts['classes']} classes, {counts['rejected']} rejected")
 
 

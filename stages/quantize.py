@@ -12,7 +12,7 @@ from lightline.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.dataset import Dataset
 from lightline.errors import DataError
 from lightline.files import whole_file, write_json
-from lightline.inference import pixel_batches
+from lightline.inference import pixel_stacks
 from lightline.latency import Latency, measure_latency
 from lightline.model_card import model_card
 from lightline.onnx_export import PixelClassifier
@@ -40,9 +40,8 @@ def main(params: Params) -> None:
         raise DataError(f"{SOURCE} was not exported from {BEST}; `dvc repro` brings them together.")
     train, ids = splits.rows("train"), dataset.column("id")
     rows = calibration_rows(ids, dataset.labels, train, settings.calibration_images, params.seed)
-    images = (stack for stacks in pixel_batches(dataset, rows, _BATCH) for stack in stacks)
     with whole_file(MODEL) as temporary:
-        quantize(SOURCE, images, temporary)
+        quantize(SOURCE, pixel_stacks(dataset, rows, _BATCH), temporary)
         found = compare(fp32, OnnxModel(temporary), dataset, splits.rows("test"), settings.max_accuracy_drop)
     latency = _latency(checkpoint, dataset) if settings.latency else Latency([])
     latency.write(LATENCY)

@@ -1,17 +1,24 @@
 """Decide which images train, which choose the best epoch and which judge; write it down in data/splits.parquet."""
 
 from lightline.dataset import Dataset
+from lightline.near_copies import NONE, find_near_copies
 from lightline.params import Params
 from lightline.split_report import Report
 from lightline.splits import write_splits
-from lightline.splitting import Columns, assign
+from lightline.splitting import Columns, DuplicatesError, assign
 from lightline.stage import run_stage
 
 
 def main(params: Params) -> None:
-    columns = Columns.of(Dataset())
-    splits = assign(columns, params.split, params.seed)
-    report = Report.of(columns, splits)
+    dataset = Dataset()
+    columns = Columns.of(dataset)
+    try:
+        splits = assign(columns, params.split, params.seed)
+    except DuplicatesError as error:
+        Report.of(columns, error.splits, NONE).write_duplicates()
+        raise
+    near = find_near_copies(dataset.column("thumbnail"), splits, columns.digests)
+    report = Report.of(columns, splits, near)
     write_splits(columns.ids, columns.labels, splits)
     report.write()
     if params.split.strategy != "predefined" and any(name is not None for name in columns.splits):

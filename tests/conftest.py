@@ -23,8 +23,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # A shell's background job ignores Ctrl-C, and so would every process that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Keys that every process of the tests finds in its environment, and that no file, log or database may hold afterwards.
+PLANTED = {"WANDB_API_KEY": "pla9ted0" * 5, "SERVICE_SECRET": "pla9ted-" * 4}
+
 # No account, no network, no user's settings; one thread a process, because tests share the machine.
 ENVIRONMENT = {
+    **PLANTED,
     "WANDB_MODE": "offline",
     "WANDB_SILENT": "true",
     "OMP_NUM_THREADS": "1",

@@ -125,6 +125,31 @@ def test_what_another_program_wrote_is_refused(content, tmp_path):
         load_checkpoint(tmp_path / "best.ckpt")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"_instantiator": "os.system"},
+        {"hyper_parameters": {"_instantiator": "os.system", "_class_path": "os.system"}},
+        {"params": {"model": {"_instantiator": "os.system"}}},
+        {"params": {"model": model_settings().model_dump() | {"_target_": "os.system"}}},
+        {"params": {}},
+        {"preprocessing": {"input_size": 16, "_target_": "os.system"}},
+        {"preprocessing": None},
+        {"classes": "abc"},
+        {"state_dict": {"a": "text"}},
+        {"epoch": None},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_with_more_or_other_content_is_refused(change, checkpoint, tmp_path):
+    path = tmp_path / "best.ckpt"
+    save_checkpoint(checkpoint, path)
+    load_checkpoint(path)
+    torch.save(torch.load(path, weights_only=True) | change, path)
+    with pytest.raises(DataError, match=r"best\.ckpt was not written by this version of Lightline; `dvc repro train`"):
+        load_checkpoint(path)
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(DataError, match=r"best\.ckpt is missing; `dvc repro train` writes it"):
         load_checkpoint(tmp_path / "best.ckpt")

@@ -61,7 +61,7 @@ NEEDED = {
     "train": _DATA | {"torch", "lightning"} | _LIGHTNING_BRINGS,
     "test": _DATA | {"torch", "matplotlib"} | _TORCHMETRICS_BRINGS,
     "export": _DATA | {"torch", "onnx", "onnxruntime"},
-    "quantize": _DATA | {"onnx", "onnxruntime"},
+    "quantize": _DATA | {"torch", "onnx", "onnxruntime"},
 }
 
 

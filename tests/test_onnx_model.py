@@ -71,6 +71,20 @@ def test_a_damaged_file(model_file, tmp_path, keep):
         OnnxModel(tmp_path / "model.onnx")
 
 
+@pytest.mark.parametrize("place", ["../weights.bin", "{folder}/weights.bin", "link.bin", "x/../../weights.bin"])
+def test_a_file_that_reads_what_lies_outside_its_folder_is_refused(model_file, tmp_path, place):
+    model = onnx.load(model_file)
+    weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    (tmp_path / "weights.bin").write_bytes(weights.raw_data)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "link.bin").symlink_to(tmp_path / "weights.bin")
+    onnx.external_data_helper.set_external_data(weights, place.format(folder=tmp_path))
+    weights.ClearField("raw_data")
+    (tmp_path / "models" / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(DataError, match=r"model\.onnx is no model that onnxruntime can read: .*[Ee]xternal"):
+        OnnxModel(tmp_path / "models" / "model.onnx")
+
+
 def test_a_model_of_another_program(model_file, tmp_path):
     model = onnx.load(model_file)
     del model.metadata_props[:]

@@ -19,8 +19,9 @@ VALUES = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 MISSING = object()
 
 SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0}
-FOLDER = {"source": "folder", "path": "data/raw", "sha256": None, "max_rejected": 0, "max_pixels": 10}
-MNIST = {"source": "mnist", "mirror": None, "checksums": None, "max_rejected": 0, "max_pixels": 10}
+FETCH = {"allow_http": False, "allow_private": False, "max_bytes": 10}
+FOLDER = {"source": "folder", "path": "data/raw", "sha256": None, "fetch": FETCH, "max_rejected": 0, "max_pixels": 10}
+MNIST = {"source": "mnist", "mirror": None, "checksums": None, "fetch": FETCH, "max_rejected": 0, "max_pixels": 10}
 K_FOLD = {"strategy": "k_fold", "num_folds": 5, "fold": 0, "val": 0.1}
 
 
@@ -97,6 +98,26 @@ WRONG = [
     ({"split__test": 0.9}, "split.val + split.test = 1.05 leaves nothing to train on; it must be below 1"),
     ({"split": K_FOLD | {"fold": 5}}, "split.fold = 5 does not exist; it is at most split.num_folds - 1 = 4"),
     ({"model__input_size": 8}, "model.input_size = 8 is too small for the cnn; it must be at least 16"),
+    # what would take up the machine
+    ({"trainer__max_epochs": 10**9}, "trainer.max_epochs = 1000000000 is not allowed; it must be at most 100000"),
+    ({"trainer__batch_size": 10**6}, "trainer.batch_size = 1000000 is not allowed; it must be at most 65536"),
+    ({"evaluate__batch_size": 10**6}, "evaluate.batch_size = 1000000 is not allowed; it must be at most 65536"),
+    ({"evaluate__bootstrap_samples": 10**8}, "evaluate.bootstrap_samples = 100000000 is not allowed; it must be at"),
+    ({"evaluate__num_mistakes": 10**4}, "evaluate.num_mistakes = 10000 is not allowed; it must be at most 400"),
+    ({"hardware__num_workers": 10**4}, "hardware.num_workers = 10000 is not allowed; it must be at most 512"),
+    ({"augment__random_crop_padding": 10**4}, "augment.random_crop_padding = 10000 is not allowed; it must be at most"),
+    ({"data__max_pixels": 10**12}, "data.max_pixels = 1000000000000 is not allowed; it must be at most 1073741824"),
+    ({"export__limits": "x" * 5000}, "is not allowed; it must have at most 4000 characters"),
+    # what would run code or read what is elsewhere
+    ({"optimizer___target_": "os.system"}, "optimizer._target_ = 'os.system' is not a parameter; allowed: name, lr, "),
+    ({"model___target_": "os.system"}, "model._target_ = 'os.system' is not a parameter; allowed: name, weights, "),
+    ({"model__name": "os.system"}, "model.name = 'os.system' is no known model"),
+    (
+        {"model__name": "timm/hf-hub:someone/something"},
+        "model.name = 'timm/hf-hub:someone/something' is no known model",
+    ),
+    ({"model__name": "timm/local-dir:/tmp/x"}, "model.name = 'timm/local-dir:/tmp/x' is no known model"),
+    ({"hardware__strategy": "os.system"}, "hardware.strategy = 'os.system' is not allowed; it must match ^[a-z_0-9]"),
     # choices
     (
         {"trainer__precision": "32"},
@@ -125,6 +146,12 @@ WRONG = [
         {"data": FOLDER | {"path": "ftp://example.com/a.zip"}},
         "data.path starts with ftp://; allowed: a local path, http",
     ),
+    (
+        {"data": FOLDER | {"path": "http://example.com/a.zip", "sha256": "0" * 64}},
+        "data.path starts with http://, which is not encrypted; take https://, or set data.fetch.allow_http=true",
+    ),
+    ({"data": MNIST | {"mirror": "http://a"}}, "data.mirror starts with http://, which is not encrypted; take https"),
+    ({"data": MNIST | {"checksums": {"a.gz": "../../a"}}}, "data.checksums.a.gz = '../../a' is not allowed; it must"),
     ({"data": FOLDER | {"sha256": "abc"}}, "data.sha256 = 'abc' is not allowed; it must match ^[0-9a-f]{64}$"),
     ({"data": MNIST | {"mirror": "ftp://a"}}, "data.mirror = 'ftp://a' is not allowed; it must match ^(https?|s3)://"),
     ({"data": MNIST | {"checksums": {"a.gz": 1}}}, "data.checksums.a.gz = 1 is not allowed; it must be a text"),
@@ -138,6 +165,48 @@ def test_a_wrong_parameter_is_named_with_its_value_and_what_is_allowed(changes, 
     assert message.startswith("params.yaml holds 1 parameter that cannot be used:\n")
     assert len(message.splitlines()) == 3
     assert "conf/" in message.splitlines()[-1]
+
+
+SECRET = "0a1b2c3d4e5f60718293"
+HOLDS_A_KEY = [
+    ({"data": FOLDER | {"path": f"https://me:{SECRET}@host/a.zip", "sha256": "0" * 64}}, "data.path holds a user name"),
+    (
+        {"data": FOLDER | {"path": f"https://host/a?token={SECRET}", "sha256": "0" * 64}},
+        "data.path holds the part 'token'",
+    ),
+    (
+        {"data": MNIST | {"mirror": f"https://{SECRET}@host/"}},
+        "data.mirror holds a user name or password in a URL, and",
+    ),
+    ({"tracking__entity": f"of-{SECRET[:10]}"}, "tracking.entity holds the value of the environment variable A_TOKEN"),
+    (
+        {"export__limits": f"see https://host/?sig={SECRET}"},
+        "export.limits holds the part 'sig' of a URL's query, and ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), HOLDS_A_KEY, ids=[sentence for _, sentence in HOLDS_A_KEY])
+def test_a_parameter_that_holds_a_key_is_refused_without_repeating_it(changes, sentence, monkeypatch):
+    monkeypatch.setenv("A_TOKEN", f"of-{SECRET[:10]}")
+    message = complaint(changed(**changes))
+    assert f"\n  {sentence}" in message
+    assert "would be written to params.yaml, dvc.lock, the model and W&B" in message
+    assert SECRET[:10] not in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"tracking__api_key": SECRET}, "tracking.api_key = … is not a parameter; allowed: mode, "),
+        ({"data": MNIST | {"mirror": f"ftp://me:{SECRET}@host"}}, "data.mirror = 'ftp://host' is not allowed"),
+        ({"model__name": f"https://me:{SECRET}@host"}, "model.name = 'https://host' is no known model"),
+    ],
+)
+def test_no_other_complaint_repeats_a_key(changes, sentence):
+    message = complaint(changed(**changes))
+    assert sentence in message
+    assert SECRET not in message
 
 
 def test_everything_that_is_wrong_is_told_at_once():

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from lightline import images
 from lightline.dataset import Row, pixel_digest, write_dataset
+from lightline.near_copies import NONE, NearCopies
 from lightline.split_report import Report
 from lightline.splitting import Columns
 
@@ -23,10 +25,11 @@ TABLE = Columns(
     classes=["cat", "dog", "eel"],
 )
 SPLITS = np.array([0, 1, 1, 2, 2, 3], np.int8)  # f is a copy of e that was left out
+NEAR = NearCopies(np.array([3, 1]), np.array([0, 0]), np.array([0.01234, 0.1]))
 
 
 def test_counts_copies_and_conflicts(tmp_path: Path):
-    report = Report.of(TABLE, SPLITS)
+    report = Report.of(TABLE, SPLITS, NEAR)
     report.write(tmp_path)
     assert json.loads((tmp_path / "summary.json").read_text()) == {
         "train_images": 1,
@@ -36,6 +39,7 @@ def test_counts_copies_and_conflicts(tmp_path: Path):
         "duplicates": 2,
         "label_conflicts": 2,
         "leakage": 0,
+        "near_copies": 2,
         "divided_groups": 1,
     }
     assert (tmp_path / "classes.csv").read_text().splitlines() == [
@@ -48,12 +52,18 @@ def test_counts_copies_and_conflicts(tmp_path: Path):
         "2,e,eel,test,True",
         "2,f,cat,excluded,True",
     ]
+    assert (tmp_path / "near_copies.csv").read_text().splitlines() == [
+        "difference,id,class,split,like_id,like_class,like_split",
+        "0.012,d,dog,test,a,cat,train",
+        "0.100,b,cat,val,a,cat,train",
+    ]
 
 
 def test_each_oddity_is_a_warning():
-    warnings = "\n".join(Report.of(TABLE, SPLITS).warnings())
+    warnings = "\n".join(Report.of(TABLE, SPLITS, NEAR).warnings())
     assert "1 images that the source also has in a split that judges them" in warnings
     assert "2 pictures occur under different labels" in warnings
+    assert "2 images look nearly like one in a weaker split, which flatters the metrics: d and a; b and a " in warnings
     assert "1 groups of the source stand in more than one split" in warnings
     assert "train has no image of 2 classes: dog, eel." in warnings
     assert "test has no image of 1 classes: cat." in warnings
@@ -62,11 +72,11 @@ def test_each_oddity_is_a_warning():
 def test_an_ordinary_split_warns_of_nothing():
     plain = TABLE.select(np.array([0, 1, 3]))
     plain = Columns(plain.ids, np.array([0, 0, 0], np.int32), plain.digests, plain.splits, plain.groups, ["cat"])
-    assert Report.of(plain, np.array([0, 1, 2], np.int8)).warnings() == []
+    assert Report.of(plain, np.array([0, 1, 2], np.int8), NONE).warnings() == []
 
 
 def test_a_leak_would_be_counted():
-    assert Report.of(TABLE, np.array([0, 0, 2, 1, 2, 3], np.int8)).summary()["leakage"] == 1
+    assert Report.of(TABLE, np.array([0, 0, 2, 1, 2, 3], np.int8), NONE).summary()["leakage"] == 1
 
 
 def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -78,6 +88,25 @@ def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
+
+
+def test_copies_across_the_sources_splits_stop_the_stage_and_are_all_listed(tmp_path: Path):
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["split"] = yaml.safe_load((ROOT / "conf/split/predefined.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    rows = []
+    for number in range(24):
+        pixels = np.full((2, 2, 3), number % 12, np.uint8)
+        name, split = "ab"[number % 2], ("train", "test")[number // 12]
+        rows.append(Row(f"{split}/{number}", images.encode(pixels), name, 2, 2, pixel_digest(pixels), split))
+    write_dataset(rows, None, tmp_path / "data" / "dataset")
+    process = run_stage(tmp_path)
+    assert process.returncode == 1
+    assert "the source has 12 images in one split that are pixel for pixel those of another" in process.stderr
+    assert "\n  test/12 = train/0\n" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert len((tmp_path / "reports/split/duplicates.csv").read_text().splitlines()) == 25
+    assert not (tmp_path / "data" / "splits.parquet").exists()
 
 
 def write_images(folder: Path, per_class: dict[str, int]) -> None:
@@ -104,7 +133,7 @@ def test_the_stage_writes_the_same_bytes_every_time(tmp_path: Path):
     assert outputs[0] == outputs[1]
     assert set(outputs[0]) == {
         *("params.yaml", "data/splits.parquet"),
-        *(f"reports/split/{name}" for name in ("summary.json", "classes.csv", "duplicates.csv")),
+        *(f"reports/split/{name}" for name in ("summary.json", "classes.csv", "duplicates.csv", "near_copies.csv")),
     }
 
 

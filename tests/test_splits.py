@@ -13,7 +13,7 @@ from lightline.dataset import Dataset, Row, pixel_digest, write_dataset
 from lightline.errors import DataError
 from lightline.params_data import Split
 from lightline.splits import NAMES, read_splits, write_splits
-from lightline.splitting import Columns, assign
+from lightline.splitting import Columns, DuplicatesError, assign
 
 TRAIN, VAL, TEST, EXCLUDED = range(4)
 
@@ -38,7 +38,8 @@ def columns(
     )
 
 
-def strategy(name: str, **settings: float) -> Split:
+def strategy(name: str, **settings: float | str) -> Split:
+    settings = {"duplicates": "exclude"} | settings if name == "predefined" else settings
     return TypeAdapter(Split).validate_python({"strategy": name, **settings})
 
 
@@ -242,6 +243,35 @@ def test_copies_across_the_sources_splits_are_left_out_of_the_weaker_one():
     assert [NAMES[split] for split in splits] == [
         *("excluded", "excluded", "test", "excluded", "val", "train", "test", "train", "train")
     ]
+
+
+def test_copies_across_the_sources_splits_are_refused_in_pairs():
+    source = ["train", "val", "test", "train", "val", "train", "test", "train", "train"]
+    table = columns([0] * 9, digests=["a", "a", "a", "b", "b", "c", "d", "e", "e"], splits=source)
+    with pytest.raises(DuplicatesError) as caught:
+        assign(table, strategy("predefined", val=0.1, duplicates="error"), 0)
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("split.duplicates = 'error', and the source has 3 images in one split that are pixel")
+    assert lines[1:4] == [
+        "  image-000002 = image-000000",
+        "  image-000002 = image-000001",
+        "  image-000004 = image-000003",
+    ]
+    assert "set split.duplicates=exclude" in lines[4]
+    assert [NAMES[split] for split in caught.value.splits] == source
+
+
+def test_of_many_copies_the_message_shows_ten_and_says_where_the_others_are():
+    table = columns([0] * 60, digests=[row % 30 for row in range(60)], splits=["train"] * 30 + ["test"] * 30)
+    with pytest.raises(
+        DuplicatesError, match=r"has 30 images(.|\n)*image-000039 = image-000009\n  … and 20 more, all in"
+    ):
+        assign(table, strategy("predefined", val=0.1, duplicates="error"), 0)
+
+
+def test_copies_inside_one_of_the_sources_splits_are_no_error():
+    table = columns([0] * 40, digests=[row // 4 for row in range(40)], splits=["train"] * 20 + ["test"] * 20)
+    assert EXCLUDED not in assign(table, strategy("predefined", val=0.3, duplicates="error"), 0)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,20 @@ def test_a_bug_keeps_its_traceback():
     assert "ZeroDivisionError" in err
 
 
+@pytest.mark.parametrize("error", ["ValueError", "DataError"])
+def test_neither_a_message_nor_a_traceback_shows_a_key(error: str):
+    key = os.environ["SERVICE_SECRET"]
+    status, out, err = run(
+        "from lightline.errors import DataError\nimport os\n"
+        "told = 'https://me:hunter22@host/a?token=s3cret and ' + os.environ['SERVICE_SECRET']\n"
+        f"def main(params): raise {error}(told)"
+    )
+    assert (status, out) == (1, "")
+    assert "https://host/a?… and …" in err
+    assert key not in err
+    assert not {"hunter22", "s3cret"} & set(err.splitlines()[-1].split())
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_is_no_traceback(number: signal.Signals):
     with start("def main(params):\n    print('up', flush=True)\n    import time; time.sleep(60)") as process:

@@ -103,6 +103,7 @@ def test_a_key_in_netrc_counts(monkeypatch, tmp_path):
     (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password " + "k" * 40 + "\n")
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY")
     monkeypatch.delenv("WANDB_MODE")
     assert chosen_mode(tiny_params(tracking__mode="auto").tracking) == "online"
 

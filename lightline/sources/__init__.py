@@ -23,7 +23,7 @@ def open_source(data: Data) -> ImageSource:
     if isinstance(data, BenchmarkSource):
         from lightline.sources.benchmarks import Benchmark
 
-        return Benchmark(data.source, data.mirror, data.checksums)
+        return Benchmark(data.source, data.mirror, data.checksums, data.fetch)
     if isinstance(data, FolderSource):
         return _open_folder(data)
     from lightline.sources.table import Table
@@ -35,7 +35,7 @@ def _open_folder(data: FolderSource) -> ImageSource:
     if data.sha256 and "://" in data.path:
         from lightline.sources.archived_folder import RemoteFolder
 
-        return RemoteFolder(data.path, data.sha256, data.max_pixels)
+        return RemoteFolder(data.path, data.sha256, data.max_pixels, data.fetch)
     path = _find(data.path)
     if path.is_file():
         from lightline.sources.archived_folder import ArchivedFolder

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import stat
 import tarfile
@@ -14,9 +15,27 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 from lightline.errors import DataError
+from lightline.sources.names import printable
 
+_HEADER_TYPES = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
 _DRAIN = 2**20  # bytes read at a time behind the last member
+
+# What no set of images needs, and what is made to take up a machine does.
+_MAX_MEMBERS = 5_000_000
+_MAX_RATIO, _ALWAYS_ALLOWED = 200, 2**28  # bytes unfolded a byte of the archive, once they are more than 256 MiB
+_MAX_HEADER = 2**20  # bytes of a long name or a list of attributes
+_MAX_DIRECTORY = 2**29  # bytes of a zip's list of members, which is read into memory
+
+
+class UnreasonableArchiveError(DataError):
+    """An archive whose content would take up the machine; the message names the member."""
 
 
 class DamagedMemberError(Exception):
@@ -41,14 +60,34 @@ def open_members(path: Path) -> Iterator[Iterator[Member]]:
     """All files of an archive, in its order, recognised by its first bytes.
 
     Raises:
-        DataError: it is no archive of a known kind, or damaged.
+        DataError: it is no archive of a known kind, damaged, or unfolds to more than can be meant.
     """
     with ExitStack() as stack:
         try:
-            yield _zip_members(path, stack) if _is_zip(path) else _tar_members(path, stack)
+            yield _bounded(path, _zip_members(path, stack) if _is_zip(path) else _tar_members(path, stack))
         except _damage() as error:
             text = f": {error}" if str(error) else ""
             raise DataError(f"{path} is damaged or no zip, tar, tar.gz or tar.zst archive{text}.") from None
+
+
+def _bounded(path: Path, members: Iterator[Member]) -> Iterator[Member]:
+    """The members, as long as their number and what they unfold to can be meant."""
+    allowed = max(_ALWAYS_ALLOWED, _MAX_RATIO * path.stat().st_size)
+    unfolded = 0
+    for number, member in enumerate(members, start=1):
+        unfolded += member.size
+        if number > _MAX_MEMBERS:
+            raise UnreasonableArchiveError(
+                f"{path} has more than {_MAX_MEMBERS} members; {printable(member.name)!r} is the first too many. "
+                "Divide it, or give its images as a folder."
+            )
+        if unfolded > allowed:
+            raise UnreasonableArchiveError(
+                f"{path} has {path.stat().st_size} bytes and unfolds to more than {allowed} at its member "
+                f"{printable(member.name)!r}, {_MAX_RATIO} times as much, which no images do. "
+                "Unpack it if it is meant so, and give the folder."
+            )
+        yield member
 
 
 def _damage() -> tuple[type[Exception], ...]:
@@ -63,7 +102,8 @@ def _is_zip(path: Path) -> bool:
 
 
 def _zip_members(path: Path, stack: ExitStack) -> Iterator[Member]:
-    archive = stack.enter_context(zipfile.ZipFile(path))
+    file = stack.enter_context(_DirectoryReader(path))
+    archive = stack.enter_context(zipfile.ZipFile(file))
     for info in archive.infolist():
         if not info.is_dir():
             # Zip writers of other systems leave the Unix mode empty.
@@ -71,16 +111,31 @@ def _zip_members(path: Path, stack: ExitStack) -> Iterator[Member]:
             refused = _unsafe(info.filename)
             if info.flag_bits & 1:
                 refused = "it is encrypted"
+            elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                refused = "packed in a way that Python unfolds without limit; pack the archive with deflate"
             elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
                 refused = "a link or device in the archive"
             yield Member(info.filename, info.file_size, partial(_read_zip, archive, info), refused)
 
 
+class _DirectoryReader(io.FileIO):
+    """A zip file whose list of members is read only up to a size: zipfile takes as many bytes as the file says."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _MAX_DIRECTORY:
+            raise UnreasonableArchiveError(
+                f"{self.name} has a list of members of {size} bytes, more than {_MAX_DIRECTORY}. "
+                "Divide it, or give its images as a folder."
+            )
+        return super().read(-1 if size is None else size)
+
+
 def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     try:
-        return archive.read(info)
-    # NotImplementedError: a compression this Python lacks.
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+        with archive.open(info) as file:
+            # Not all there is: that may be any multiple of the size that the archive states.
+            return file.read(info.file_size)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DamagedMemberError(f"damaged in the archive: {error}") from None
 
 
@@ -88,17 +143,32 @@ def _tar_members(path: Path, stack: ExitStack) -> Iterator[Member]:
     file = stack.enter_context(path.open("rb"))
     stream, mode = _decompressed(file)
     stack.callback(stream.close)
-    archive = stack.enter_context(tarfile.open(fileobj=stream, mode=mode))  # noqa: SIM115 - the stack closes it
+    archive = stack.enter_context(tarfile.open(fileobj=stream, mode=mode, tarinfo=_Entry))  # noqa: SIM115 - by stack
     while (info := archive.next()) is not None:
         archive.members.clear()  # type: ignore[attr-defined] - else tarfile keeps a kilobyte a member
         if not info.isdir():
             refused = _unsafe(info.name)
             if not info.isfile():
                 refused = "a link or device in the archive"
+            elif info.issparse():
+                refused = "a file with holes in the archive; pack it without --sparse"
             yield Member(info.name, info.size, partial(_read_tar, archive, info), refused)
     # The checksum of a compressed file is behind its last byte, which tarfile does not read.
     while stream.read(_DRAIN):
         pass
+
+
+class _Entry(tarfile.TarInfo):
+    """A tar entry whose long name or attributes tarfile reads into memory only up to a size."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> Any:  # the hook that tarfile offers to subclasses
+        is_header = self.type in _HEADER_TYPES
+        if self.size < 0 or (is_header and self.size > _MAX_HEADER):
+            raise UnreasonableArchiveError(
+                f"The archive's entry {printable(self.name)!r} says that its "
+                f"{'header' if is_header else 'content'} has {self.size} bytes, which cannot be."
+            )
+        return super()._proc_member(archive)  # type: ignore[misc]
 
 
 def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightline.errors import DataError
+from lightline.params_data import Fetch
 from lightline.sources.archive import DamagedMemberError, Member, open_members
 from lightline.sources.base import Refused, SourceImage, max_image_bytes, too_large
 from lightline.sources.digests import digest_of_file
@@ -66,9 +67,10 @@ class RemoteFolder:
 
     classes = None
 
-    def __init__(self, url: str, sha256: str, max_pixels: int):
+    def __init__(self, url: str, sha256: str, max_pixels: int, fetch: Fetch):
         self.url = url
         self.sha256 = sha256
+        self.fetch = fetch
         self.max_pixels = max_pixels
 
     def identity(self) -> dict[str, Any]:
@@ -78,7 +80,7 @@ class RemoteFolder:
     def images(self) -> Iterator[SourceImage | Refused]:
         from lightline.sources.fetch import fetch
 
-        path = fetch([self.url], "sha256", self.sha256)
+        path = fetch([self.url], "sha256", self.sha256, self.fetch)
         yield from ArchivedFolder(path, None, self.max_pixels).images()
 
 

@@ -3,14 +3,24 @@
 A contract test compares every address and checksum here with those of the installed torchvision.
 """
 
+import pickle
+import struct
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightline.errors import DataError
+from lightline.params_data import Fetch
 from lightline.sources.base import SourceImage
+
+# What readers raise over files that are not what they seem.
+_OTHER_MAKE = (
+    *(ValueError, LookupError, TypeError, AttributeError, EOFError, OSError),
+    *(zlib.error, struct.error, pickle.UnpicklingError),
+)
 
 Files = dict[str, Path]  # file name → where it lies on this machine
 _Images = Callable[[Files, Sequence[str]], Iterator[SourceImage]]
@@ -61,11 +71,16 @@ BENCHMARKS = {
 }
 
 
-class Benchmark:
-    """One of BENCHMARKS. mirror, checksums: see `lightline.params.BenchmarkSource`."""
+def _algorithm(digest: str) -> Literal["md5", "sha256"]:
+    return "md5" if len(digest) == 32 else "sha256"
 
-    def __init__(self, name: str, mirror: str | None, checksums: dict[str, str] | None):
+
+class Benchmark:
+    """One of BENCHMARKS. mirror, checksums, fetch: see `lightline.params_data.BenchmarkSource`."""
+
+    def __init__(self, name: str, mirror: str | None, checksums: dict[str, str] | None, fetch: Fetch):
         self.name = name
+        self.fetch = fetch
         self.base_urls = (mirror.rstrip("/") + "/",) if mirror else BENCHMARKS[name].base_urls
         self.md5 = BENCHMARKS[name].md5 | (checksums or {})
         if unknown := sorted(set(checksums or {}) - set(BENCHMARKS[name].md5)):
@@ -84,7 +99,7 @@ class Benchmark:
         try:
             yield from self._reader[1](files, names)
         # The checksum was right, so the mirror's files are of another make.
-        except (ValueError, KeyError, IndexError, EOFError, OSError) as error:
+        except _OTHER_MAKE as error:
             raise DataError(f"The files of {self.name} are not in the expected format: {error}.") from None
 
     @cached_property
@@ -95,7 +110,10 @@ class Benchmark:
     def _files(self) -> Files:
         from lightline.sources.fetch import fetch
 
-        return {name: fetch([base + name for base in self.base_urls], "md5", md5) for name, md5 in self.md5.items()}
+        return {
+            name: fetch([base + name for base in self.base_urls], _algorithm(digest), digest, self.fetch)
+            for name, digest in self.md5.items()
+        }
 
     @property
     def _reader(self) -> tuple[Callable[[Files], Sequence[str]], _Images]:

@@ -3,49 +3,48 @@
 Keys may be part of a URL, so messages show only its scheme, host and path.
 """
 
+import asyncio
 import errno
+import fcntl
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from io import BufferedRandom
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from lightline.errors import DataError
-from lightline.files import whole_file
 from lightline.origin import records
+from lightline.params_data import Fetch
+from lightline.sources.fetch_error import FetchError, too_large, without_secrets
 
 _PAUSES = (1, 4, 10)  # seconds before the second, third and fourth attempt
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses that can pass by themselves
-_SILENCE = 60  # seconds without a byte before an attempt counts as failed
-
-
-class FetchError(DataError):
-    """A file cannot be downloaded. `passing`: whether another attempt may succeed."""
-
-    def __init__(self, message: str, passing: bool = False):
-        super().__init__(message)
-        self.may_pass = passing
 
 
 def fetch(
-    urls: Sequence[str], algorithm: Literal["sha256", "md5"], digest: str, pauses: Sequence[float] = _PAUSES
+    urls: Sequence[str],
+    algorithm: Literal["sha256", "md5"],
+    digest: str,
+    rules: Fetch,
+    pauses: Sequence[float] = _PAUSES,
 ) -> Path:
-    """The file with this digest, from the first URL (http, https or s3) that gives it; downloaded only once.
+    """The file with this digest, from the first URL (https, http or s3) that gives it; downloaded only once.
 
     Raises:
-        FetchError: no URL gives a file, or the file has another digest.
+        FetchError: no URL gives a file, the rules forbid it, or the file has another digest.
     """
     path = records() / "downloads" / digest
-    # A kept file is checked again: it lies where a person may have changed it.
-    if path.is_file() and _digest(path, algorithm) == digest:
+    if _is_there(path, algorithm, digest):
         return path
     failures: list[str] = []
     for url in urls:
         try:
-            _download(url, algorithm, digest, path, pauses)
+            _download(url, algorithm, digest, path, rules, pauses)
         except FetchError as error:
             failures.append(str(error))
         else:
@@ -53,73 +52,92 @@ def fetch(
     raise FetchError("\n".join(failures))
 
 
-def without_secrets(url: str) -> str:
-    """Scheme, host, port and path: neither user nor password, neither query nor fragment."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+def _is_there(path: Path, algorithm: str, digest: str) -> bool:
+    # A kept file is checked again: it lies where a person may have changed it.
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest() == digest
 
 
-def _download(url: str, algorithm: str, digest: str, path: Path, pauses: Sequence[float]) -> None:
+def _download(url: str, algorithm: str, digest: str, path: Path, rules: Fetch, pauses: Sequence[float]) -> None:
     shown = without_secrets(url)
-    print(f"downloading {shown}", flush=True)
-    started = time.monotonic()
-    with whole_file(path) as temporary:
-        _with_retries(url, temporary, pauses)
-        found = _digest(temporary, algorithm)
+    if url.startswith("http://") and not rules.allow_http:
+        raise FetchError(f"{shown} was not asked: http is not encrypted, and data.fetch.allow_http = False.")
+    with _unfinished(path) as file:
+        if _is_there(path, algorithm, digest):  # another process was downloading it
+            return
+        print(f"downloading {shown}", flush=True)
+        started = time.monotonic()
+        is_continued = file.seek(0, os.SEEK_END) > 0
+        found = _get_whole(url, algorithm, file, rules, pauses)
+        if found != digest and is_continued:
+            file.truncate(0)  # what an earlier attempt left may have been of another file
+            found = _get_whole(url, algorithm, file, rules, pauses)
         if found != digest:
+            file.truncate(0)
             raise FetchError(
                 f"{shown} has {algorithm} {found}, but {digest} is expected; it was not kept. Either the file there "
                 "has changed or the expected digest is wrong."
             )
-        size = temporary.stat().st_size
+        os.fsync(file.fileno())
+        Path(file.name).replace(path)
+    size = path.stat().st_size
     print(f"  {size / 1e6:.1f} MB in {time.monotonic() - started:.1f} s, {algorithm} verified", flush=True)
 
 
-def _with_retries(url: str, path: Path, pauses: Sequence[float]) -> None:
+@contextmanager
+def _unfinished(path: Path) -> Iterator[BufferedRandom]:
+    """The part of a file that is there already, beside its final name, to be added to by this process alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    while True:
+        file = part.open("ab+")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), part.stat()):
+                break
+        file.close()  # who held it has finished it and moved it away
+    with file:
+        try:
+            yield file
+        finally:
+            if os.fstat(file.fileno()).st_size == 0:  # a finished file of no bytes has no name here any more
+                part.unlink(missing_ok=True)
+
+
+def _get_whole(url: str, algorithm: str, file: BufferedRandom, rules: Fetch, pauses: Sequence[float]) -> str:
+    """Fill the file; gives its digest."""
     for pause in (*pauses, None):
         try:
             with _told(without_secrets(url)):
-                _get(url, path)
+                _get(url, file, rules)
         except FetchError as error:
             if pause is None or not error.may_pass:
                 raise
             print(f"{error} Trying again in {pause} s.", file=sys.stderr, flush=True)
             time.sleep(pause)
         else:
-            return
+            break
+    file.flush()
+    file.seek(0)
+    return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def _get(url: str, path: Path) -> None:
+def _get(url: str, file: BufferedRandom, rules: Fetch) -> None:
     # Imported here: it takes half a second that a run with the file at hand need not spend.
+    if urlsplit(url).scheme != "s3":
+        from lightline.sources import http
+
+        asyncio.run(http.download(url, file, rules))
+        return
     import fsspec
 
-    scheme = urlsplit(url).scheme
-    options = _s3_options() if scheme == "s3" else _http_options()
     # A file system of its own: shared ones keep connections that are of no use after this file.
-    fsspec.filesystem(scheme, skip_instance_cache=True, **options).get_file(url, str(path))
-
-
-def _http_options() -> dict[str, Any]:
-    import aiohttp
-
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SILENCE, sock_read=_SILENCE)
-    # trust_env: proxies from the environment, passwords from ~/.netrc. identity: the bytes as the digest means them.
-    client = {"timeout": timeout, "trust_env": True, "headers": {"Accept-Encoding": "identity"}}
-    return {"client_kwargs": client, "get_client": _client}
-
-
-async def _client(**options: Any) -> Any:
-    """aiohttp's session, refusing to be led from https to http."""
-    import aiohttp
-
-    async def check_redirect(session: Any, context: Any, redirect: Any) -> None:
-        location = redirect.response.headers.get("Location", "")
-        if redirect.url.scheme == "https" and urlsplit(location).scheme not in ("", "https"):
-            raise FetchError(f"{without_secrets(str(redirect.url))} leads from https to {without_secrets(location)}.")
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_redirect.append(check_redirect)
-    return aiohttp.ClientSession(trace_configs=[trace], **options)
+    system: Any = fsspec.filesystem("s3", skip_instance_cache=True, **_s3_options())
+    if system.size(url) > rules.max_bytes:
+        raise too_large(without_secrets(url), rules.max_bytes)
+    system.get_file(url, file.name)
 
 
 def _s3_options() -> dict[str, Any]:
@@ -140,12 +158,14 @@ def _told(shown: str) -> Iterator[None]:
     except FetchError:
         raise
     except aiohttp.ClientResponseError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            raise FetchError(f"{shown} does not exist (404).") from None
         passing = error.status in _PASSING
         raise FetchError(f"{shown} answered {error.status} {error.message}.", passing) from None
     except aiohttp.ClientSSLError:
         raise FetchError(f"{shown} has no certificate that this machine trusts.") from None
     except aiohttp.InvalidURL:
-        raise FetchError(f"{shown} is not a URL.") from None
+        raise FetchError(f"{shown} is not a URL, or leads to none.") from None
     except (aiohttp.ClientError, BotoCoreError, TimeoutError, ConnectionError) as error:
         raise FetchError(f"{shown} cannot be reached, or broke off ({type(error).__name__}).", True) from None
     except OSError as error:
@@ -161,8 +181,3 @@ def _of_os(error: OSError, shown: str) -> FetchError:
     if isinstance(error, PermissionError):
         return FetchError(f"{shown} may not be read (403); check the credentials.")
     return FetchError(f"{shown} cannot be read: {error.strerror or type(error).__name__}.", True)
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()

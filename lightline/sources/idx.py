@@ -44,10 +44,13 @@ def read_idx(path: Path) -> np.ndarray:
     """
     with gzip.open(path) as file:
         content = file.read()
-    zero, kind, num_dimensions = struct.unpack_from(">HBB", content)
+    try:
+        zero, kind, num_dimensions = struct.unpack_from(">HBB", content)
+        shape = struct.unpack_from(f">{num_dimensions}I", content, 4)
+    except struct.error:
+        raise ValueError(f"{path.name} is shorter than its header") from None
     if zero != 0 or kind != _UINT8:
         raise ValueError(f"{path.name} is no IDX file of bytes")
-    shape = struct.unpack_from(f">{num_dimensions}I", content, 4)
     start = 4 + 4 * num_dimensions
     if len(content) - start != math.prod(shape):
         raise ValueError(f"{path.name} holds {len(content) - start} values, its header says {math.prod(shape)}")

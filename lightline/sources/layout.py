@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lightline.errors import DataError
-from lightline.sources.names import SPLIT_NAMES
+from lightline.sources.names import SPLIT_NAMES, class_named
 
 _SHOWN = 5  # folders named in a message
 
@@ -30,8 +30,8 @@ class Layout:
         path = path.removeprefix(self.prefix)
         parts = path.split("/", 2 if self.has_splits else 1)
         if self.has_splits:
-            return Place(path, parts[1], SPLIT_NAMES[parts[0].lower()]) if len(parts) == 3 else None
-        return Place(path, parts[0], None) if len(parts) == 2 else None
+            return Place(path, class_named(parts[1]), SPLIT_NAMES[parts[0].lower()]) if len(parts) == 3 else None
+        return Place(path, class_named(parts[0]), None) if len(parts) == 2 else None
 
     def outside(self) -> str:
         """The reason for a path that has no place."""

@@ -1,4 +1,6 @@
-"""What names in a source mean: those of splits, those of hidden files, those that cannot be used."""
+"""What names in a source mean: those of splits, classes and hidden files, and those that cannot be used."""
+
+import unicodedata
 
 # How sources spell the splits, in lower case.
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -13,6 +15,11 @@ def is_hidden(name: str) -> bool:
 def printable(name: str) -> str:
     """A name as valid UTF-8, whatever bytes it holds."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def class_named(name: str) -> str:
+    """The class that a folder or label names: é typed as one character or as two is the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 def unusable_name(name: str) -> str | None:

@@ -12,7 +12,7 @@ from lightline.origin import find_source, origin
 from lightline.params_data import TableSource
 from lightline.sources.base import Refused, SourceImage, max_image_bytes, too_large
 from lightline.sources.digests import digest_of_files, file_state
-from lightline.sources.names import SPLIT_NAMES
+from lightline.sources.names import SPLIT_NAMES, class_named
 
 
 class Table:
@@ -82,7 +82,7 @@ class Table:
         if status.st_size > max_image_bytes(self.params.max_pixels):
             return Refused(path, too_large(status.st_size, self.params.max_pixels))
         split = SPLIT_NAMES[split.lower()] if split else None
-        return SourceImage(path, label, file.read_bytes, status.st_size, split, group)
+        return SourceImage(path, class_named(label), file.read_bytes, status.st_size, split, group)
 
     def _find(self, path: str) -> tuple[Path, os.stat_result] | None:
         for folder in self.folders:

@@ -50,10 +50,11 @@ epochs = next(line for line in open("params.yaml") if "max_epochs" in line).spli
 
 
 class Server:
-    """A Prefect server and what it knows."""
+    """A Prefect server and what it knows; home: the folder of its database."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, home: Path):
         self.url = url
+        self.home = home
 
     def flow_runs(self) -> list[dict[str, Any]]:
         """The latest first."""
@@ -96,7 +97,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             stderr=log,
             start_new_session=True,
         )
-    server = Server(f"http://127.0.0.1:{port}/api")
+    server = Server(f"http://127.0.0.1:{port}/api", folder)
     try:
         _wait_for(server.url, folder / "log")
         yield server

@@ -1,7 +1,11 @@
 """`python -m flows.pipeline`, as `make run` calls it: on a machine where nothing is set up."""
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
+import psutil
 import pytest
 
 _HELP = """
@@ -33,8 +37,34 @@ def no_account(tmp_path, monkeypatch):
     (tmp_path / "home").mkdir()
 
 
+@contextmanager
+def _servers_seen() -> Iterator[set[str]]:
+    """The addresses on which Prefect's temporary servers below this process listen meanwhile."""
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.3):
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    if "prefect.server" in " ".join(process.cmdline()):
+                        listening = [one for one in process.net_connections() if one.status == psutil.CONN_LISTEN]
+                        seen.update(one.laddr.ip for one in listening)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    yield seen
+    done.set()
+    thread.join()
+
+
 def test_needs_no_server_and_brings_the_results(fresh_clone, no_account):
-    done = fresh_clone.run(sys.executable, "-m", "flows.pipeline", "--apply")
+    with _servers_seen() as addresses:
+        done = fresh_clone.run(
+            sys.executable, "-m", "flows.pipeline", "--apply", PREFECT_SERVER_API_HOST="0.0.0.0", check=False
+        )
+    assert done.returncode == 0, done.stderr
+    assert addresses == {"127.0.0.1"}
     assert "nothing had changed: all from the cache" in done.stdout
     assert (fresh_clone.path / "models/model.onnx").stat().st_size > 100_000
     assert (fresh_clone.path / "reports/test/metrics.json").exists()

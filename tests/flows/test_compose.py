@@ -1,6 +1,7 @@
 """The parameters of a run: composed from conf/, wrong ones told in sentences."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import yaml
 
 from flows.compose import compose
 from flows.faults import RequestError
-from lightline.errors import ParameterError
+from lightline.errors import LightlineError, ParameterError
 from tests.conftest import MAX_EPOCHS
 
 ROOT = Path(__file__).parents[2]
@@ -38,12 +39,24 @@ def test_writes_what_conf_composes_to():
         ("optimizer.lr=abc", "optimizer.lr = 'abc' is not allowed"),
         ("seed=-3", "seed = -3 is not allowed"),
         ("~model", "model is missing"),
+        ("+optimizer._target_=os.system", "optimizer._target_ = 'os.system' is not a parameter"),
     ],
 )
 def test_a_parameter_that_cannot_be_used(override, message):
     with pytest.raises(ParameterError) as error:
         compose([override])
     assert message in str(error.value)
+
+
+def test_nothing_is_run_and_nothing_is_written_elsewhere(tmp_path):
+    elsewhere, before = tmp_path.parent / "elsewhere", set(tmp_path.rglob("*"))
+    assert compose([f"hydra.run.dir={elsewhere}", "hydra.job.chdir=true"]) == []
+    touch = f"{{_target_: pathlib.Path.touch, _args_: [{elsewhere}]}}"
+    for override in (f"model={touch}", f"+extra={touch}", f"+hydra.callbacks.x={touch}"):
+        with suppress(LightlineError):
+            compose([override])
+    assert not elsewhere.exists()
+    assert set(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,17 @@
 import gzip
 import io
 import tarfile
+import threading
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zstandard
 from PIL import Image
+
+from tests.sources.serving import Server
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +86,13 @@ def compressed(content: bytes, kind: str) -> bytes:
         "tar.zst": zstandard.compress,
     }
     return by_kind[kind](content)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

@@ -14,14 +14,22 @@ from lightline.errors import DataError
 from lightline.params_data import FolderSource
 from lightline.sources import open_source
 from lightline.sources.base import Refused, SourceImage
+from tests.sources.settings import FETCH
 
 KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"]
 NAMES = ["train/cat/1.png", "train/dog/1.png", "test/cat/2.png", "test/dog/old/3.png", ".DS_Store", "train/cat/._1.png"]
 
 
 def params(path, **changes) -> FolderSource:
-    values = {"source": "folder", "path": str(path), "sha256": None, "max_rejected": 9, "max_pixels": 1000}
-    return FolderSource(**values | changes)
+    values = {
+        "source": "folder",
+        "path": str(path),
+        "sha256": None,
+        "fetch": FETCH,
+        "max_rejected": 9,
+        "max_pixels": 1000,
+    }
+    return FolderSource.model_validate(values | changes)
 
 
 def contents(path) -> list[SourceImage | Refused]:

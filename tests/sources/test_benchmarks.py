@@ -28,6 +28,7 @@ from lightline.sources import open_source
 from lightline.sources.base import SourceImage
 from lightline.sources.benchmarks import BENCHMARKS
 from lightline.sources.cifar import _SPLITS, _Unpickler
+from tests.sources.settings import FETCH
 
 RANDOM = np.random.default_rng(0)
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -123,8 +124,12 @@ def checksums(folder: Path) -> dict[str, str]:
 
 def params(name: str, mirror) -> BenchmarkSource:
     url, folder = mirror
-    values = {"source": name, "mirror": url, "checksums": checksums(folder), "max_rejected": 0, "max_pixels": 2000}
-    return BenchmarkSource(**values)
+    return benchmark(name, url, checksums(folder))
+
+
+def benchmark(name: str, mirror: str | None, checksums: dict[str, str] | None) -> BenchmarkSource:
+    values = {"source": name, "mirror": mirror, "checksums": checksums, "max_rejected": 0, "max_pixels": 2000}
+    return BenchmarkSource.model_validate(values | {"fetch": FETCH})
 
 
 def torchvision_set(name: str, folder: Path, is_train: bool, monkeypatch):
@@ -197,22 +202,20 @@ def test_addresses_and_checksums_are_torchvisions():
 
 
 def test_the_identity_is_the_checksums():
-    values = {"mirror": None, "checksums": None, "max_rejected": 0, "max_pixels": 2000}
-    source = open_source(BenchmarkSource(source="cifar10", **values))
+    source = open_source(benchmark("cifar10", None, None))
     assert source.identity() == {"source": "cifar10", "md5": BENCHMARKS["cifar10"].md5}
 
 
 def test_a_checksum_of_a_file_that_the_set_does_not_have_is_an_error():
-    values = {"mirror": None, "checksums": {"x.gz": "0"}, "max_rejected": 0, "max_pixels": 2000}
+    wrong = benchmark("cifar10", None, {"x.gz": "0" * 32})
     with pytest.raises(DataError, match=r"data.checksums names x.gz; cifar10 has the files cifar-10-python.tar.gz"):
-        open_source(BenchmarkSource(source="cifar10", **values))
+        open_source(wrong)
 
 
 def test_a_file_with_the_wrong_checksum_is_an_error(mirror):
     write_cifar10(mirror[1])
-    values = {"mirror": mirror[0], "checksums": None, "max_rejected": 0, "max_pixels": 2000}
     with pytest.raises(DataError, match=r"has md5 .* but c58f30108f718f92721af3b95e74349a is expected"):
-        list(open_source(BenchmarkSource(source="cifar10", **values)).images())
+        list(open_source(benchmark("cifar10", mirror[0], None)).images())
 
 
 class Evil:

@@ -1,9 +1,7 @@
 """Downloads against real servers on 127.0.0.1: what is kept, what is refused or tried again, what stays secret."""
 
 import hashlib
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,69 +9,10 @@ import pytest
 from lightline.errors import DataError
 from lightline.params_data import FolderSource
 from lightline.sources import open_source
-from lightline.sources.fetch import FetchError, fetch, without_secrets
-
-CONTENT = bytes(range(256)) * 40_000  # 10 MB: several chunks
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-class Server(ThreadingHTTPServer):
-    """Answers every request with the next of `answers`; the last one for all that follow.
-
-    An answer: a status and the body, or None as the body to break off in the middle of CONTENT.
-    """
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers: list[tuple[int, bytes | None]] = [(200, CONTENT)]
-        self.requests: list[str] = []
-        self.headers: dict[str, str] = {}
-        self.authorizations: list[str | None] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self):
-        self.server.requests.append(self.path)
-        self.server.authorizations.append(self.headers["Authorization"])
-        status, body = self.server.answers[0]
-        if len(self.server.answers) > 1:
-            del self.server.answers[0]
-        self.send_response(status)
-        for name, value in self.server.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(CONTENT if body is None else body)))
-        self.end_headers()
-        self.wfile.write(CONTENT[:5_000_000] if body is None else body)
-        self.close_connection = True
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def kept(repository: Path) -> list[str]:
-    return [path.name for path in (repository / ".lightline/downloads").iterdir()]
-
-
-def get(url: str, digest: str = SHA256) -> Path:
-    return fetch([url], "sha256", digest, pauses=(0, 0))
+from lightline.sources.fetch import fetch
+from lightline.sources.fetch_error import FetchError, without_secrets
+from tests.sources.serving import CONTENT, SHA256, get, kept
+from tests.sources.settings import FETCH, RULES
 
 
 def test_a_file_is_downloaded_once(server, repository, capsys):
@@ -134,14 +73,14 @@ def test_no_server_is_an_error_after_the_last_attempt(server, capsys):
 
 def test_the_next_url_is_used_where_one_fails(server):
     server.answers = [(404, b""), (200, CONTENT)]
-    assert fetch([f"{server.url}/a", f"{server.url}/b"], "sha256", SHA256).read_bytes() == CONTENT
+    assert fetch([f"{server.url}/a", f"{server.url}/b"], "sha256", SHA256, RULES).read_bytes() == CONTENT
     assert server.requests == ["/a", "/b"]
 
 
 def test_all_urls_that_failed_are_told(server):
     server.answers = [(404, b"")]
     with pytest.raises(FetchError, match=r"(?s)/a does not exist.*/b does not exist"):
-        fetch([f"{server.url}/a", f"{server.url}/b"], "sha256", SHA256)
+        fetch([f"{server.url}/a", f"{server.url}/b"], "sha256", SHA256, RULES)
 
 
 @pytest.mark.parametrize("answer", [(200, b"wrong"), (404, b""), (503, b""), (500, None)])
@@ -171,11 +110,16 @@ def test_a_url_is_shown_without_secrets(url, shown):
     assert without_secrets(url) == shown
 
 
+def folder(path: str, sha256: str | None, **fetching: object) -> FolderSource:
+    values = {"source": "folder", "path": path, "sha256": sha256, "max_rejected": 0, "max_pixels": 1000}
+    return FolderSource.model_validate(values | {"fetch": FETCH | fetching})
+
+
 def test_a_folder_behind_a_url_gives_its_images(server, write, pack):
     archive = pack(write(Path("raw"), ["train/cat/1.png", "test/dog/1.png"]), Path("images"), "tar.gz").read_bytes()
     server.answers = [(200, archive)]
     digest = hashlib.sha256(archive).hexdigest()
-    params = FolderSource(source="folder", path=f"{server.url}/x?key=1", sha256=digest, max_rejected=0, max_pixels=1000)
+    params = folder(f"{server.url}/x?key=1", digest)
     assert open_source(params).identity() == {"source": "folder", "sha256": digest}
     assert server.requests == []
     assert sorted(image.id for image in open_source(params).images()) == ["test/dog/1.png", "train/cat/1.png"]
@@ -191,7 +135,54 @@ def test_a_folder_behind_a_url_gives_its_images(server, write, pack):
 )
 def test_a_url_needs_its_digest_and_a_known_scheme(path, sha256, message):
     with pytest.raises(ValueError, match=message):
-        FolderSource(source="folder", path=path, sha256=sha256, max_rejected=0, max_pixels=1000)
+        folder(path, sha256)
+
+
+@pytest.fixture
+def part(repository) -> Path:
+    """Where what is there of CONTENT lies until all of it is."""
+    (repository / ".lightline/downloads").mkdir(parents=True)
+    return repository / ".lightline/downloads" / f".{SHA256}.part"
+
+
+@pytest.mark.parametrize("sends_parts", [True, False])
+def test_a_download_that_broke_off_goes_on_where_the_server_sends_parts(server, sends_parts):
+    server.sends_parts = sends_parts
+    server.answers = [(200, None), (200, CONTENT)]
+    assert get(f"{server.url}/images.zip").read_bytes() == CONTENT
+    assert server.ranges[0] is None
+    assert server.ranges[1].startswith("bytes=")
+    assert 0 < int(server.ranges[1][6:-1]) <= 5_000_000
+
+
+def test_the_next_run_goes_on_too_and_only_the_final_name_is_whole(server, part, repository):
+    server.answers = [(200, None)]
+    with pytest.raises(FetchError, match="broke off"):
+        get(f"{server.url}/images.zip")
+    assert kept(repository) == [part.name]
+    size = part.stat().st_size
+    server.sends_parts, server.answers = True, [(200, CONTENT)]
+    assert get(f"{server.url}/images.zip").read_bytes() == CONTENT
+    assert server.ranges[-1] == f"bytes={size}-"
+    assert kept(repository) == [SHA256]
+
+
+@pytest.mark.parametrize("left", [b"of another file", CONTENT + b"and more", CONTENT[:-1] + b"?"])
+@pytest.mark.parametrize("sends_parts", [True, False])
+def test_what_does_not_fit_is_thrown_away_and_all_is_asked_for(server, part, left, sends_parts):
+    part.write_bytes(left)
+    server.sends_parts = sends_parts
+    assert get(f"{server.url}/images.zip").read_bytes() == CONTENT
+    assert not part.exists()
+
+
+def test_two_processes_download_a_file_once(server, repository):
+    with ThreadPoolExecutor(4) as pool:  # threads take the lock as processes do: each opens the file anew
+        paths = list(pool.map(lambda _: get(f"{server.url}/images.zip"), range(4)))
+    assert len(set(paths)) == 1
+    assert paths[0].read_bytes() == CONTENT
+    assert len(server.requests) == 1
+    assert kept(repository) == [SHA256]
 
 
 def test_a_failed_download_is_a_data_error():

@@ -88,7 +88,10 @@ def url(certificate) -> Iterator[str]:
 
 def fetched(url: str, trusted: Path | None) -> subprocess.CompletedProcess[str]:
     """Fetch in a process of its own: which certificates count is decided when the library loads."""
-    code = f"from lightline.sources.fetch import fetch; fetch([{url!r}], 'sha256', {DIGEST!r}, (0,))"
+    code = (
+        "from lightline.sources.fetch import fetch; from tests.sources.settings import RULES; "
+        f"fetch([{url!r}], 'sha256', {DIGEST!r}, RULES, (0,))"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **({"SSL_CERT_FILE": str(trusted)} if trusted else {})}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
 

@@ -9,6 +9,7 @@ from moto.server import ThreadedMotoServer
 from lightline.params_data import FolderSource
 from lightline.sources import open_source
 from lightline.sources.fetch import FetchError, fetch
+from tests.sources.settings import FETCH, RULES
 
 CONTENT = bytes(range(256)) * 30_000  # 7.7 MB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -46,28 +47,28 @@ def bucket(endpoint, monkeypatch, tmp_path):
 
 def test_an_object_is_downloaded(bucket):
     bucket.put_object(Bucket="data", Key="sets/images.zip", Body=CONTENT)
-    assert fetch(["s3://data/sets/images.zip"], "sha256", SHA256).read_bytes() == CONTENT
+    assert fetch(["s3://data/sets/images.zip"], "sha256", SHA256, RULES).read_bytes() == CONTENT
 
 
 def test_a_public_object_needs_no_credentials(bucket, monkeypatch):
     bucket.put_object(Bucket="data", Key="images.zip", Body=CONTENT, ACL="public-read")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    assert fetch(["s3://data/images.zip"], "sha256", SHA256).read_bytes() == CONTENT
+    assert fetch(["s3://data/images.zip"], "sha256", SHA256, RULES).read_bytes() == CONTENT
 
 
 @pytest.mark.usefixtures("bucket")
 @pytest.mark.parametrize("url", ["s3://data/none.zip", "s3://no-such-bucket/none.zip"])
 def test_what_is_not_there_is_not_tried_again(url, capsys):
     with pytest.raises(FetchError, match=f"{url} does not exist"):
-        fetch([url], "sha256", SHA256, pauses=(0, 0))
+        fetch([url], "sha256", SHA256, RULES, pauses=(0, 0))
     assert "Trying again" not in capsys.readouterr().err
 
 
 def test_a_wrong_digest_is_not_kept(bucket, repository):
     bucket.put_object(Bucket="data", Key="images.zip", Body=b"other")
     with pytest.raises(FetchError, match="is expected; it was not kept"):
-        fetch(["s3://data/images.zip"], "sha256", SHA256)
+        fetch(["s3://data/images.zip"], "sha256", SHA256, RULES)
     assert not list((repository / ".lightline/downloads").iterdir())
 
 
@@ -75,5 +76,6 @@ def test_an_archive_in_s3_gives_its_images(bucket, write, pack, tmp_path):
     archive = pack(write(tmp_path / "raw", ["cat/1.png", "dog/1.png"]), tmp_path / "images", "zip").read_bytes()
     bucket.put_object(Bucket="data", Key="images.zip", Body=archive)
     digest = hashlib.sha256(archive).hexdigest()
-    params = FolderSource(source="folder", path="s3://data/images.zip", sha256=digest, max_rejected=0, max_pixels=1000)
+    values = {"source": "folder", "path": "s3://data/images.zip", "sha256": digest, "fetch": FETCH}
+    params = FolderSource.model_validate(values | {"max_rejected": 0, "max_pixels": 1000})
     assert [image.id for image in open_source(params).images()] == ["cat/1.png", "dog/1.png"]

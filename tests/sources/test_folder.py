@@ -11,13 +11,18 @@ from lightline.errors import DataError
 from lightline.params_data import FolderSource
 from lightline.sources import open_source
 from lightline.sources.base import Refused, SourceImage
+from tests.sources.settings import FETCH
 
 NAMES = ["cat/1.png", "cat/2.png", "dog/1.png", "dog/old/3.png"]
 
 
+def params(path="raw", **changes) -> FolderSource:
+    values = {"source": "folder", "path": str(path), "sha256": None, "max_rejected": 9, "max_pixels": 1000}
+    return FolderSource.model_validate(values | {"fetch": FETCH} | changes)
+
+
 def source(path="raw", **changes):
-    values = {"source": "folder", "path": str(path), "sha256": None, "max_rejected": 9, "max_pixels": 1000} | changes
-    return open_source(FolderSource(**values))
+    return open_source(params(path, **changes))
 
 
 def found(path="raw") -> list[SourceImage]:
@@ -146,7 +151,7 @@ def test_the_source_files_are_left_as_they_are(write):
     write(Path("raw"), NAMES)
     write(Path("raw"), {"cat/bad.png": b"no image"})
     before = {path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in Path("raw").rglob("*")}
-    download(source(), FolderSource(source="folder", path="raw", sha256=None, max_rejected=1, max_pixels=1000))
+    download(source(), params(max_rejected=1))
     assert len(Dataset()) == 4
     assert before == {
         path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in Path("raw").rglob("*")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sources.settings import FETCH
+
 ROOT = Path(__file__).parents[2]
 HEAVY = {"numpy", "PIL", "pyarrow", "sklearn", "scipy", "torch", "fsspec", "aiohttp", "botocore"}
 LIMITS = {"max_rejected": 0, "max_pixels": 1000}
@@ -31,11 +33,16 @@ def ask(data: dict) -> dict:
     "data",
     [
         {"source": "digits"},
-        {"source": "folder", "path": "raw", "sha256": None},
-        {"source": "folder", "path": "images.tar.zst", "sha256": None},
-        {"source": "folder", "path": "https://user:key@127.0.0.1:1/images.zip?sig=1", "sha256": "0" * 64},
-        {"source": "cifar10", "mirror": None, "checksums": None},
-        {"source": "mnist", "mirror": "http://127.0.0.1:1/mnist", "checksums": None},
+        {"source": "folder", "path": "raw", "sha256": None, "fetch": FETCH},
+        {"source": "folder", "path": "images.tar.zst", "sha256": None, "fetch": FETCH},
+        {
+            "source": "folder",
+            "path": "https://user:key@127.0.0.1:1/images.zip?sig=1",
+            "sha256": "0" * 64,
+            "fetch": FETCH,
+        },
+        {"source": "cifar10", "mirror": None, "checksums": None, "fetch": FETCH},
+        {"source": "mnist", "mirror": "http://127.0.0.1:1/mnist", "checksums": None, "fetch": FETCH},
     ],
     ids=lambda data: data.get("path", data["source"]),
 )
