@@ -1,0 +1,76 @@
+"""Does training collapse beside two other busy processes?
+
+The tutorial's CNN in float32 at batches of 32, as the stage sets up its threads (OMP_WAIT_POLICY=PASSIVE) and as torch
+does by default, each in a process of its own, on a quiet machine and beside two processes that compute without end.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from benchmarks.harness import PAIRS, Row
+from benchmarks.settings import ROOT
+
+_SECONDS = 2.0
+_STAGE, _DEFAULT = "from lightline.stage import run_stage\n", ""
+_PROGRAM = """
+import time, torch
+from lightline.models import cnn
+network, images, labels = cnn(32, 10), torch.randn(32, 3, 32, 32), torch.randint(10, (32,))
+optimizer = torch.optim.Adam(network.parameters())
+def step():
+    optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(network(images), labels).backward()
+    optimizer.step()
+for _ in range(5): step()
+started, steps = time.perf_counter(), 0
+while (passed := time.perf_counter() - started) < {seconds}:
+    step()
+    steps += 1
+print(32 * steps / passed)
+"""
+
+
+def run(quick: bool) -> list[Row]:
+    pairs = 2 if quick else PAIRS
+    rows = []
+    for what, neighbours in (("quiet", 0), ("beside two busy processes", 2)):
+        with _busy(neighbours):
+            found = [(_speed(_STAGE), _speed(_DEFAULT)) for _ in range(pairs)]
+        ours, default = (statistics.median(speeds) for speeds in zip(*found, strict=True))
+        ratio = statistics.median(mine / theirs for mine, theirs in found)
+        met = ratio >= 1 if neighbours else None
+        target = "no collapse: at least torch's default" if neighbours else ""
+        rows.append(Row(f"images a second, {what}", f"{ours:,.0f}", f"{default:,.0f}", ratio, target=target, met=met))
+    return rows
+
+
+def _speed(start: str) -> float:
+    """Images a second of a process that begins with this line."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+    program = start + _PROGRAM.format(seconds=_SECONDS)
+    return float(subprocess.check_output([sys.executable, "-c", program], text=True, cwd=ROOT, env=environment))
+
+
+@contextlib.contextmanager
+def _busy(num_processes: int) -> Iterator[None]:
+    neighbours = [multiprocessing.Process(target=_compute, daemon=True) for _ in range(num_processes)]
+    for process in neighbours:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in neighbours:
+            process.kill()
+            process.join()
+
+
+def _compute() -> None:
+    until = time.monotonic() + 3600
+    while time.monotonic() < until:
+        sum(range(100_000))
