@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -194,6 +194,8 @@ IDX = [b"\0\0\x08\x03" + b"\0\0\0\x02" * 3 + bytes(8), b"\0\0\x08\x01" + b"\0\0\
 
 @fuzz
 @given(damaged(IDX))
+@example(b"")
+@example(IDX[0][:12])
 def test_idx_files(content: bytes):
     with TemporaryDirectory() as folder:
         path = Path(folder, "images.gz")
@@ -208,6 +210,8 @@ PICKLES = [pickle.dumps(BATCH, protocol) for protocol in (2, 4)]
 
 @fuzz
 @given(damaged(PICKLES))
+@example(b"\x80\x04\x95" + b"\xff" * 8)  # a frame of more bytes than there can be
+@example(b"\x96" + b"\x7f" * 8)  # a bytearray of more bytes than there are
 def test_cifar_batches(content: bytes):
     with TemporaryDirectory() as folder:
         path = Path(folder, "images")

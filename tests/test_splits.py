@@ -92,6 +92,14 @@ def test_the_smallest_possible_class_is_in_every_split():
     assert counts(table, assign(table, STRATIFIED, 0))[0] == [1, 1, 1, 0]
 
 
+@pytest.mark.parametrize("name", ["stratified", "group", "k_fold", "predefined"])
+def test_a_class_of_one_image_is_named_whatever_the_strategy(name: str):
+    table = columns([0] * 60 + [1], groups=[f"g{row}" for row in range(61)], splits=["train", "test"] * 30 + ["test"])
+    shares = {"k_fold": {"num_folds": 3, "fold": 0, "val": 0.2}, "predefined": {"val": 0.2}}
+    with pytest.raises(DataError, match=r"class-1: (1 images in 1|0 images in 0) independent sets"):
+        assign(table, strategy(name, **shares.get(name, {"val": 0.2, "test": 0.2})), 0)
+
+
 def test_classes_too_small_are_named_with_their_sizes():
     table = columns([0] * 50 + [1] * 2 + [2] * 4, digests=[*range(50), "a", "b", "c", "c", "c", "d"], num_classes=4)
     with pytest.raises(DataError) as error:

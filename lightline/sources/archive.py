@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -103,9 +104,12 @@ def _is_zip(path: Path) -> bool:
 
 def _zip_members(path: Path, stack: ExitStack) -> Iterator[Member]:
     file = stack.enter_context(_DirectoryReader(path))
-    archive = stack.enter_context(zipfile.ZipFile(file))
+    try:
+        archive = stack.enter_context(zipfile.ZipFile(file))
+    except (NotImplementedError, ValueError, struct.error) as error:  # versions, names and fields that cannot be
+        raise zipfile.BadZipFile(str(error)) from None
     for info in archive.infolist():
-        if not info.is_dir():
+        if not info.filename.endswith("/"):
             # Zip writers of other systems leave the Unix mode empty.
             mode = info.external_attr >> 16
             refused = _unsafe(info.filename)

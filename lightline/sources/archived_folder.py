@@ -48,9 +48,9 @@ class ArchivedFolder:
 
     def _image(self, member: Member, layout: Layout) -> SourceImage | Refused:
         name = _clean(member.name)
-        place = layout.place(name)
         if reason := member.refused or unusable_name(name):
             return Refused(printable(member.name), reason)
+        place = layout.place(name)
         if place is None:
             return Refused(name, layout.outside())
         if member.size > max_image_bytes(self.max_pixels):

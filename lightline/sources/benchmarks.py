@@ -18,7 +18,7 @@ from lightline.sources.base import SourceImage
 
 # What readers raise over files that are not what they seem.
 _OTHER_MAKE = (
-    *(ValueError, LookupError, TypeError, AttributeError, EOFError, OSError),
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, OSError, MemoryError),
     *(zlib.error, struct.error, pickle.UnpicklingError),
 )
 

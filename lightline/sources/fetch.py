@@ -98,12 +98,13 @@ def _unfinished(path: Path) -> Iterator[BufferedRandom]:
             if os.path.samestat(os.fstat(file.fileno()), part.stat()):
                 break
         file.close()  # who held it has finished it and moved it away
-    with file:
-        try:
-            yield file
-        finally:
-            if os.fstat(file.fileno()).st_size == 0:  # a finished file of no bytes has no name here any more
-                part.unlink(missing_ok=True)
+    try:
+        yield file
+    finally:
+        if os.fstat(file.fileno()).st_size == 0:  # a finished file of no bytes has no name here any more
+            part.unlink(missing_ok=True)
+        with suppress(OSError):  # what a full disk did not take was told when it was written
+            file.close()
 
 
 def _get_whole(url: str, algorithm: str, file: BufferedRandom, rules: Fetch, pauses: Sequence[float]) -> str:
@@ -173,7 +174,7 @@ def _told(shown: str) -> Iterator[None]:
 
 
 def _of_os(error: OSError, shown: str) -> FetchError:
-    if error.filename or error.errno == errno.ENOSPC:
+    if error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return FetchError(f"{shown} cannot be stored in {records()}: {error.strerror}.")
     # s3fs speaks in the terms of a file system.
     if isinstance(error, FileNotFoundError):

@@ -28,6 +28,9 @@ class Server(ThreadingHTTPServer):
         self.ranges: list[str | None] = []
         self.sends_parts = False
 
+    def handle_error(self, request, client_address):
+        """A client that refuses to go on hangs up, as it should."""
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"

@@ -119,6 +119,36 @@ def test_links_in_a_zip_are_refused(png):
     assert refused(zip_with(png, info, b"1.png")) == {"cat/link.png": "a link or device in the archive"}
 
 
+def test_a_refused_member_beside_the_split_folders_changes_nothing_about_them(png):
+    names = ["train/cat/1.png", "train/dog/2.png", "test/cat/3.png"]
+    with zipfile.ZipFile("images.zip", "w") as file:
+        for number, name in enumerate(names):
+            file.writestr(name, png(number))
+        link = zipfile.ZipInfo("latest/cat/1.png")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        file.writestr(link, "../../train/cat/1.png")
+    assert refused("images.zip") == {"latest/cat/1.png": "a link or device in the archive"}
+    assert [image.id for image in contents("images.zip") if isinstance(image, SourceImage)] == names
+
+
+def test_a_member_without_a_name_is_in_no_class_folder(png):
+    archive = zip_with(png, zipfile.ZipInfo("x"), b"x")
+    content = archive.read_bytes()
+    entry = content.rindex(b"PK\x01\x02")
+    nameless = content[entry : entry + 28] + b"\0\0\x01\0" + content[entry + 32 :]  # the name becomes an extra field
+    archive.write_bytes(content[:entry] + nameless)
+    assert refused(archive) == {"": "lies in no class folder"}
+
+
+def test_a_zip_of_a_version_to_come_is_an_error(png):
+    archive = zip_with(png, zipfile.ZipInfo("cat/9.png"), b"x")
+    content = archive.read_bytes()
+    entry = content.rindex(b"PK\x01\x02")
+    archive.write_bytes(content[: entry + 6] + b"\xff" + content[entry + 7 :])
+    with pytest.raises(DataError, match=r"is damaged or no zip.*: zip file version 25.5"):
+        contents(archive)
+
+
 def test_encrypted_members_are_refused(png):
     archive = zip_with(png, zipfile.ZipInfo("cat/9.png"), b"x")
     content = archive.read_bytes()

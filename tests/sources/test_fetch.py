@@ -1,6 +1,9 @@
 """Downloads against real servers on 127.0.0.1: what is kept, what is refused or tried again, what stays secret."""
 
 import hashlib
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -174,6 +177,17 @@ def test_what_does_not_fit_is_thrown_away_and_all_is_asked_for(server, part, lef
     server.sends_parts = sends_parts
     assert get(f"{server.url}/images.zip").read_bytes() == CONTENT
     assert not part.exists()
+
+
+def test_what_the_disk_does_not_take_is_told_and_never_has_the_final_name(server, repository):
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, -1))\n"
+        f"from tests.sources.serving import get; get({server.url!r})"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert f"FetchError: {server.url} cannot be stored in {repository}/.lightline: File too large." in done.stderr
+    assert all(name.endswith(".part") for name in kept(repository))
 
 
 def test_two_processes_download_a_file_once(server, repository):

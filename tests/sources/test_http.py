@@ -4,14 +4,19 @@ import gzip
 import hashlib
 import re
 import socket
+from pathlib import Path
 
 import pytest
+import yaml
 
 from lightline.sources import http
+from lightline.sources.benchmarks import BENCHMARKS
 from lightline.sources.fetch import fetch
 from lightline.sources.fetch_error import FetchError
 from tests.sources.serving import CONTENT, SHA256, get, kept
 from tests.sources.settings import RULES, STRICT
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("announced", [True, False])
@@ -83,3 +88,11 @@ def test_a_compressed_answer_is_taken_as_it_comes(server):
     packed = gzip.compress(bytes(10**6))
     server.headers, server.answers = {"Content-Encoding": "gzip"}, [(200, packed)]
     assert get(f"{server.url}/x", hashlib.sha256(packed).hexdigest()).read_bytes() == packed
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_conf_allows_http_where_the_authors_offer_nothing_else(name):
+    fetching = yaml.safe_load((ROOT / f"conf/data/{name}.yaml").read_text())["fetch"]
+    has_https = any(url.startswith("https://") for url in BENCHMARKS[name].base_urls)
+    assert fetching["allow_http"] is not has_https
+    assert fetching["allow_private"] is False
