@@ -41,10 +41,12 @@ class Augmentation:
 
     def _reduced(self, inputs: torch.Tensor, epoch: int) -> torch.Tensor:
         """Smaller in the first epochs (as in J. Howard's progressive resizing, fast.ai's DAWNBench entry, 2018)."""
-        small = self.settings.low_resolution
-        if epoch >= small.epochs or small.size >= inputs.shape[-1]:
-            return inputs
-        return functional.interpolate(inputs, (small.size, small.size), mode="bilinear", antialias=True)
+        for part in self.settings.low_resolution:
+            if epoch < part.epochs:
+                size = min(part.size, inputs.shape[-1])
+                return functional.interpolate(inputs, (size, size), mode="bilinear", antialias=True)
+            epoch -= part.epochs
+        return inputs
 
     def _cropped_and_flipped(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
         """Crop and flip: whole rows of pixels first, which is quick, then in each row its pixels."""

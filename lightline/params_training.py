@@ -30,10 +30,10 @@ class RandAugment(Section):
 
 
 class LowResolution(Section):
-    """The first epochs on smaller images, which cost less and teach as well; epochs = 0 switches it off."""
+    """Some epochs on smaller images, which cost less and, at first, teach as well."""
 
     size: Annotated[int, Field(ge=8, le=1024)]  # pixels, both sides
-    epochs: NonNegativeInt
+    epochs: Epochs
 
 
 class Augment(Section):
@@ -47,7 +47,7 @@ class Augment(Section):
     random_erasing: Probability
     mixup_alpha: NonNegativeFloat  # 0 switches it off
     cutmix_alpha: NonNegativeFloat  # 0 switches it off; with mixup, each batch takes one of the two
-    low_resolution: LowResolution
+    low_resolution: Annotated[list[LowResolution], Field(max_length=8)]  # from the first epoch on, one after the other
 
 
 class Model(Section):

@@ -26,7 +26,7 @@ def augmentation(seed: int = 7, **changes: Any) -> Augmentation:
         "random_erasing": 0.0,
         "mixup_alpha": 0.0,
         "cutmix_alpha": 0.0,
-        "low_resolution": LowResolution(size=8, epochs=0),
+        "low_resolution": [],
     }
     return Augmentation(Augment(**(basis | changes)), seed, NUM_CLASSES)
 
@@ -228,11 +228,11 @@ def id_of(image: torch.Tensor) -> bytes:
 
 def test_the_first_epochs_are_smaller():
     floats = inputs()
-    small = augmentation(low_resolution=LowResolution(size=8, epochs=2))
-    for epoch, size in ((0, 8), (1, 8), (2, SIZE)):
+    small = augmentation(low_resolution=[LowResolution(size=8, epochs=2), LowResolution(size=10, epochs=1)])
+    for epoch, size in ((0, 8), (1, 8), (2, 10), (3, SIZE)):
         changed, _ = small.on_inputs(floats, LABELS, ROWS, epoch)
         assert changed.shape[2:] == (size, size)
-    assert torch.equal(small.on_inputs(floats, LABELS, ROWS, 2)[0], floats)
+    assert torch.equal(small.on_inputs(floats, LABELS, ROWS, 3)[0], floats)
     # A mean of neighbours: what is even stays so.
     even, _ = small.on_inputs(torch.full_like(floats, 3.0), LABELS, ROWS, 0)
     torch.testing.assert_close(even, torch.full_like(even, 3.0))
