@@ -1,9 +1,13 @@
 """Ask one question in this process: `python -m benchmarks.question NAME ANSWER.json [--quick]`."""
 
 import json
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
+
+# As the stages have it: read when torch loads, which a question's own imports do.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from benchmarks.report import table
 from benchmarks.sources import MissingDataError
