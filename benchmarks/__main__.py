@@ -34,10 +34,10 @@ def main() -> int:
             print(f"== {name}", flush=True)
             answers.append(_ask(name, options.quick))
             print(f"   {answers[-1]['seconds']:.0f} s", flush=True)
+            # A part, or a short look, does not replace what all of it found. Written after each: nothing lost by Ctrl-C.
+            if not (options.quick or options.question):
+                write_report(answers, (time.monotonic() - started) / 60)
     minutes = (time.monotonic() - started) / 60
-    # A part, or a short look, does not replace what all of it found.
-    if not (options.quick or options.question):
-        write_report(answers, minutes)
     print(f"{minutes:.1f} minutes in all")
     return 1 if any("error" in answer for answer in answers) else 0
 

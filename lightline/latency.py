@@ -63,36 +63,36 @@ class Latency:
         return f"{told}\n\n" + "\n".join(lines)
 
 
-def measure_latency(reference: nn.Module, files: dict[str, Path], dataset: Dataset) -> Latency:
-    """Time torch and model files side by side, with as many threads each as torch has, on images of the dataset.
+def measure_latency(reference: nn.Module, files: dict[str, Path], dataset: Dataset, rows: np.ndarray) -> Latency:
+    """Time torch and model files side by side, with as many threads each as torch has, on these rows' images.
 
     reference: uint8 [batch, height, width, 3] → (logits, probabilities), in torch, on the CPU, in evaluation mode.
     files: model files by the names of their numbers, as in fp32.
     """
-    threads, pixels = torch.get_num_threads(), common_images(dataset, max(BATCHES))
+    threads, pixels = torch.get_num_threads(), common_images(dataset, rows, max(BATCHES))
     answers: dict[str, Answer] = {"torch eager": _eager(reference)}
     for numbers, path in files.items():
         answers[f"onnxruntime {numbers}"] = OnnxModel(path, threads).predict
-    rows = []
+    measured = []
     for batch in BATCHES:
         if batch > 1 and batch * pixels[0].nbytes > _LARGEST:
             break
         images = pixels[np.arange(batch) % len(pixels)]
         for name, times in _take_turns(answers, images).items():
             p50, p95 = np.percentile(times, [50, 95]) * 1000
-            rows.append((name, batch, threads, len(times), round(float(p50), 3), round(float(p95), 3)))
-    return Latency(rows, pixels.shape[1:3])
+            measured.append((name, batch, threads, len(times), round(float(p50), 3), round(float(p95), 3)))
+    return Latency(measured, pixels.shape[1:3])
 
 
-def common_images(dataset: Dataset, num_images: int) -> np.ndarray:
-    """uint8 [at most num_images, height, width, 3]: the first images of the size that most of the dataset have.
+def common_images(dataset: Dataset, rows: np.ndarray, num_images: int) -> np.ndarray:
+    """uint8 [at most num_images, height, width, 3]: the first of the rows' images that have the most common size.
 
     Large images are fewer, to bound the memory they take.
     """
-    sizes = np.stack([dataset.column("height"), dataset.column("width")], axis=1)
+    sizes = np.stack([dataset.column("height"), dataset.column("width")], axis=1)[rows]
     kinds, counts = np.unique(sizes, axis=0, return_counts=True)
     height, width = kinds[counts.argmax()].tolist()
-    rows = np.flatnonzero((sizes == (height, width)).all(axis=1))
+    rows = rows[(sizes == (height, width)).all(axis=1)]
     affordable = max(1, _LARGEST // (height * width * 3))
     return np.stack([dataset.pixels(int(row)) for row in rows[: min(num_images, affordable)]])
 

@@ -40,7 +40,7 @@ def main(params: Params) -> None:
         logits = check_parity(OnnxModel(temporary), reference, dataset, rows, differences)
         accuracy = check_metrics(logits, dataset.labels[rows], metrics)
     counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}
-    latency = measure_latency(reference, {"fp32": MODEL}, dataset) if params.export.latency else Latency([])
+    latency = measure_latency(reference, {"fp32": MODEL}, dataset, rows) if params.export.latency else Latency([])
     latency.write(LATENCY)
     with whole_file(CARD) as temporary:
         card = model_card(checkpoint, counts, metrics, params.export, latency.markdown())

@@ -8,6 +8,8 @@ from lightline.stage import run_stage  # isort: skip  (first: it sets up threads
 import json
 from pathlib import Path
 
+import numpy as np
+
 from lightline.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.dataset import Dataset
 from lightline.errors import DataError
@@ -43,7 +45,7 @@ def main(params: Params) -> None:
     with whole_file(MODEL) as temporary:
         quantize(SOURCE, pixel_stacks(dataset, rows, _BATCH), temporary)
         found = compare(fp32, OnnxModel(temporary), dataset, splits.rows("test"), settings.max_accuracy_drop)
-    latency = _latency(checkpoint, dataset) if settings.latency else Latency([])
+    latency = _latency(checkpoint, dataset, splits.rows("test")) if settings.latency else Latency([])
     latency.write(LATENCY)
     if latency.rows and not latency.is_sooner("onnxruntime int8", "onnxruntime fp32"):
         print(f"warning: on this machine int8 answers no sooner than fp32, see {LATENCY}")
@@ -59,9 +61,9 @@ def main(params: Params) -> None:
     print(f"{MODEL}: test accuracy {found.int8:.4f} where fp32 has {found.fp32:.4f}")
 
 
-def _latency(checkpoint: Checkpoint, dataset: Dataset) -> Latency:
+def _latency(checkpoint: Checkpoint, dataset: Dataset, rows: np.ndarray) -> Latency:
     reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
-    return measure_latency(reference, {"fp32": SOURCE, "int8": MODEL}, dataset)
+    return measure_latency(reference, {"fp32": SOURCE, "int8": MODEL}, dataset, rows)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from lightline.onnx_export import PixelClassifier
 from tests.samples import random_pixels, save_dataset
 
 SIZES = [(24, 20), (40, 30), (24, 20), (20, 24), (24, 20), (40, 30)]
+EVERY = np.arange(len(SIZES))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def measured(exported, dataset) -> Latency:
     checkpoint, path = exported("cnn", crop_pct=0.9)
     reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
-    return measure_latency(reference, {"fp32": path, "again": path}, dataset)
+    return measure_latency(reference, {"fp32": path, "again": path}, dataset, EVERY)
 
 
 def test_every_runtime_is_timed_at_every_batch(measured):
@@ -41,8 +42,8 @@ def test_every_runtime_is_timed_at_every_batch(measured):
 
 
 def test_the_images_are_those_of_the_commonest_size(dataset, measured):
-    assert np.array_equal(common_images(dataset, 64), [dataset.pixels(row) for row in (0, 2, 4)])
-    assert np.array_equal(common_images(dataset, 2), [dataset.pixels(row) for row in (0, 2)])
+    assert np.array_equal(common_images(dataset, EVERY, 64), [dataset.pixels(row) for row in (0, 2, 4)])
+    assert np.array_equal(common_images(dataset, EVERY, 2), [dataset.pixels(row) for row in (0, 2)])
     assert measured.size == (24, 20)
 
 
@@ -50,10 +51,13 @@ def test_batches_too_large_for_memory_are_left_out(exported, dataset, monkeypatc
     checkpoint, path = exported("cnn", crop_pct=0.9)
     reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
     monkeypatch.setattr(latency, "_LARGEST", 8 * 24 * 20 * 3)
-    assert {row[1] for row in measure_latency(reference, {"fp32": path}, dataset).rows} == {1, 8}
+    assert {row[1] for row in measure_latency(reference, {"fp32": path}, dataset, EVERY).rows} == {
+        1,
+        8,
+    }
     monkeypatch.setattr(latency, "_LARGEST", 1)
-    assert len(common_images(dataset, 64)) == 1
-    assert {row[1] for row in measure_latency(reference, {"fp32": path}, dataset).rows} == {1}
+    assert len(common_images(dataset, EVERY, 64)) == 1
+    assert {row[1] for row in measure_latency(reference, {"fp32": path}, dataset, EVERY).rows} == {1}
 
 
 def test_runtimes_take_turns_on_the_same_pixels_and_the_first_run_does_not_count(monkeypatch):

@@ -62,7 +62,10 @@ def test_nothing_is_run_and_nothing_is_written_elsewhere(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model=resnet99", "model = 'resnet99' is not allowed; conf/model/ has cnn, pretrained, resnet18"),
+        (
+            "model=resnet99",
+            "model = 'resnet99' is not allowed; conf/model/ has airbench, airbench_medium, airbench_narrow, cnn, ",
+        ),
         ("optimizer.lr", "'optimizer.lr' cannot be used as an override"),
         ("a b", "'a b' cannot be used as an override"),
         ("optimizer.betas=[1", "'optimizer.betas=[1' cannot be used as an override"),

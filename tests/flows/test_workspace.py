@@ -91,7 +91,7 @@ def test_cached_results_and_remotes_are_the_origins(small_project, tmp_path):
 
 
 def test_parameters_are_checked_by_the_commits_own_code(small_project):
-    params = small_project.path / "lightline/params.py"
+    params = small_project.path / "lightline/params_training.py"
     field = "    max_epochs: Epochs\n"
     assert field in params.read_text()
     params.write_text(params.read_text().replace(field, f"{field}    brand_new: int\n"))
