@@ -34,7 +34,7 @@ def main() -> int:
             print(f"== {name}", flush=True)
             answers.append(_ask(name, options.quick))
             print(f"   {answers[-1]['seconds']:.0f} s", flush=True)
-            # A part, or a short look, does not replace what all of it found. Written after each: nothing lost by Ctrl-C.
+            # After each, so that Ctrl-C loses nothing; a part, or a short look, does not replace what all of it found.
             if not (options.quick or options.question):
                 write_report(answers, (time.monotonic() - started) / 60)
     minutes = (time.monotonic() - started) / 60
