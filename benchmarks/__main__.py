@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import write_report
+from benchmarks.report import keep
 from benchmarks.sources import CIFAR_VARIABLE, WORK_VARIABLE
 
 FOLDER = Path(__file__).parent
@@ -34,9 +34,8 @@ def main() -> int:
             print(f"== {name}", flush=True)
             answers.append(_ask(name, options.quick))
             print(f"   {answers[-1]['seconds']:.0f} s", flush=True)
-            # After each, so that Ctrl-C loses nothing; a part, or a short look, does not replace what all of it found.
-            if not (options.quick or options.question):
-                write_report(answers, (time.monotonic() - started) / 60)
+            if not options.quick:
+                keep(answers[-1])
     minutes = (time.monotonic() - started) / 60
     print(f"{minutes:.1f} minutes in all")
     return 1 if any("error" in answer for answer in answers) else 0
@@ -51,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Run the questions and write docs/benchmarks.md."
     )
-    parser.add_argument("question", nargs="*", help="default: all, and docs/benchmarks.md is written")
+    parser.add_argument("question", nargs="*", help="default: all")
     parser.add_argument("--quick", action="store_true", help="fewer pairs and less data; writes no report")
     parser.add_argument("--cifar", type=Path, help="CIFAR-10 as an archive of JPEG files in train/ and test/")
     return parser

@@ -1,8 +1,9 @@
 """The result table, and the page that `make bench` writes: docs/benchmarks.md."""
 
+import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from benchmarks.harness import Row
 from lightline.machine import processor
 
-PAGE = Path("docs/benchmarks.md")
+PAGE, ANSWERS = Path("docs/benchmarks.md"), Path("docs/benchmarks.json")
 _PACKAGES = ("torch", "torchvision", "lightning", "onnxruntime", "pillow", "dvc", "prefect")
 _HEADER = ("what", "ours", "reference", "ratio", "ratio of CPU seconds", "asked", "held")
 _INTRODUCTION = """# What it costs
@@ -27,17 +28,29 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, *(_line(_cells(row)) for row in rows)])
 
 
-def write_report(answers: Iterable[dict[str, Any]], minutes: float) -> None:
-    """answers: of every question, as `benchmarks.question` writes them, with its name and seconds."""
-    parts = [_INTRODUCTION, _machine(minutes)]
-    for answer in answers:
-        parts.append(f"## {answer['name'].replace('_', ' ')}\n\n{answer.get('question', '')}\n")
-        if "rows" in answer:
-            parts.append(table([Row(**row) for row in answer["rows"]]) + f"\n\n{answer['seconds']:.0f} s.\n")
-        else:
-            parts.append(f"Not answered: {answer.get('skipped') or answer['error']}.\n")
-    PAGE.write_text("\n".join(parts), encoding="utf-8")
-    print(f"{PAGE} is written")
+def keep(answer: dict[str, Any]) -> None:
+    """Note a question's answer, with where and when it was found, and write the page from all that are noted.
+
+    answer: as `benchmarks.question` writes it, with its name and seconds. A question asked again gets its new answer.
+    """
+    kept = json.loads(ANSWERS.read_text(encoding="utf-8")) if ANSWERS.exists() else {}
+    kept[answer["name"]] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": _machine(), **answer}
+    ANSWERS.write_text(json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    PAGE.write_text("\n".join([_INTRODUCTION, *map(_section, sorted(kept.values(), key=_name))]), encoding="utf-8")
+
+
+def _name(answer: dict[str, Any]) -> str:
+    return answer["name"]
+
+
+def _section(answer: dict[str, Any]) -> str:
+    found = f"Not answered: {answer.get('skipped') or answer.get('error')}."
+    if "rows" in answer:
+        found = table([Row(**row) for row in answer["rows"]])
+    return (
+        f"## {answer['name'].replace('_', ' ')}\n\n{answer.get('question', '')}\n\n{found}\n\n"
+        f"{answer['date']}, {answer['seconds']:.0f} s, on {answer['machine']}\n"
+    )
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -50,12 +63,12 @@ def _cells(row: Row) -> list[str]:
     return [row.what, row.ours, row.reference, *ratios, row.target, held]
 
 
-def _machine(minutes: float) -> str:
+def _machine() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {minutes:.0f} minutes in all, on {cpus} cores of {processor()}, "
-        f"{_accelerator()}, {platform.system()}, Python {platform.python_version()}, {packages}.\n"
+        f"{cpus} cores of {processor()}, {_accelerator()}, {platform.system()}, Python {platform.python_version()}, "
+        f"{packages}"
     )
 
 
