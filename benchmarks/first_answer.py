@@ -7,8 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.harness import PAIRS, Pairs, Row, in_turn, measure_process, median_of
+from benchmarks.harness import PAIRS, Pairs, Row, in_turn, median_of, run_command
 from benchmarks.resnet import pixels, write_resnet18
+from benchmarks.settings import ROOT
 from lightline import images
 
 _IN_TORCH = """
@@ -37,7 +38,7 @@ def run(quick: bool) -> list[Row]:
         for numbers, file in (("fp32", files.fp32), ("int8", files.int8)):
             ours = [sys.executable, "-m", "lightline.onnx_model", str(file), str(image)]
             pairs = in_turn(
-                lambda ours=ours: measure_process(ours), lambda: measure_process(reference), 3 if quick else PAIRS
+                lambda ours=ours: run_command(ours, ROOT), lambda: run_command(reference, ROOT), 3 if quick else PAIRS
             )
             rows += [_time(pairs, numbers), _memory(pairs, numbers)]
     return rows

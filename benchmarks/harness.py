@@ -93,12 +93,22 @@ print(json.dumps([time.perf_counter() - started, usage.ru_utime + usage.ru_stime
 """
 
 
-def measure_process(command: Sequence[str]) -> Cost:
-    """Run a program once, from its start to its end; command: its full path, then its arguments."""
-    told = subprocess.check_output([sys.executable, "-S", "-c", _START, *command], text=True)
-    wall, cpu, memory, status = json.loads(told)
+def run_command(command: Sequence[str], folder: Path, **variables: str) -> Cost:
+    """Run a program in a folder once, from its start to its end; variables: added to the environment.
+
+    command: its full path or a name found on PATH, then its arguments.
+
+    Raises:
+        RuntimeError: the program failed; with what it printed to stderr.
+    """
+    environment = {**os.environ, **variables}
+    program = shutil.which(command[0], path=environment["PATH"]) or command[0]
+    started = (sys.executable, "-S", "-c", _START, program, *command[1:])
+    done = subprocess.run(started, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    wall, cpu, memory, status = json.loads(done.stdout)
     if status:
-        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), command)
+        code = os.waitstatus_to_exitcode(status)
+        raise RuntimeError(f"{' '.join(command)} ended with status {code}:\n{done.stderr}")
     return Cost(wall, cpu, memory if sys.platform == "darwin" else memory * 1024)
 
 
@@ -113,23 +123,6 @@ def in_turn(ours: Callable[[], Any], reference: Callable[[], Any], pairs: int = 
         for side in order:
             costs[side].append(measure((ours, reference)[side]))
     return Pairs(*costs)
-
-
-def run_command(command: Sequence[str], folder: Path, **variables: str) -> Cost:
-    """Like `measure_process`, in a folder, for a program found on PATH; variables: added to the environment.
-
-    Raises:
-        RuntimeError: the program failed; with what it printed to stderr.
-    """
-    environment = {**os.environ, **variables}
-    program = shutil.which(command[0], path=environment["PATH"]) or command[0]
-    started = (sys.executable, "-S", "-c", _START, program, *command[1:])
-    done = subprocess.run(started, cwd=folder, env=environment, capture_output=True, text=True, check=True)
-    wall, cpu, memory, status = json.loads(done.stdout)
-    if status:
-        code = os.waitstatus_to_exitcode(status)
-        raise RuntimeError(f"{' '.join(command)} ended with status {code}:\n{done.stderr}")
-    return Cost(wall, cpu, memory if sys.platform == "darwin" else memory * 1024)
 
 
 def _cpu_seconds() -> float:
