@@ -3,6 +3,7 @@ batches on the device.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import lightning
 import numpy as np
@@ -32,9 +33,14 @@ class EpochBatches(Sampler[torch.Tensor]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+        self._start = (0, 0)
         share = num_rows // world_size  # equal: processes that wait for each other take equal steps
         rest = share % batch_size
         self._used = share - rest if share > rest and (drop_last or rest == 1) else share
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Leave out an epoch's first batches: resumed training had them already."""
+        self.epoch, self._start = epoch, (epoch, batch)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of every epoch."""
@@ -44,9 +50,10 @@ class EpochBatches(Sampler[torch.Tensor]):
         return -(-self._used // self.batch_size)
 
     def __iter__(self):
-        # A generator, so that the epoch is read at the first batch: resuming, Lightning makes the iterator first.
         order = permutation(self.seed, self.epoch, self.num_rows)
-        yield from order[self.rank :: self.world_size][: self._used].split(self.batch_size)
+        batches = order[self.rank :: self.world_size][: self._used].split(self.batch_size)
+        epoch, batch = self._start
+        yield from batches[batch if self.epoch == epoch else 0 :]
 
 
 class ImageData(lightning.LightningDataModule):
@@ -55,6 +62,7 @@ class ImageData(lightning.LightningDataModule):
     def __init__(self, params: Params, dataset: Dataset, splits: Splits):
         super().__init__()
         self.params = params
+        self._start = (0, 0)  # finished epochs, and finished batches of the one after them
         self.batch_size = params.trainer.batch_size  # an attribute, which Lightning's Tuner may change
         self.train = self._pictures(dataset, splits.rows("train"))
         self.val = self._pictures(dataset, splits.rows("val"))
@@ -72,6 +80,7 @@ class ImageData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         settings, ranks = self.params.trainer, (self._rank, self._world_size)
         batches = EpochBatches(len(self.train), self.batch_size, self.params.seed, *ranks, drop_last=settings.drop_last)
+        batches.start_at(*self._start)
         return self._loader(self.train, batches)
 
     def val_dataloader(self) -> DataLoader:
@@ -94,6 +103,16 @@ class ImageData(lightning.LightningDataModule):
         if training:
             inputs, targets = self.augmentation.on_inputs(inputs, targets, rows, epoch)
         return Batch(inputs, targets, rows)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where training is: Lightning restores its own progress, and leaves it to the loader to go on from there."""
+        assert self.trainer is not None
+        loop: Any = self.trainer.fit_loop
+        epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
+        return {"epoch": epochs.processed, "batch": batches.processed if epochs.ready > epochs.processed else 0}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._start = (state_dict["epoch"], state_dict["batch"])
 
     def sample(self, num_images: int) -> torch.Tensor:
         """Normalised training images, float [num_images or all, 3, size, size], the same ones in every run."""

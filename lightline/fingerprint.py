@@ -20,14 +20,18 @@ def train_params(params: Params) -> dict[str, Any]:
     return params.model_dump(mode="json", include=set(TRAIN_SECTIONS))
 
 
-def ingredients(params: Params, dataset: Dataset, splits: Splits) -> dict[str, Any]:
-    """All that determines a trained model: data, split, parameters, code and the versions of what computes."""
+def ingredients(params: Params, dataset: Dataset, splits: Splits, num_processes: int) -> dict[str, Any]:
+    """All that determines a trained model: data, split, parameters, code and the versions of what computes.
+
+    num_processes: that train together.
+    """
     return {
         "dataset": dataset.digest,
         "splits": splits.digest,
         "params": train_params(params),
         # What `auto` came to: on other hardware, unfinished training starts afresh instead of changing its arithmetic.
         "precision": choose_precision(params.trainer, choose_device(params.hardware)),
+        "processes": num_processes,  # a step takes a batch of each
         "code": closure_digests("stages.train"),
         "versions": {package: version(package) for package in ("torch", "torchvision", "lightning")},
     }

@@ -22,6 +22,10 @@ class FrozenBody(Callback):
         named = _network(pl_module).named_parameters()
         self._body = [parameter for name, parameter in named if parameter.requires_grad and not name.startswith(head)]
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Resumed in the middle of an epoch, Lightning does not start that epoch again.
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         learns = trainer.current_epoch >= self.num_epochs
         for parameter in self._body:

@@ -36,6 +36,11 @@ class Sums:
         dtype = torch.float32 if self.loss.device.type == "mps" else torch.float64
         return torch.stack([self.loss.to(dtype), self.correct.to(dtype), self.loss.new_tensor(self.images).to(dtype)])
 
+    def set(self, totals: torch.Tensor) -> None:
+        """Go on from what `totals` gave."""
+        loss, correct, num_images = totals.tolist()
+        self.loss, self.correct, self.images = torch.tensor(loss), torch.tensor(int(correct)), int(num_images)
+
     def clear(self) -> None:
         self.loss, self.correct, self.images = torch.zeros_like(self.loss), torch.zeros_like(self.correct), 0
 
@@ -99,21 +104,24 @@ class Classifier(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # An epoch resumed in its middle reports the whole of it.
-        checkpoint["sums"] = {split: vars(sums) for split, sums in self.sums.items()}
+        checkpoint["sums"] = self._totals_of_all("train").cpu()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for split, values in checkpoint["sums"].items():
-            vars(self.sums[split]).update(values)
+        rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        self.sums["train"].set(checkpoint["sums"][rank::world_size].sum(0))
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self.epoch_metrics("val"), sync_dist=True)  # equal everywhere, which Lightning cannot know
 
     def epoch_metrics(self, split: str) -> dict[str, torch.Tensor]:
         """<split>_loss and <split>_accuracy of all images since the last call, over all processes."""
-        totals = torch.as_tensor(self.all_gather(self.sums[split].totals()))
-        loss, correct, num_images = totals.reshape(-1, 3).sum(0)
+        loss, correct, num_images = self._totals_of_all(split).sum(0)
         self.sums[split].clear()
         return {f"{split}_loss": loss / num_images, f"{split}_accuracy": correct / num_images}
+
+    def _totals_of_all(self, split: str) -> torch.Tensor:
+        """[processes, 3]: see `Sums.totals`."""
+        return torch.as_tensor(self.all_gather(self.sums[split].totals())).reshape(-1, 3)
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.params.optimizer, self.network)

@@ -46,6 +46,13 @@ class Hardware(Section):
     num_workers: Annotated[int, Field(ge=0, le=512)]  # processes that decode images which do not fit
 
 
+class Checkpoint(Section):
+    """When a training saves the state that it would go on from; no stage depends on it. The names are Lightning's."""
+
+    every_n_train_steps: PositiveInt | None  # optimizer steps
+    train_time_interval: PositiveFloat | None  # seconds; with both, whichever has passed first
+
+
 class Tracking(Section):
     """Weights & Biases; no stage depends on it. WANDB_MODE wins over mode."""
 
@@ -71,4 +78,5 @@ class Params(Section):
     evaluate: Evaluate
     export: Export
     hardware: Hardware
+    checkpoint: Checkpoint
     tracking: Tracking

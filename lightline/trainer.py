@@ -1,40 +1,33 @@
-"""Lightning's Trainer, set up from the parameters; its state for resuming kept under the fingerprint."""
+"""Lightning's Trainer, set up from the parameters."""
 
-import fcntl
 import logging
-import os
-import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import lightning
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 
 from lightline.callbacks import Progress
 from lightline.errors import ParameterError
+from lightline.finite_loss import FiniteLoss
 from lightline.frozen_body import FrozenBody
 from lightline.inference import choose_device
-from lightline.origin import records
 from lightline.params import Params
 from lightline.precision import choose_precision
+from lightline.save_state import SaveState
+from lightline.state_files import StateFiles
 
 # What Lightning says of the hardware it does not find, and where else one could log.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 # Lightning 2.6 calls torch's pytree in a way that torch 2.14 deprecated: Lightning-AI/pytorch-lightning#21326.
 warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated")
-# That a folder of unfinished training is not empty is its purpose.
-warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+# Resumed in the middle of an epoch, it goes on with the next batch: `lightline.data` takes care of that.
+warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
 # The images are in memory: there is nothing for worker processes to do.
 warnings.filterwarnings("ignore", ".*does not have many workers")
-
-_STATE_VARIABLE = (
-    "LIGHTLINE_TRAINING_STATE"  # tells the other processes of a distributed run where the first one keeps it
-)
 
 _STEP_HOOKS = (
     "on_train_batch_start",
@@ -46,39 +39,15 @@ _STEP_HOOKS = (
 )
 
 
-@contextmanager
-def training_state(fingerprint: str) -> Iterator[Path]:
-    """The folder that holds unfinished training of this fingerprint; deleted when the block ends without an error.
-
-    Two runs of one fingerprint at once would write over each other: the second gets a folder of its own.
-    """
-    if _STATE_VARIABLE in os.environ:
-        yield Path(os.environ[_STATE_VARIABLE])
-        return
-    folder = records() / "training" / fingerprint
-    folder.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("The same training is under way in another process; this one starts from the beginning.")
-            folder = Path(tempfile.mkdtemp(dir=folder.parent, prefix="second-"))
-        os.environ[_STATE_VARIABLE] = str(folder)
-        try:
-            yield folder
-        finally:
-            del os.environ[_STATE_VARIABLE]
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def build_trainer(params: Params, state: Path, callbacks: list[Callback]) -> lightning.Trainer:
-    """A Trainer with checkpoints in `state`, early stopping and averaging as the parameters say.
+def build_trainer(params: Params, folder: Path, callbacks: list[Callback]) -> lightning.Trainer:
+    """A Trainer that saves its state in a folder, with early stopping and averaging as the parameters say.
 
     Raises:
         ParameterError: Lightning refuses a setting, or the hardware it asks for is not there.
     """
     settings, hardware = params.trainer, params.hardware
-    callbacks = [*callbacks, *_optional_callbacks(params), *_checkpoints(params, state)]
+    finite_loss = FiniteLoss()
+    callbacks = [*callbacks, *_optional_callbacks(params), finite_loss, SaveState(folder, params, finite_loss)]
     show_bar = any(isinstance(callback, Progress) for callback in callbacks)
     if sys.stdout.isatty() and not show_bar:
         callbacks.append(Progress())
@@ -103,7 +72,8 @@ def build_trainer(params: Params, state: Path, callbacks: list[Callback]) -> lig
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # the sampler takes its own share, as a function of seed and epoch
-            default_root_dir=state,
+            plugins=[StateFiles()],
+            default_root_dir=folder,
         )
     except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise ParameterError(
@@ -118,6 +88,15 @@ def build_trainer(params: Params, state: Path, callbacks: list[Callback]) -> lig
     return trainer
 
 
+def num_processes(params: Params) -> int:
+    """How many processes train together on this hardware, each on batches of its own.
+
+    Raises:
+        ParameterError: as `build_trainer` does.
+    """
+    return build_trainer(params, Path(), []).world_size
+
+
 def _skip_empty_hooks(callbacks: list[Callback]) -> None:
     """Take from callbacks the hooks of a step that they have only inherited: Lightning calls those in vain, six a step.
 
@@ -127,14 +106,6 @@ def _skip_empty_hooks(callbacks: list[Callback]) -> None:
         for hook in _STEP_HOOKS:
             if getattr(type(callback), hook) is getattr(Callback, hook):
                 setattr(callback, hook, None)
-
-
-def _checkpoints(params: Params, state: Path) -> Iterator[Callback]:
-    """best.ckpt by the monitored metric, and last.ckpt after every epoch."""
-    monitor = params.trainer.monitor
-    yield ModelCheckpoint(state, "best", monitor=monitor, mode=_mode(monitor), enable_version_counter=False)
-    # Not save_last of the one above, which writes last.ckpt only when there is a new best.
-    yield ModelCheckpoint(state, "last", save_top_k=1, enable_version_counter=False)
 
 
 def _optional_callbacks(params: Params) -> Iterator[Callback]:

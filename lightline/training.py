@@ -20,7 +20,9 @@ from lightline.logits import write_logits
 from lightline.models import build_network
 from lightline.module import Classifier, class_weights
 from lightline.params import Params
+from lightline.save_state import Best, SaveState
 from lightline.splits import Splits
+from lightline.state_files import FINISHED, newest_state
 from lightline.tracking import Run
 from lightline.trainer import build_trainer
 
@@ -43,20 +45,21 @@ def is_first_process() -> bool:
     return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
 
 
-def fit(task: Task, state: Path, run: Run) -> tuple[ImageData, History]:
-    """Train, or go on with training that `state` holds unfinished; checkpoints lie in `state` afterwards."""
-    params = task.params
+def fit(task: Task, folder: Path, run: Run) -> ImageData:
+    """Train, or go on from the last state in `folder`, which holds a finished one afterwards."""
     data, module = prepare(task)
-    history = History(run)
-    trainer = build_trainer(params, state, [history, _samples(task, data, run)])
-    unfinished = state / "last.ckpt"
-    if unfinished.exists():
+    trainer = build_trainer(task.params, folder, [History(run), _samples(task, data, run)])
+    state = newest_state(folder)
+    if state is not None and state.name == FINISHED:
+        print("this training is finished already: its results are written", flush=True)
+        return data
+    if state is not None:
         print(f"going on with the unfinished training of fingerprint {task.fingerprint[:16]}", flush=True)
     try:
-        trainer.fit(module, data, ckpt_path=unfinished if unfinished.exists() else None, weights_only=True)
+        trainer.fit(module, data, ckpt_path=state, weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from None
-    return data, history
+    return data
 
 
 def prepare(task: Task) -> tuple[ImageData, Classifier]:
@@ -82,45 +85,38 @@ def _samples(task: Task, data: ImageData, run: Run) -> SamplePredictions:
     return SamplePredictions(run, images.numpy(), data.normalize(images), labels, task.dataset.classes)
 
 
-def write_outputs(task: Task, state: Path, data: ImageData, history: History) -> dict[str, Any]:
-    """Write models/checkpoints/ and reports/train/; the metrics of the best epoch come back."""
-    best, last = (_read_state(state / name) for name in ("best.ckpt", "last.ckpt"))
-    rows = {int(row["epoch"]): row for row in history.rows}
-    metrics = {"best_epoch": best["epoch"] + 1, "epochs": last["epoch"] + 1}
-    metrics |= {name: rows[best["epoch"] + 1][name] for name in HISTORY_COLUMNS[1:-1]}
-    checkpoints = [_checkpoint(task, data, content, rows) for content in (best, last)]
-    for checkpoint, path in zip(checkpoints, (BEST, LAST), strict=True):
-        save_checkpoint(checkpoint, path)
-    _write_val_logits(task, data, checkpoints[0])
-    write_csv(
-        REPORTS / "history.csv", HISTORY_COLUMNS, [[row[name] for name in HISTORY_COLUMNS] for row in history.rows]
-    )
+def write_outputs(task: Task, folder: Path, data: ImageData) -> dict[str, Any]:
+    """Write models/checkpoints/ and reports/train/ from a finished state; the metrics of the best epoch come back."""
+    state = torch.load(folder / FINISHED, map_location="cpu", weights_only=True)
+    rows: list[dict[str, float]] = state["callbacks"][History.__name__]["rows"]
+    best: Best = state["callbacks"][SaveState.__name__]["best"]
+    best_row = rows[best["epoch"]]
+    metrics = {"best_epoch": best["epoch"] + 1, "epochs": len(rows)}
+    metrics |= {name: best_row[name] for name in HISTORY_COLUMNS[1:-1]}
+    checkpoint = _checkpoint(task, data, best["weights"], best_row)
+    save_checkpoint(checkpoint, BEST)
+    save_checkpoint(_checkpoint(task, data, _network_weights(state), rows[-1]), LAST)
+    _write_val_logits(task, data, checkpoint)
+    write_csv(REPORTS / "history.csv", HISTORY_COLUMNS, [[row[name] for name in HISTORY_COLUMNS] for row in rows])
     write_json(REPORTS / "metrics.json", metrics)
     return metrics
 
 
-def _read_state(path: Path) -> dict[str, Any]:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _network_weights(content: dict[str, Any]) -> dict[str, torch.Tensor]:
+def _network_weights(state: dict[str, Any]) -> dict[str, torch.Tensor]:
     prefix = "network."
-    return {
-        name.removeprefix(prefix): value for name, value in content["state_dict"].items() if name.startswith(prefix)
-    }
+    return {name.removeprefix(prefix): value for name, value in state["state_dict"].items() if name.startswith(prefix)}
 
 
-def _checkpoint(task: Task, data: ImageData, content: dict[str, Any], rows: dict[int, dict[str, float]]) -> Checkpoint:
-    epoch = content["epoch"] + 1
+def _checkpoint(task: Task, data: ImageData, weights: dict[str, torch.Tensor], row: dict[str, float]) -> Checkpoint:
     return Checkpoint(
         fingerprint=task.fingerprint,
         dataset=task.dataset.digest,
         classes=task.dataset.classes,
         params=train_params(task.params),
         preprocessing=data.preprocessing.as_dict(),
-        epoch=epoch,
-        metrics={name: rows[epoch][name] for name in ("val_loss", "val_accuracy")},
-        state_dict=_network_weights(content),
+        epoch=int(row["epoch"]),
+        metrics={name: row[name] for name in ("val_loss", "val_accuracy")},
+        state_dict=weights,
     )
 
 

@@ -12,10 +12,12 @@ from lightline.logits import read_logits
 from lightline.params import Params
 from lightline.splits import read_splits
 from lightline.tracking import track
+from lightline.training_folder import forget
 
 
 def main(params: Params) -> None:
     dataset, splits, checkpoint = Dataset(), read_splits(), load_checkpoint(BEST)
+    forget(checkpoint.fingerprint)  # DVC has what the train stage wrote
     splits.check_dataset(dataset)
     if checkpoint.dataset != dataset.digest:
         raise DataError(f"{BEST} was trained on another dataset; `dvc repro train` trains on this one.")

@@ -8,23 +8,25 @@ from lightline.files import write_json
 from lightline.fingerprint import fingerprint, ingredients
 from lightline.params import Params
 from lightline.splits import read_splits
+from lightline.state_files import newest_state
 from lightline.tracking import track
-from lightline.trainer import training_state
+from lightline.trainer import num_processes
 from lightline.training import REPORTS, Task, fit, is_first_process, write_outputs
+from lightline.training_folder import training_folder
 
 
 def main(params: Params) -> None:
     dataset = Dataset()
     splits = read_splits()
-    identity = ingredients(params, dataset, splits)
+    identity = ingredients(params, dataset, splits, num_processes(params))
     task = Task(params, dataset, splits, fingerprint(identity))
-    with training_state(task.fingerprint) as state:
-        resume = (state / "last.ckpt").exists()
+    with training_folder(task.fingerprint, identity) as folder:
+        resume = newest_state(folder) is not None
         with track(params, task.fingerprint, "train", resume=resume, enabled=is_first_process()) as run:
-            data, history = fit(task, state, run)
+            data = fit(task, folder, run)
             if not is_first_process():
                 return
-            metrics = write_outputs(task, state, data, history)
+            metrics = write_outputs(task, folder, data)
             write_json(REPORTS / "fingerprint.json", {"fingerprint": task.fingerprint, **identity})
             run.summarize(metrics)
             if params.tracking.log_checkpoints:

@@ -27,7 +27,7 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
 ORDER = ["source", "download", "split", "train", "test", "export", "quantize"]
 # Sections that steer where and how a stage runs, never what comes out of it.
-WITHOUT_EFFECT = {"hardware", "tracking"}
+WITHOUT_EFFECT = {"hardware", "checkpoint", "tracking"}
 FLOWS = sorted(f"flows.{file.stem}" for file in (ROOT / "flows").glob("[!_]*.py"))
 TORCH_FREE = [
     *FLOWS,

@@ -7,10 +7,9 @@ import torch
 
 from lightline.checkpoint import LAST, load_checkpoint
 from lightline.errors import ParameterError
-from lightline.tracking import Run
-from lightline.trainer import build_trainer, training_state
-from lightline.training import fit, prepare, write_outputs
-from tests.tiny import tiny_params, tiny_task
+from lightline.trainer import build_trainer
+from lightline.training import prepare
+from tests.tiny import tiny_params, tiny_task, train
 
 FINE_TUNED = {"model__name": "resnet18", "model__input_size": 16, "trainer__precision": "32-true"}
 
@@ -24,9 +23,7 @@ def trained(**changes) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]
     """The network's state before and after training."""
     task = tiny_task(tiny_params(**FINE_TUNED, **changes))
     before = prepare(task)[1].network.state_dict()
-    with training_state(task.fingerprint) as state:
-        data, history = fit(task, state, Run())
-        write_outputs(task, state, data, history)
+    train(task.params)
     return before, load_checkpoint(LAST).state_dict
 
 

@@ -1,10 +1,9 @@
-"""Training with every setting, its history and checkpoints, and going on after an interruption."""
+"""Training with every setting, its history and checkpoints."""
 
 import csv
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,24 +17,14 @@ from lightline.errors import ParameterError
 from lightline.inference import predict_logits
 from lightline.logits import read_logits
 from lightline.module import class_weights
-from lightline.params import Params
-from lightline.tracking import Run
-from lightline.trainer import training_state
-from lightline.training import REPORTS, Task, fit, write_outputs
-from tests.tiny import CLASSES, ROOT, tiny_params, tiny_task
+from lightline.training import REPORTS
+from tests.tiny import CLASSES, ROOT, tiny_params, train
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def train(params: Params) -> tuple[Task, dict]:
-    task = tiny_task(params)
-    with training_state(task.fingerprint) as state:
-        data, history = fit(task, state, Run())
-        return task, write_outputs(task, state, data, history)
 
 
 def history() -> list[dict[str, float]]:
@@ -154,7 +143,7 @@ def test_balanced_class_weights():
 def test_two_processes_train_together():
     """DistributedDataParallel on the CPU: what a node with two GPUs does, without them."""
     Path("run.py").write_text(
-        "from tests.test_training import train\nfrom tests.tiny import tiny_params\n"
+        "from tests.tiny import tiny_params, train\n"
         "train(tiny_params(hardware__devices=2, hardware__strategy='ddp', trainer__max_epochs=8))\n"
     )
     result = _python("run.py")
@@ -166,49 +155,6 @@ def test_two_processes_train_together():
 def test_hardware_that_is_not_there_is_named():
     with pytest.raises(ParameterError, match=r"hardware.*'accelerator': 'gpu'"):
         train(tiny_params(hardware__accelerator="gpu"))
-
-
-def test_interrupted_training_goes_on_and_ends_with_the_same_bytes():
-    train(tiny_params(trainer__max_epochs=6))
-    expected = {path: path.read_bytes() for path in (BEST, LAST, REPORTS / "history.csv")}
-    for path in expected:
-        path.unlink()
-    Path("run.py").write_text(
-        "from tests.test_training import train\nfrom tests.tiny import tiny_params\n"
-        "train(tiny_params(trainer__max_epochs=6))\n"
-    )
-    with _start("run.py") as process:
-        for line in process.stdout or ():
-            if line.startswith("epoch 3/6"):
-                process.send_signal(signal.SIGKILL)
-                break
-    assert not BEST.exists()
-    result = _python("run.py")
-    assert result.returncode == 0, result.stderr
-    assert "going on with the unfinished training" in result.stdout
-    assert "epoch 1/6" not in result.stdout
-    assert {path: path.read_bytes() for path in expected} == expected
-    assert not any(path.name == "f" * 64 for path in Path(".lightline/training").iterdir())
-
-
-def test_a_second_run_of_the_same_training_keeps_out_of_the_first_ones_way():
-    Path("hold.py").write_text(
-        "import time\nfrom lightline.trainer import training_state\n"
-        "with training_state('f' * 64):\n    print('held', flush=True)\n    time.sleep(60)\n"
-    )
-    with _start("hold.py") as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        with training_state("f" * 64) as state:
-            assert state.name.startswith("second-")
-        process.kill()
-    with training_state("f" * 64) as state:
-        assert state.name == "f" * 64
-
-
-def _start(script: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, script], env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def _python(script: str) -> subprocess.CompletedProcess[str]:

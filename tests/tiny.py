@@ -12,7 +12,9 @@ from lightline.params import Params
 from lightline.params_file import check_params
 from lightline.splits import read_splits, write_splits
 from lightline.splitting import Columns, assign
-from lightline.training import Task
+from lightline.tracking import Run
+from lightline.training import Task, fit, write_outputs
+from lightline.training_folder import forget, training_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = ("blue", "green", "red")
@@ -54,3 +56,12 @@ def tiny_task(params: Params) -> Task:
     columns = Columns.of(Dataset())
     write_splits(columns.ids, columns.labels, assign(columns, params.split, params.seed))
     return Task(params, Dataset(), read_splits(), "f" * 64)
+
+
+def train(params: Params) -> tuple[Task, dict[str, Any]]:
+    """Train on the tiny set and write the outputs, as the train stage does; gives the metrics of the best epoch."""
+    task = tiny_task(params)
+    with training_folder(task.fingerprint, params.model_dump(mode="json")) as folder:
+        metrics = write_outputs(task, folder, fit(task, folder, Run()))
+    forget(task.fingerprint)
+    return task, metrics

@@ -1,0 +1,43 @@
+"""A training that has lost its numbers ends, with the step at which it did."""
+
+import math
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from lightline.errors import LightlineError
+
+_READ_TOGETHER = 32  # losses on an accelerator; to read one is to wait for it
+
+
+class FiniteLoss(Callback):
+    """Raises LightlineError where a step's loss is not finite: at once on a CPU, some steps later on an accelerator."""
+
+    def __init__(self):
+        self._unread: list[torch.Tensor] = []
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._unread.append(outputs["loss"])
+        if pl_module.device.type == "cpu" or len(self._unread) == _READ_TOGETHER:
+            self.check(trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.check(trainer)
+
+    def check(self, trainer: lightning.Trainer) -> None:
+        """Read what has not been read yet; called before a state is saved, which must be a good one."""
+        losses = torch.stack(self._unread).tolist() if self._unread else []
+        self._unread.clear()
+        if all(map(math.isfinite, losses)):
+            return
+        first = next(number for number, loss in enumerate(losses, start=1) if not math.isfinite(loss))
+        batch = trainer.fit_loop.batch_idx + 1 - (len(losses) - first)
+        raise LightlineError(
+            f"The training loss is {losses[first - 1]} at batch {batch} of {trainer.num_training_batches} in epoch "
+            f"{trainer.current_epoch + 1}. No state after it is kept, and earlier results are as they were. A smaller "
+            "optimizer.lr, a longer warm-up, trainer.gradient_clip_val = 1.0 or trainer.precision = 32-true may help."
+        )
