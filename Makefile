@@ -1,6 +1,7 @@
 # make run    train on the embedded digits through the Prefect flow, and bring the result into this folder
 # make test   everything that is checked automatically
 # make fuzz   damaged input for some minutes; FUZZ_EXAMPLES=N for more or fewer of each kind
+# make faults runs killed N times at named points and at random, with a table of what became of them
 # make bench  what it costs, beside a reference; writes docs/benchmarks.md; CIFAR=FILE for the questions that need it
 # make lint   style, types, import contracts, params.yaml against conf/, known vulnerabilities where pip-audit is at hand
 # make params write params.yaml from conf/
@@ -11,7 +12,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: run test fuzz bench bench-quick lint params deps format lock setup
+.PHONY: run test fuzz faults bench bench-quick lint params deps format lock setup
 .DEFAULT_GOAL := run
 
 # `make run ARGS="-S model=resnet18"` passes overrides on.
@@ -23,6 +24,9 @@ test: setup
 
 fuzz: setup
 	@FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),5000) python -m pytest tests/test_fuzz.py --timeout 3600 --numprocesses auto $(ARGS)
+
+faults: setup
+	@python -m tests.faults $(or $(N),30) $(ARGS)
 
 bench: setup
 	@python -m benchmarks $(if $(CIFAR),--cifar $(CIFAR)) $(ARGS)
