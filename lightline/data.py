@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from lightline.augmentation import Augmentation
 from lightline.dataset import Dataset
+from lightline.heap import keep_freed_memory
 from lightline.params import Params
 from lightline.pictures import Batch, Pictures, PicturesInMemory, channel_statistics, fits_memory
 from lightline.randomness import permutation
@@ -61,6 +62,7 @@ class ImageData(lightning.LightningDataModule):
 
     def __init__(self, params: Params, dataset: Dataset, splits: Splits):
         super().__init__()
+        keep_freed_memory()
         self.params = params
         self._start = (0, 0)  # finished epochs, and finished batches of the one after them
         self.batch_size = params.trainer.batch_size  # an attribute, which Lightning's Tuner may change
