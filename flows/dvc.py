@@ -22,7 +22,9 @@ from typing import IO, Any
 
 from flows.faults import RequestError, describe
 from flows.loading import loading
-from lightline.origin import EXPERIMENT_VARIABLE
+from lightline.cache import LookingInto
+from lightline.digests import Digests
+from lightline.origin import EXPERIMENT_VARIABLE, ORIGIN_VARIABLE
 
 _GRACE = 20.0  # seconds a stage has to end after SIGTERM
 
@@ -67,6 +69,8 @@ class Session:
                 local["core"].update({key: value for key, value in config["core"].items() if key == "remote"})
         # Here, the cache is at hand. From elsewhere, what was computed before can only come from a remote.
         self._uses_remote = origin is None and "remote" in self._repo.config["core"]
+        self._digests = Digests(Path(environment[ORIGIN_VARIABLE], ".lightline", "digests.json"))
+        self._cache = LookingInto(self._repo, self._digests, print)
 
     def compose(self, overrides: list[str]) -> list[tuple[str, Any, Any]]:
         """Write params.yaml from conf/ with the overrides and check it.
@@ -114,6 +118,7 @@ class Session:
 
     def check_out(self, stages: list[str]) -> None:
         """Bring what dvc.lock says into the clone, where the cache has it: quicker for all stages than one by one."""
+        self._cache.look_at(stages or None)
         self._repo.checkout(stages, allow_missing=True, force=True)
 
     def reproduce(self, stages: list[str]) -> bool:
@@ -124,6 +129,7 @@ class Session:
                 self._repo.checkout([name], allow_missing=True)
             else:
                 self._repo.reproduce(name, single_item=True, pull=self._uses_remote)
+        self._digests.save()
         return stages[-1] in self._ran
 
     def save(self, name: str, targets: list[str]) -> None:

@@ -97,9 +97,7 @@ class Workspace:
 
     def cached(self, path: str) -> Path:
         """The object of an output in DVC's cache."""
-        lock = yaml.safe_load((self.path / "dvc.lock").read_text())["stages"]
-        (digest,) = (out["md5"] for stage in lock.values() for out in stage["outs"] if out["path"] == path)
-        return self.path / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+        return cached_object(self.path, path)
 
     def end(self) -> None:
         for process in self._started:
@@ -109,6 +107,13 @@ class Workspace:
 
     def _log(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}-{number}.log")
+
+
+def cached_object(repository: Path, path: str) -> Path:
+    """Where DVC's cache has the object of an output."""
+    lock = yaml.safe_load((repository / "dvc.lock").read_text())["stages"]
+    (digest,) = (out["md5"] for stage in lock.values() for out in stage["outs"] if out["path"] == path)
+    return repository / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
 
 
 def damage(file: Path) -> None:
