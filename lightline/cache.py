@@ -1,6 +1,7 @@
 """DVC's cache, looked into before it is trusted."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,30 @@ class LookingInto:
     """
 
     def __init__(self, repo: Any, digests: Digests, tell: Callable[[str], None]):
+        from dvc_objects.errors import ObjectFormatError
+
+        self._format_error = ObjectFormatError
         self._repo, self._cache, self._digests, self._tell = repo, repo.cache.local, digests, tell
         self._trusting = self._cache.check
         self._cache.check = self._check
 
-    def look_at(self, targets: list[str] | None = None) -> None:
-        """Look into all objects of the outputs of stages, or of all stages; what DVC checks out it does not check."""
-        for output in self._repo.index.targets_view(targets).outs:
-            output.changed_cache()
+    def look_at(self, targets: list[str] | None = None) -> list[Any]:
+        """Look into all objects of the outputs of stages, or of all stages: what DVC checks out it does not check.
+
+        Returns the outputs of which the cache does not have everything, be it damaged or never there.
+        """
+        missing = [output for output in self._repo.index.targets_view(targets).outs if self._is_missing(output)]
         self._digests.save()
+        return missing
+
+    def _is_missing(self, output: Any) -> bool:
+        if output.hash_info.isdir:
+            # DVC cannot read a damaged list of a folder's files, and gives up before it asks for a check of it.
+            with suppress(FileNotFoundError, self._format_error):
+                self._check(output.hash_info.value)
+        return output.changed_cache()
 
     def _check(self, oid: str, *arguments: Any, **options: Any) -> Any:
-        from dvc_objects.errors import ObjectFormatError
-
         found = self._trusting(oid, *arguments, **options)
         path = Path(self._cache.oid_to_path(oid))
         if self._is_whole(oid, path):
@@ -42,8 +54,8 @@ class LookingInto:
             self._tell(f"{path} was damaged, and has been fetched again from the remote.")
             return self._trusting(oid)
         path.unlink(missing_ok=True)
-        self._tell(f"{path} was damaged, and has been removed{reason}; the stage that makes it has to run again.")
-        raise ObjectFormatError(f"{path} is damaged")
+        self._tell(f"{path} was damaged, and has been removed from the cache{reason}.")
+        raise self._format_error(f"{path} is damaged")
 
     def _is_whole(self, oid: str, path: Path) -> bool:
         return self._digests.of_file(path) == oid.removesuffix(".dir")

@@ -68,8 +68,8 @@ def _explain(path: str, producer: str, digest: str, digests: Digests) -> str:
             "fetched is made anew."
         )
     return (
-        f"{told}. `dvc checkout --force {path}` brings that back; `dvc commit --force {producer}` takes what is there "
-        "now for the stage's output. Then run the same command again."
+        f"{told}. `rm -r {path} && dvc checkout {path}` brings that back; `dvc commit --force {producer}` takes what "
+        "is there now for the stage's output. Then run the same command again."
     )
 
 

@@ -112,8 +112,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """A repository with small stages; whatever a test starts in it is killed at its end."""
-    (tmp_path / "workspace").mkdir()
-    workspace = Workspace(tmp_path / "workspace")
+    workspace = Workspace.make(tmp_path / "workspace")
     yield workspace
     workspace.end()
 

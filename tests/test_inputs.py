@@ -49,7 +49,7 @@ def test_a_changed_file_is_not_taken_for_the_recorded_one(workspace: Workspace):
     (workspace.path / "rows").write_text("mine")
     status, told = workspace.run("dvc", "repro", "--single-item", "train")
     assert status != 0
-    assert "`dvc checkout --force rows` brings that back; `dvc commit --force split` takes" in told
+    assert "`rm -r rows && dvc checkout rows` brings that back; `dvc commit --force split` takes" in told
     assert workspace.run("dvc", "commit", "--force", "split")[0] == 0
     status, told = workspace.run("dvc", "repro", "--single-item", "train")
     assert status == 0, told

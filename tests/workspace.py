@@ -65,11 +65,19 @@ class Workspace:
     def __init__(self, path: Path):
         self.path = path
         self._started: list[subprocess.Popen] = []
+
+    @classmethod
+    def make(cls, path: Path) -> "Workspace":
+        """A new one, in which nothing has run."""
+        path.mkdir()
         for command in (("git", "init", "--quiet"), ("dvc", "init", "--quiet")):
             subprocess.run(command, cwd=path, check=True)
         shutil.copy(ROOT / "params.yaml", path)
         (path / "dvc.yaml").write_text(_PIPELINE)
-        self.work("pass")
+        (path / ".gitignore").write_text("/.lightline\n")
+        workspace = cls(path)
+        workspace.work("pass")
+        return workspace
 
     def work(self, code: str) -> None:
         """What the train stage does."""

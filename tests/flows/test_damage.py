@@ -42,7 +42,7 @@ def test_without_a_remote_the_stage_runs_again(small_project, set_work, monkeypa
     model, lines = _model(small_project)
     assert model == "model"
     assert count.read_text() == "xx"
-    assert f"{damaged} was damaged, and has been removed; the stage that makes it has to run again." in lines
+    assert f"{damaged} was damaged, and has been removed from the cache." in lines
     assert damaged.read_text() == "model"
     again, lines = _model(small_project)
     assert again == "model"
@@ -65,17 +65,6 @@ def test_from_the_remote_where_there_is_one(small_project, set_work, monkeypatch
     assert model == damaged.read_text() == "model"
     assert count.read_text() == "x"
     assert f"{damaged} was damaged, and has been fetched again from the remote." in lines
-
-
-def test_a_list_of_a_folders_files_is_looked_into_too(small_project, set_work, monkeypatch):
-    pipeline = small_project.path / "dvc.yaml"
-    pipeline.write_text(pipeline.read_text().replace("models/model.onnx", "models"))
-    count = _times(small_project, monkeypatch, set_work)
-    small_project.run("dvc", "repro")
-    small_project.commit()
-    damage(cached_object(small_project.path, "models"))
-    model, _ = _model(small_project)
-    assert (model, count.read_text()) == ("model", "xx")
 
 
 def test_a_remote_that_cannot_be_used_is_no_obstacle(small_project, set_work, monkeypatch):
