@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 
 from lightline.cache import LookingInto
 from lightline.digests import Digests
 from lightline.errors import LightlineError
 from lightline.files import whole_file
+from lightline.lockfile import is_lock
 from lightline.redaction import redacted
 from lightline.supervision import BusyError, occupy_folder
 
@@ -98,27 +98,16 @@ def _works(entry: dict[str, Any]) -> bool:
 
 
 def _mend_lock() -> Iterator[str]:
-    if not _LOCK.exists() or _is_lock(_LOCK.read_bytes()):
+    if not _LOCK.exists() or is_lock(_LOCK.read_bytes()):
         return
     shown = subprocess.run(("git", "show", f"HEAD:./{_LOCK}"), capture_output=True, check=False)
-    if shown.returncode == 0 and _is_lock(shown.stdout):
+    if shown.returncode == 0 and is_lock(shown.stdout):
         with whole_file(_LOCK) as temporary:
             temporary.write_bytes(shown.stdout)
         yield f"{_LOCK} was damaged, and is the last commit's again. `dvc repro` finds what ran since in the cache."
     else:
         _LOCK.unlink()
         yield f"{_LOCK} was damaged, and has been removed. `dvc repro` finds what ran in the cache and writes it anew."
-
-
-def _is_lock(content: bytes) -> bool:
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from voluptuous import Invalid
-
-    try:
-        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(content))
-    except (yaml.YAMLError, Invalid):
-        return False
-    return True
 
 
 def _look_at_params() -> Iterator[str]:
