@@ -6,13 +6,14 @@
 # make lint   style, types, import contracts, params.yaml against conf/, known vulnerabilities where pip-audit is at hand
 # make params write params.yaml from conf/
 # make deps   write into dvc.yaml the code that each stage depends on
+# make repair mend what a kill or a bad disk left in DVC's files, or say which command does
 # make lock   resolve requirements.lock anew (needs uv)
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: run test fuzz faults bench bench-quick lint params deps format lock setup
+.PHONY: run test fuzz faults bench bench-quick lint params deps repair format lock setup
 .DEFAULT_GOAL := run
 
 # `make run ARGS="-S model=resnet18"` passes overrides on.
@@ -47,6 +48,9 @@ params: setup
 
 deps: setup
 	@python tools/deps.py
+
+repair: setup
+	@python -m lightline.repair
 
 format: setup
 	ruff check --fix .

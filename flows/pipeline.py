@@ -15,10 +15,13 @@ from typing import Any
 from prefect import Task, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.faults import StageError, UnavailableError
 from flows.guard import refuse_keys, refuse_open_server
+from flows.leftovers import api, clear
+from flows.repository import homes
 from flows.results import Results, publish, read_results
 from flows.workspace import Ahead, Request, Workspace, open_workspace
 from lightline.errors import LightlineError
@@ -54,6 +57,7 @@ async def pipeline(
         refuse_keys(overrides, repo)
         await refuse_open_server()
         async with open_workspace(request, logger.info, prepared_ahead) as workspace:
+            await _take_over(workspace, logger)
             _announce(workspace, logger)
             return await _run(workspace, named=experiment is not None, targets=targets)
     except LightlineError as error:
@@ -85,6 +89,14 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
     workspace.dvc.dismiss()
     await publish(results)
     return Completed(message=results.headline(), data=results)
+
+
+async def _take_over(workspace: Workspace, logger: Any) -> None:
+    """Write down whose clone this is, and clear up after runs whose processes were killed."""
+    own = str(flow_run.id)
+    workspace.claim.belongs_to(own, api())
+    for other in await clear([workspace.origin.home, *homes()], own):
+        logger.warning("Flow run %s has crashed: its processes are gone.", other)
 
 
 def stage_task(workspace: Workspace, name: str, stages: list[str]) -> Task[[], Any]:

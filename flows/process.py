@@ -18,6 +18,7 @@ from lightline.redaction import redacted
 _CODE = Path(__file__).parents[1]
 _PATIENCE = 25.0  # seconds; longer than flows.dvc gives a stage to end
 _CHUNK = 1 << 16  # bytes
+END = b"end\n"  # the last request; without it, the flow has died
 
 Listener = Callable[[str], None]
 
@@ -47,18 +48,19 @@ class DvcProcess:
         last_lines: the last lines that the present request, or the one before it, printed.
     """
 
-    def __init__(self):
+    def __init__(self, lock: int):
+        """lock: a descriptor that it shall hold as long as it lives."""
         answers, answers_there = os.pipe()
         output, output_there = os.pipe()
         try:
             self._process = subprocess.Popen(
-                (sys.executable, "-m", "flows.dvc", str(answers_there)),
+                (sys.executable, "-m", "flows.dvc", str(answers_there), str(lock)),
                 cwd=_CODE,
                 env=_environment(),
                 stdin=subprocess.PIPE,
                 stdout=output_there,
                 stderr=output_there,
-                pass_fds=(answers_there,),
+                pass_fds=(answers_there, lock),
                 start_new_session=True,  # it and its stages: one group, to be stopped together
             )
         finally:
@@ -98,6 +100,9 @@ class DvcProcess:
 
     def dismiss(self) -> None:
         """Let it delete its clone and go, while this process does something else; `stop` then waits for it."""
+        with suppress(BrokenPipeError, ValueError):  # it is dead, or dismissed already
+            self._stdin.write(END)
+            self._stdin.flush()
         with suppress(BrokenPipeError):
             self._stdin.close()
 

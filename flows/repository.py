@@ -62,6 +62,13 @@ def find_origin(repo: str) -> Origin:
     return Origin(str(root), root)
 
 
+def homes() -> list[Path]:
+    """Where runs may have left something: this project, and what is kept here of repositories elsewhere."""
+    from platformdirs import user_cache_path
+
+    return [CODE, *user_cache_path("lightline").glob("*")]
+
+
 def _elsewhere(url: str) -> Origin:
     from platformdirs import user_cache_path
 

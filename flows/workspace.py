@@ -1,8 +1,6 @@
 """A run's own copy of a repository: a clone of one commit, with the cache and the experiments of where it came from."""
 
 import asyncio
-import shutil
-import tempfile
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows.leftovers import Claim
 from flows.process import DvcProcess, Listener
 from flows.repository import Origin, clone, equals_here, experiments, find_origin, git
 from lightline.origin import ORIGIN_VARIABLE
@@ -38,13 +37,17 @@ class Workspace:
     """
 
     origin: Origin
-    folder: Path
-    commit: str
+    claim: Claim
     dvc: DvcProcess
+    commit: str = ""
     experiment: str = ""
     changed: list[tuple[str, Any, Any]] = field(default_factory=list)
     steps: list[tuple[str, list[str]]] = field(default_factory=list)
     recorded: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return self.claim.folder
 
     async def reproduce(self, stages: list[str], listener: Listener) -> bool:
         """Bring stages up to date; says whether the last of them ran."""
@@ -57,7 +60,7 @@ class Workspace:
     async def close(self) -> None:
         """Stop what runs in it and delete it."""
         await self.dvc.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.claim.release()
 
     def _stages(self, targets: list[str]) -> list[str]:
         """Those of the plan; none for all that there are, which DVC finds faster by itself."""
@@ -97,10 +100,8 @@ async def prepare(request: Request, listener: Listener) -> Workspace:
         UnavailableError: the repository cannot be reached.
     """
     origin = find_origin(request.repo)
-    dvc = DvcProcess()  # loads DVC while git clones
-    parent = origin.home / ".dvc" / "tmp" / "flows"
-    parent.mkdir(parents=True, exist_ok=True)
-    workspace = Workspace(origin, Path(tempfile.mkdtemp(dir=parent)), "", dvc)
+    claim = Claim(origin.home)
+    workspace = Workspace(origin, claim, DvcProcess(claim.descriptor))  # loads DVC while git clones
     try:
         await _fill(workspace, request, listener)
     except BaseException:
@@ -111,11 +112,13 @@ async def prepare(request: Request, listener: Listener) -> Workspace:
 
 async def _fill(workspace: Workspace, request: Request, listener: Listener) -> None:
     call, origin, folder = workspace.dvc.call, workspace.origin, workspace.folder
+    folder.mkdir()
     workspace.commit = await clone(origin, request.rev, folder)
     await call(
         "open",
         listener,
         clone=str(folder),
+        record=str(workspace.claim.record),
         cache=str(origin.cache),
         origin=str(origin.home) if origin.is_here else None,
         environment={ORIGIN_VARIABLE: str(origin.home)},

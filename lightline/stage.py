@@ -15,20 +15,30 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 gc.disable()
 
 from lightline.errors import LightlineError
+from lightline.inputs import check_inputs
 from lightline.params import Params
 from lightline.params_file import load_params
 from lightline.redaction import redacted
+from lightline.supervision import end_with_parent, is_helper, occupy_folder
 
 _FAILED, _MAY_PASS, _INTERRUPTED = 1, 75, 130  # exit statuses; 75 is sysexits' EX_TEMPFAIL, which the flow tries again
 
 
 def run_stage(work: Callable[[Params], None]) -> None:
-    """Check all of params.yaml, do the work, and exit with a message where a person can mend what went wrong."""
+    """Check all of params.yaml and what is read, do the work, and exit with a message that helps where that fails.
+
+    Meanwhile no other stage works in this folder, and the work ends when the process that asked for it does.
+    """
     gc.enable()
     signal.signal(signal.SIGTERM, _terminate)
     sys.excepthook = _print_bug
     try:
-        work(load_params())
+        params = load_params()
+        end_with_parent()
+        if not is_helper():
+            occupy_folder()
+            check_inputs()
+        work(params)
     except LightlineError as error:
         print(f"error: {redacted(str(error))}", file=sys.stderr)
         _leave(_MAY_PASS if error.may_pass else _FAILED)
@@ -39,7 +49,8 @@ def run_stage(work: Callable[[Params], None]) -> None:
 
 
 def _terminate(signum, frame):
-    """SIGTERM takes the same way out as Ctrl-C."""
+    """SIGTERM takes the same way out as Ctrl-C; a second one does not disturb it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -15,6 +15,8 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from tests.workspace import Workspace
+
 ROOT = Path(__file__).parents[1]
 MAX_EPOCHS = yaml.safe_load((ROOT / "params.yaml").read_text())["trainer"]["max_epochs"]
 
@@ -29,6 +31,7 @@ PLANTED = {"WANDB_API_KEY": "pla9ted0" * 5, "SERVICE_SECRET": "pla9ted-" * 4}
 # No account, no network, no user's settings; one thread a process, because tests share the machine.
 ENVIRONMENT = {
     **PLANTED,
+    "SHELL": "/bin/sh",
     "WANDB_MODE": "offline",
     "WANDB_SILENT": "true",
     "OMP_NUM_THREADS": "1",
@@ -104,6 +107,14 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def project(tmp_path: Path) -> Project:
     """A project to change, with nothing in its cache."""
     return copy_project(tmp_path / "project")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    """A repository with small stages; whatever a test starts in it is killed at its end."""
+    workspace = Workspace.make(tmp_path / "workspace")
+    yield workspace
+    workspace.end()
 
 
 @pytest.fixture(scope="session")

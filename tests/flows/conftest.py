@@ -37,7 +37,7 @@ _WORK = """
 import json, os, pathlib, sys, time
 
 stage = sys.argv[1]
-print(f"{stage} of {os.environ['LIGHTLINE_EXPERIMENT']}")
+print(f"{stage} of {os.environ.get('LIGHTLINE_EXPERIMENT')}")
 reports = pathlib.Path("reports", stage)
 reports.mkdir(parents=True, exist_ok=True)
 if stage == "train":

@@ -53,7 +53,8 @@ def test_lines_arrive_whole_and_in_order(small_project, set_work):
     assert [line for line in lines if line.startswith("line ")] == [f"line {n}" for n in range(2000)]
 
 
-def test_stages_know_where_the_run_comes_from(small_project, set_work):
+def test_stages_know_where_the_run_comes_from(small_project, set_work, monkeypatch):
+    monkeypatch.setenv("SHELL", "/bin/false")
     set_work(small_project, "print(os.environ['LIGHTLINE_ORIGIN'], os.environ['SHELL'], sys.executable, os.getcwd())")
     names = []
 
@@ -98,6 +99,12 @@ def test_parameters_are_checked_by_the_commits_own_code(small_project):
     small_project.commit()
     with pytest.raises(RequestError, match=r"trainer\.brand_new is missing"):
         use(small_project, reproduce_all)
+
+
+def test_a_commit_with_a_damaged_lock_is_no_obstacle(small_project):
+    (small_project.path / "dvc.lock").write_text("")
+    small_project.commit()
+    assert any("dvc.lock of this commit is damaged" in line for line in use(small_project, reproduce_all))
 
 
 def test_a_branch_a_tag_and_a_commit(small_project, tmp_path):
@@ -186,6 +193,7 @@ def test_the_flow_dies(small_project, set_work, flow, server, number):
         assert process.returncode == 130
         assert "interrupted" in told
     _assert_nothing_left(small_project)
+    assert server.flow_runs()[0]["state_type"] == "CRASHED"
 
 
 def _pid(project) -> int:

@@ -1,0 +1,106 @@
+"""Runs whose processes are killed: what Prefect shows, what stays in .dvc/tmp/flows/, what the next run finds."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.workspace import until
+
+_HANG = """
+if 'HANG' in os.environ:
+    pathlib.Path(os.environ['HANG']).touch()
+    time.sleep(600)
+"""
+
+
+class Runs:
+    """Flow runs of a project that hang in their train stage, until they are killed."""
+
+    def __init__(self, project, server):
+        self._project, self._server = project, server
+        self._processes: dict[str, psutil.Popen] = {}
+
+    def start(self) -> str:
+        """Gives the flow run's id."""
+        hangs = self._project.path.parent / f"hangs-{len(self._processes)}"
+        command = (sys.executable, "-m", "flows.pipeline")
+        environment = {**os.environ, "PREFECT_API_URL": self._server.url, "HANG": str(hangs)}
+        process = psutil.Popen(command, cwd=self._project.path, env=environment, stderr=subprocess.DEVNULL)
+        until(hangs.exists, "the train stage runs")
+        run = self._server.flow_runs()[0]["id"]
+        self._processes[run] = process
+        return run
+
+    def kill(self, run: str) -> None:
+        """All of a run's processes at once, so that none can tell of the end of another."""
+        process = self._processes[run]
+        processes = [process, *process.children(recursive=True)]
+        for do in (psutil.Process.suspend, psutil.Process.kill):
+            for each in processes:
+                with suppress(psutil.NoSuchProcess):
+                    do(each)
+        process.wait()
+
+    def state(self, run: str) -> dict[str, Any]:
+        (found,) = (each for each in self._server.flow_runs() if each["id"] == run)
+        return found["state"]
+
+    def clones(self) -> list[Path]:
+        return [path for path in (self._project.path / ".dvc/tmp/flows").iterdir() if path.is_dir()]
+
+    def end(self) -> None:
+        for run, process in self._processes.items():
+            if process.poll() is None:
+                self.kill(run)
+
+
+@pytest.fixture
+def runs(small_project, set_work, server) -> Iterator[Runs]:
+    set_work(small_project, _HANG)
+    runs = Runs(small_project, server)
+    yield runs
+    runs.end()
+
+
+def test_what_a_power_cut_leaves_is_cleared_by_the_next_run_and_by_a_worker(small_project, server, flow, runs):
+    first = runs.start()
+    (clone,) = runs.clones()
+    runs.kill(first)
+    assert runs.state(first)["type"] == "RUNNING"
+    assert clone.exists()
+
+    second = runs.start()
+    assert runs.state(first)["type"] == "CRASHED"
+    assert "unfinished training goes on" in runs.state(first)["message"]
+    assert not clone.exists()
+    (clone,) = runs.clones()
+
+    # A run that lives and one of another machine are nobody else's business.
+    foreign = small_project.path / ".dvc/tmp/flows/foreign.run"
+    foreign.write_text(json.dumps({"flow_run": second, "host": "elsewhere", "api": server.url}))
+    assert "has crashed" not in _worker(small_project, server)
+    assert runs.state(second)["type"] == "RUNNING"
+    assert clone.exists()
+
+    runs.kill(second)
+    assert f"Flow run {second} has crashed" in _worker(small_project, server)
+    assert runs.state(second)["type"] == "CRASHED"
+    assert list((small_project.path / ".dvc/tmp/flows").iterdir()) == [foreign]
+
+    flow(small_project)
+    last = server.flow_runs()[0]
+    assert server.task_states(last["id"]) == {"download": "Cached", "train": "Ran"}
+    assert list((small_project.path / ".dvc/tmp/flows").iterdir()) == [foreign]
+
+
+def _worker(project, server) -> str:
+    """What `python -m flows.worker` says before it is a worker."""
+    return project.run(sys.executable, "-m", "flows.worker", "--help", PREFECT_API_URL=server.url).stdout
