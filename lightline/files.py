@@ -99,7 +99,7 @@ def check_room(path: Path, num_bytes: int) -> None:
 
 def free_bytes(path: Path) -> int:
     """Room on the disk of a path, of which the last parts need not be there yet."""
-    there = next(folder for folder in path.absolute().parents if folder.exists())
+    there = next(part for part in (path, *path.absolute().parents) if part.exists())
     return shutil.disk_usage(there).free
 
 

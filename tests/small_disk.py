@@ -11,14 +11,16 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-_NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 _SIZE = 64 * 2**20  # bytes
 _FILLER = ".filler"
+_NO_DISK = 77  # exit status
 
 
 @dataclass(frozen=True)
@@ -32,23 +34,33 @@ class Outcome:
     after: dict[str, str]
 
 
+@cache
+def _has_namespaces() -> bool:
+    if shutil.which("unshare") is None:  # another system than Linux
+        return False
+    return subprocess.run([*_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+
+
+def in_namespace(*command: str) -> list[str]:
+    """The command, where it may mount a disk of its own if that can be had here."""
+    return [*_NAMESPACE, *command] if _has_namespaces() else [*command]
+
+
 def run_on_small_disk(content: Path, disk: Path, free: int, *command: str, **variables: str) -> Outcome:
     """Run a command in a copy of `content` on a disk at `disk` that has `free` bytes left; skips where none can be had.
 
     variables: added to the environment.
     """
-    mount = f'mount -t tmpfs -o size={_SIZE} tmpfs "$0" && exec "$@"'
     disk.mkdir()
-    if shutil.which("unshare") is None:
-        pytest.skip("no unshare: a small disk needs Linux")
-    probe = subprocess.run([*_NAMESPACE, mount, disk, "true"], capture_output=True, text=True, check=False)
-    if probe.returncode != 0:
-        pytest.skip(f"no disk can be mounted here: {probe.stderr.strip()}")
-    arguments = [sys.executable, __file__, content, disk, str(free), *command]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     done = subprocess.run(
-        [*_NAMESPACE, mount, disk, *arguments], env=environment, capture_output=True, text=True, check=False
+        in_namespace(sys.executable, __file__, str(content), str(disk), str(free), *command),
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    if done.returncode == _NO_DISK:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     return Outcome(**json.loads(done.stdout))
 
@@ -59,7 +71,9 @@ def _digests() -> dict[str, str]:
 
 
 def _main(content: str, disk: str, free: str, *command: str) -> None:
-    """Inside the namespace: fill the disk, run the command, print the outcome as JSON."""
+    """Inside the namespace: mount and fill the disk, run the command, print the outcome as JSON."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", disk], check=False).returncode != 0:
+        sys.exit(_NO_DISK)
     shutil.copytree(content, disk, dirs_exist_ok=True)
     os.chdir(disk)
     with Path(_FILLER).open("wb") as filler:
