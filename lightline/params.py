@@ -31,9 +31,8 @@ class Export(Section):
     rtol: PositiveFloat  # between torch's and onnxruntime's logits
     atol: PositiveFloat
     quantize: Annotated[list[Literal["int8"]], Field(max_length=1)]  # [int8]: a second file, models/model.int8.onnx
-    calibration_images: Annotated[
-        int, Field(ge=1, le=100_000)
-    ]  # training images from which int8 takes the ranges of its numbers
+    # Training images from which int8 takes the ranges of its numbers.
+    calibration_images: Annotated[int, Field(ge=1, le=100_000)]
     max_accuracy_drop: Fraction  # of int8 against fp32, on the test split; more, and there is no int8 file
     latency: bool  # measure how long answers take; false leaves no clock in any output
     intended_use: Text  # for the model card

@@ -42,12 +42,9 @@ class BenchmarkSource(Source):
     """A benchmark set in torchvision's files, verified by torchvision's checksums."""
 
     source: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "svhn"]
-    mirror: (
-        Annotated[str, Field(pattern="^(https?|s3)://", max_length=4_000)] | None
-    )  # base URL of the same files, not the authors'
-    checksums: (
-        Annotated[dict[str, Digest], Field(max_length=100)] | None
-    )  # file name → MD5 or SHA-256, where a mirror's files are not the authors'
+    # Base URL of the same files, not the authors'; and file name → digest, where a mirror's files are not theirs.
+    mirror: Annotated[str, Field(pattern="^(https?|s3)://", max_length=4_000)] | None
+    checksums: Annotated[dict[str, Digest], Field(max_length=100)] | None
     fetch: Fetch
 
     @model_validator(mode="after")
