@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from lightline import images
 from lightline.errors import DataError
-from lightline.files import content_digest, whole_folder, write_json
+from lightline.files import content_digest, json_text, whole_folder
 
 DATASET = Path("data/dataset")
 _IMAGES, _INDEX, _SUMMARY = "images.arrow", "index.parquet", "dataset.json"
@@ -112,7 +112,8 @@ def _write_index(rows: pa.Table, classes: Sequence[str] | None, folder: Path) ->
     _check_ids(index["id"].to_pylist())
     pq.write_table(index, folder / _INDEX, compression="zstd")
     digest = _identity(index, names)
-    write_json(folder / _SUMMARY, {"classes": names, "num_images": len(index), "digest": digest})
+    summary = {"classes": names, "num_images": len(index), "digest": digest}
+    (folder / _SUMMARY).write_text(json_text(summary), encoding="utf-8")
 
 
 def _positions(names: list[str], classes: list[str]) -> np.ndarray:

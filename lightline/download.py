@@ -16,7 +16,7 @@ from lightline.dataset import Row, pixel_digest, write_dataset
 from lightline.errors import DataError
 from lightline.files import write_csv, write_json
 from lightline.params_data import Source
-from lightline.sources.base import ImageSource, Refused, SourceImage
+from lightline.sources.base import EmptyClass, ImageSource, Refused, SourceImage
 from lightline.thumbnails import is_small, thumbnails
 
 REPORTS = Path("reports/download")
@@ -41,18 +41,19 @@ class Counts:
         self.heights[row.height] += 1
         self.widths[row.width] += 1
 
-    def note(self, images: Iterator[SourceImage | Refused]) -> Iterator[SourceImage | Refused]:
+    def note(self, images: Iterator[SourceImage | Refused | EmptyClass]) -> Iterator[SourceImage | Refused]:
         """The images, while their classes are written down, usable or not."""
         for image in images:
-            if isinstance(image, SourceImage):
+            if not isinstance(image, Refused):
                 self.classes_named.add(image.class_name)
-            yield image
+            if not isinstance(image, EmptyClass):
+                yield image
 
     def warnings(self) -> list[str]:
         """A sentence for each oddity that stops nothing."""
         found = []
         if empty := sorted(self.classes_named - set(self.images_per_class)):
-            found.append(f"No image is left of {_named(empty)}: all were rejected, so the model will not know it.")
+            found.append(f"There is no usable image of {_named(empty)}, so the model will not know it.")
         alike = defaultdict(list)
         for name in sorted(self.images_per_class):
             alike[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)

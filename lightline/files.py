@@ -1,6 +1,7 @@
 """Files that are whole or not there, and the same bytes for the same content."""
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -10,18 +11,44 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lightline.errors import LightlineError
+
+# What a file system says that takes no more, and what to do about it.
+_NO_ROOM = {
+    errno.ENOSPC: "Make room there",
+    errno.EDQUOT: "Make room within your quota there",
+    errno.EFBIG: "Raise the limit of a file's size (`ulimit -f`)",
+}
+
+
+class NoRoomError(LightlineError):
+    """A disk took no more of a file.
+
+    needed: as in "10 bytes"; free: bytes that are there for it; code: what the system said, one of _NO_ROOM.
+    """
+
+    def __init__(self, path: Path, needed: str, free: int, code: int):
+        super().__init__(
+            f"{path} cannot be written: {os.strerror(code)}. It needs {needed}, and {free} bytes are free in "
+            f"{path.parent.resolve()}. {_NO_ROOM[code]}, then give the same command again."
+        )
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes that name on success and is removed on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A temporary path beside `path` to write to; it takes that name on success and is removed on failure.
+
+    Raises:
+        NoRoomError: the disk took no more; what stood under the name is as it was.
+    """
     # The suffix stays last: writers (matplotlib, pyarrow) choose a format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with _told_if_full(path, temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _flush(temporary)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -29,28 +56,87 @@ def whole_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Like `whole_file`, for a folder; what stood under the name before is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     before = path.with_name(f".{path.name}.{os.getpid()}.before")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
     try:
-        yield temporary
-        # Moved away in one step: a kill while it is deleted file by file must not leave a part under the name.
-        if path.exists():
-            path.replace(before)
-        temporary.replace(path)
+        with _told_if_full(path, temporary):
+            temporary.mkdir(parents=True)
+            yield temporary
+            for file in _files(temporary):
+                _flush(file)
+            # Moved away in one step: a kill while it is deleted file by file must not leave a part under the name.
+            if path.exists():
+                path.replace(before)
+            try:
+                temporary.replace(path)
+            except OSError:
+                if before.exists():
+                    before.replace(path)
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(before, ignore_errors=True)
 
 
-def write_json(path: Path, content: Any) -> None:
+def no_room_code(error: BaseException | None) -> int | None:
+    """The number of the system's error where a disk took no more, also inside a library's own error; else None."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def check_room(path: Path, num_bytes: int) -> None:
+    """
+    Raises:
+        NoRoomError: the disk of `path` has not that many bytes left; better told before it is full than after.
+    """
+    if num_bytes > (free := free_bytes(path)):
+        raise NoRoomError(path, f"{num_bytes} bytes", free, errno.ENOSPC)
+
+
+def free_bytes(path: Path) -> int:
+    """Room on the disk of a path, of which the last parts need not be there yet."""
+    there = next(part for part in (path, *path.absolute().parents) if part.exists())
+    return shutil.disk_usage(there).free
+
+
+@contextmanager
+def _told_if_full(path: Path, temporary: Path) -> Iterator[None]:
+    try:
+        yield
+    except LightlineError:  # says already what was wrong
+        raise
+    except Exception as error:
+        if (code := no_room_code(error)) is None:
+            raise
+        written = sum(file.stat().st_size for file in _files(temporary))
+        # What is written of it will be removed, so that much is free for another attempt.
+        raise NoRoomError(path, f"more than {written} bytes", free_bytes(path) + written, code) from error
+
+
+def _files(path: Path) -> list[Path]:
+    """The file, or the files below the folder; none where there is neither."""
+    return [file for file in (path, *path.rglob("*")) if file.is_file()]
+
+
+def _flush(file: Path) -> None:
+    """Onto the disk; some say only now that they are full."""
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
+
+
+def json_text(content: Any) -> str:
     """JSON in the order given, indented, ending in a newline."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A file of JSON, as `json_text` makes it."""
     with whole_file(path) as temporary:
-        temporary.write_text(
-            json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        temporary.write_text(json_text(content), encoding="utf-8")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

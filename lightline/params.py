@@ -12,7 +12,10 @@ from pydantic import Field
 
 from lightline.params_data import Data, Split
 from lightline.params_training import Augment, Loss, Model, Optimizer, Schedule, Trainer
-from lightline.section import BatchSize, Fraction, PositiveFloat, PositiveInt, Probability, Section, Text
+from lightline.section import BatchSize, Fraction, PositiveFloat, Probability, Section, Text
+
+Devices = Annotated[int, Field(ge=1, le=1_024)]  # of a machine
+DeviceNumber = Annotated[int, Field(ge=0, lt=1_024)]
 
 
 class Evaluate(Section):
@@ -28,7 +31,8 @@ class Export(Section):
     rtol: PositiveFloat  # between torch's and onnxruntime's logits
     atol: PositiveFloat
     quantize: Annotated[list[Literal["int8"]], Field(max_length=1)]  # [int8]: a second file, models/model.int8.onnx
-    calibration_images: PositiveInt  # training images from which int8 takes the ranges of its numbers
+    # Training images from which int8 takes the ranges of its numbers.
+    calibration_images: Annotated[int, Field(ge=1, le=100_000)]
     max_accuracy_drop: Fraction  # of int8 against fp32, on the test split; more, and there is no int8 file
     latency: bool  # measure how long answers take; false leaves no clock in any output
     intended_use: Text  # for the model card
@@ -39,7 +43,7 @@ class Hardware(Section):
     """Where and how it runs; no stage depends on it."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
-    devices: int | list[int] | Literal["auto"]
+    devices: Devices | Annotated[list[DeviceNumber], Field(min_length=1, max_length=1_024)] | Literal["auto"]
     strategy: Annotated[str, Field(pattern="^[a-z_0-9]{1,64}$")]  # a name that Lightning knows
     num_nodes: Annotated[int, Field(ge=1, le=10_000)]
     memory_fraction: Probability  # of the free memory that decoded images may take; more are decoded when needed

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lightline.section import NonNegativeInt, PositiveInt, Section, Share
+from lightline.section import Name, NonNegativeInt, Section, Share, Text
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Digest = Annotated[str, Field(pattern="^([0-9a-f]{32}|[0-9a-f]{64})$")]  # MD5 or SHA-256
@@ -28,7 +28,7 @@ class Fetch(Section):
 
     allow_http: bool  # without encryption; what comes must have the expected digest either way
     allow_private: bool  # from addresses of this machine and its network
-    max_bytes: PositiveInt  # of one file
+    max_bytes: Annotated[int, Field(ge=1, le=10**15)]  # of one file
 
 
 def _refuse_http(key: str, url: str | None, fetch: Fetch) -> None:
@@ -42,8 +42,9 @@ class BenchmarkSource(Source):
     """A benchmark set in torchvision's files, verified by torchvision's checksums."""
 
     source: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "svhn"]
-    mirror: Annotated[str, Field(pattern="^(https?|s3)://")] | None  # base URL of the same files, not the authors'
-    checksums: dict[str, Digest] | None  # file name → MD5 or SHA-256, where a mirror's files are not the authors'
+    # Base URL of the same files, not the authors'; and file name → digest, where a mirror's files are not theirs.
+    mirror: Annotated[str, Field(pattern="^(https?|s3)://", max_length=4_000)] | None
+    checksums: Annotated[dict[str, Digest], Field(max_length=100)] | None
     fetch: Fetch
 
     @model_validator(mode="after")
@@ -56,7 +57,7 @@ class FolderSource(Source):
     """A folder or archive of class folders, with or without train/, val/ and test/ above them."""
 
     source: Literal["folder"]
-    path: str  # local folder or archive, http(s):// or s3:// URL of an archive
+    path: Text  # local folder or archive, http(s):// or s3:// URL of an archive
     sha256: Sha256 | None  # of the archive; required for a URL
     fetch: Fetch
 
@@ -75,11 +76,11 @@ class TableSource(Source):
     """A CSV or Parquet file with a row an image; paths are relative to the file."""
 
     source: Literal["table"]
-    path: str
-    path_column: str
-    label_column: str
-    split_column: str | None
-    group_column: str | None
+    path: Text
+    path_column: Name
+    label_column: Name
+    split_column: Name | None
+    group_column: Name | None
 
 
 Data = Annotated[DigitsSource | BenchmarkSource | FolderSource | TableSource, Field(discriminator="source")]

@@ -13,6 +13,7 @@ from lightline.params import Params
 from lightline.redaction import names_secret, redacted, secret_in
 
 PARAMS_FILE = Path("params.yaml")
+_SHOWN = 200  # characters of a wrong value
 
 # The discriminators of the sections that come in variants; pydantic puts the variant's tag into an error's location.
 _VARIANT_KEYS = {"data": "source", "split": "strategy", "optimizer": "name", "schedule": "name"}
@@ -95,8 +96,9 @@ def _secret_sentence(key: str, kind: str) -> str:
 
 
 def _shown(key: str, value: Any) -> str:
-    """A wrong value for a message, unless it is likely to be a key."""
-    return "…" if names_secret(key) and isinstance(value, str) else redacted(repr(value))
+    """A wrong value for a message, or its beginning, unless it is likely to be a key."""
+    shown = "…" if names_secret(key) and isinstance(value, str) else redacted(repr(value))
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
 
 def _sentence(error: Any, values: dict[str, Any]) -> str:
@@ -114,8 +116,9 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
         found = _shown(section, error["input"])
         return f"{section} = {found} is no section; choose one of conf/{section}/, as in `-S {section}=NAME`"
     if location[:2] == ["hardware", "devices"] and error["type"] != "missing":
-        devices = values["hardware"]["devices"]
-        return f"hardware.devices = {devices!r} is not allowed; it must be 'auto', a number or a list of numbers"
+        devices = _shown("devices", values["hardware"]["devices"])
+        allowed = "'auto', a number from 1 to 1024, or a list of up to 1024 numbers from 0 to 1023"
+        return f"hardware.devices = {devices} is not allowed; it must be {allowed}"
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
         return f"{key} = {_shown(key, error['input'])} is not a parameter{_nearest(location, values)}"

@@ -11,13 +11,15 @@ from lightline.section import (
     BatchSize,
     Epochs,
     Fraction,
+    Name,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Probability,
     Section,
 )
+
+Width = Annotated[int, Field(ge=1, le=8_192)]  # channels
 
 _OWN_MODELS = ("cnn", "airbench")
 
@@ -53,13 +55,13 @@ class Augment(Section):
 class Model(Section):
     """The network, and the images that go into it."""
 
-    name: str  # cnn, airbench, a torchvision classification model, or timm/NAME
-    weights: str | None  # torchvision's weights, as in DEFAULT or IMAGENET1K_V1; null starts from random ones
+    name: Name  # cnn, airbench, a torchvision classification model, or timm/NAME
+    weights: Name | None  # torchvision's weights, as in DEFAULT or IMAGENET1K_V1; null starts from random ones
     input_size: Annotated[int, Field(ge=8, le=1024)]  # pixels, both sides
     crop_pct: Annotated[float, Field(gt=0, le=1)]  # side of the centre crop, as a part of the image's shorter side
     normalize: Literal["dataset", "imagenet"]  # mean and standard deviation: of the training images, or ImageNet's
     stem: Literal["auto", "standard", "small"]  # small: 3×3 first layer, no early pooling; auto: up to 64 pixels
-    widths: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] | None  # channels of the airbench's blocks
+    widths: Annotated[list[Width], Field(min_length=3, max_length=3)] | None  # channels of the airbench's blocks
     # What the trained network answers with, in the model file too: its logits for the image, their mean with those for
     # the mirror image, or half that and half the same for the image shifted by a pixel along two diagonals.
     test_time_augmentation: Literal["none", "mirror", "mirror_and_shift"]
@@ -191,5 +193,5 @@ class Trainer(Section):
     monitor: Literal["val_accuracy", "val_loss"]  # what best.ckpt is the best in, and early stopping watches
     early_stopping_patience: Epochs | None  # epochs without improvement; null trains to max_epochs
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None  # null: no averaging of weights
-    freeze_epochs: NonNegativeInt  # first epochs in which only the last layer learns
+    freeze_epochs: Annotated[int, Field(ge=0, le=100_000)]  # first epochs in which only the last layer learns
     limit_train_batches: PositiveInt | None  # a trial on fewer batches; null takes all

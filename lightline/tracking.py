@@ -4,7 +4,9 @@ is left alone.
 The run that train begins is found by the fingerprint, so that the later stages write into it, wherever they run.
 """
 
+import errno
 import json
+import logging
 import netrc
 import os
 import secrets
@@ -17,13 +19,14 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from lightline.files import write_json
+from lightline.files import free_bytes, no_room_code, write_json
 from lightline.origin import experiment_name, origin, records
 from lightline.params import Params, Tracking
 from lightline.redaction import redacted
 
 Mode = Literal["online", "offline", "disabled"]
 _ONLINE_TIMEOUT = 30  # seconds until an unreachable server is given up
+_FULL = 2**16  # bytes: a disk with fewer left is full
 _FINISH_TIMEOUT = 120  # seconds for what is still to be uploaded when a stage ends
 
 
@@ -86,7 +89,14 @@ class Run:
 
     def finish(self) -> None:
         """Write everything out."""
-        self._safely(lambda run: run.finish())
+
+        def end(run: Any) -> None:
+            run.finish()
+            # W&B's service tells nobody but its own log that the disk took no more.
+            if free_bytes(Path(run.dir)) < _FULL:
+                raise OSError(errno.ENOSPC, "what it wrote may not be whole")
+
+        self._safely(end)
         self._run = None
 
     def _safely(self, call: Callable[[Any], None]) -> None:
@@ -149,7 +159,7 @@ def _begin(params: Params, fingerprint: str, job: str, known: dict[str, Any]) ->
         if mode == "offline":
             _warn(f"W&B is left out of this run: {_reason(error)}")
             return None
-        _warn(f"W&B cannot be reached, this run is kept offline for `wandb sync`: {_reason(error)}")
+        _warn("W&B cannot be reached or refuses the key; this run is kept offline for `wandb sync`: " + _reason(error))
     try:
         return _init(params, fingerprint, job, "offline", known)
     except Exception:
@@ -157,6 +167,11 @@ def _begin(params: Params, fingerprint: str, job: str, known: dict[str, Any]) ->
 
 
 def _init(params: Params, fingerprint: str, job: str, mode: Mode, known: dict[str, Any]) -> Any:
+    # W&B's reports about itself go to the same server: one that does not answer would hold up the end for 20 seconds.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")  # also before there are settings: as it takes the key
+    # W&B's log lies beside its runs: on a full disk each of its lines would print a traceback of Python's logging.
+    logging.raiseExceptions = False
     import wandb
 
     return wandb.init(
@@ -170,9 +185,7 @@ def _init(params: Params, fingerprint: str, job: str, mode: Mode, known: dict[st
         tags=[fingerprint],
         config={**params.model_dump(mode="json"), "fingerprint": fingerprint},
         dir=str(origin()),
-        settings=wandb.Settings(
-            console="off", silent=True, init_timeout=_ONLINE_TIMEOUT, finish_timeout=_FINISH_TIMEOUT
-        ),
+        settings=wandb.Settings(console="off", init_timeout=_ONLINE_TIMEOUT, finish_timeout=_FINISH_TIMEOUT),
     )
 
 
@@ -196,5 +209,8 @@ def _warn(message: str) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if (code := no_room_code(error)) is not None:
+        folder = origin() / "wandb"
+        return f"{os.strerror(code)} in {folder}, where {free_bytes(folder)} bytes are free"
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 import struct
 import unicodedata
 import zlib
@@ -99,10 +100,17 @@ def contents() -> dict[Path, tuple[bytes, int]]:
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in Path("raw").rglob("*") if path.is_file()}
 
 
-def fetched(max_rejected: int = 0):
-    values = {"source": "folder", "path": "raw", "sha256": None, "fetch": FETCH, "max_pixels": 30_000}
-    params = FolderSource.model_validate(values | {"max_rejected": max_rejected})
-    return download(open_source(params), params)
+def settings(max_rejected: int = 0, path: str = "raw") -> FolderSource:
+    values = {"source": "folder", "path": path, "sha256": None, "fetch": FETCH, "max_pixels": 30_000}
+    return FolderSource.model_validate(values | {"max_rejected": max_rejected})
+
+
+def opened(path: str = "raw"):
+    return open_source(settings(path=path))
+
+
+def fetched(max_rejected: int = 0, path: str = "raw"):
+    return download(opened(path), settings(max_rejected))
 
 
 def rejected() -> dict[str, str]:
@@ -181,5 +189,24 @@ def test_classes_that_differ_in_case_alone_stay_two_and_are_warned_of():
 def test_a_class_of_which_no_image_is_usable_is_warned_of():
     write(GOOD | {"owl/1.png": b"text", "owl/2.png": b""})
     (warning,) = fetched(max_rejected=2).warnings()
-    assert warning.startswith("No image is left of 'owl': all were rejected")
+    assert warning == "There is no usable image of 'owl', so the model will not know it."
     assert Dataset().classes == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("splits", [[""], ["train/", "test/"]])
+@pytest.mark.parametrize("kind", ["folder", "zip", "gztar"])
+def test_a_class_folder_without_a_file_is_warned_of(splits, kind):
+    write({f"{split}{name}": content for split in splits for name, content in GOOD.items()})
+    for folder in ("owl/hidden", "cat/old"):
+        Path("raw", splits[0], folder).mkdir(parents=True)
+    Path("raw", splits[0], "owl/hidden/.DS_Store").write_bytes(b"")
+    path = "raw" if kind == "folder" else shutil.make_archive("packed", kind, "raw")
+    assert fetched(path=path).warnings() == ["There is no usable image of 'owl', so the model will not know it."]
+    assert Dataset().classes == ["cat", "dog"]
+
+
+def test_an_empty_class_folder_changes_the_source():
+    write(GOOD)
+    before = opened().identity()
+    Path("raw/owl").mkdir()
+    assert opened().identity() != before

@@ -1,13 +1,25 @@
 """Files and folders that are whole or not there."""
 
+import errno
 import os
+import re
+import resource
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from lightline.files import content_digest, file_digest, whole_file, whole_folder, write_csv, write_json
+from lightline.files import (
+    NoRoomError,
+    content_digest,
+    file_digest,
+    whole_file,
+    whole_folder,
+    write_csv,
+    write_json,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -147,3 +159,64 @@ def test_a_whole_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
     monkeypatch.setattr(Path, "replace", lambda path, name: (events.append("replace"), replace(path, name))[1])
     write_json(tmp_path / "a.json", 1)
     assert events == ["fsync", "replace"]
+
+
+@contextmanager
+def files_of_at_most(num_bytes: int):
+    """The system refuses larger files, as a full disk would refuse any."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("writer", [whole_file, whole_folder])
+def test_what_the_disk_does_not_take_is_told_and_the_old_stays(tmp_path, writer):
+    target = tmp_path / "set"
+    with writer(target) as temporary:
+        (temporary / "a" if writer is whole_folder else temporary).write_bytes(b"old")
+    kept = target / "a" if writer is whole_folder else target
+    with pytest.raises(NoRoomError) as caught, files_of_at_most(1000), writer(target) as temporary:
+        (temporary / "a" if writer is whole_folder else temporary).write_bytes(bytes(5000))
+    assert re.fullmatch(
+        rf"{target} cannot be written: File too large\. It needs more than 1000 bytes, and \d+ bytes are free in "
+        rf"{tmp_path}\. Raise the limit of a file's size \(`ulimit -f`\), then give the same command again\.",
+        str(caught.value),
+    )
+    assert kept.read_bytes() == b"old"
+    assert names(tmp_path) == ["set"]
+
+
+def test_a_full_disk_is_recognised_inside_a_librarys_own_error(tmp_path):
+    def write_as_torch_does(file: Path) -> None:
+        try:
+            file.write_text("half")
+            raise OSError(errno.EDQUOT, "")
+        except OSError:
+            raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904 - as torch raises it
+
+    said = r"Disk quota exceeded\. It needs more than 4 bytes.*within your quota"
+    with pytest.raises(NoRoomError, match=said), whole_file(tmp_path / "a") as temporary:
+        write_as_torch_does(temporary)
+    with pytest.raises(OSError, match="Permission"), whole_file(tmp_path / "a"):
+        raise OSError(errno.EACCES, "Permission denied")
+
+
+def test_an_old_folder_comes_back_where_the_new_one_cannot_take_its_name(tmp_path, monkeypatch):
+    target = tmp_path / "set"
+    target.mkdir()
+    (target / "a").write_text("old")
+    replace = Path.replace
+
+    def full(path: Path, name: Path) -> Path:
+        if name == target and not path.name.endswith(".before"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(path, name)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(NoRoomError), whole_folder(target) as temporary:
+        (temporary / "a").write_text("new")
+    assert (target / "a").read_text() == "old"
+    assert names(tmp_path) == ["set"]

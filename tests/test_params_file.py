@@ -9,6 +9,7 @@ import yaml
 from dvc.utils.hydra import compose_and_dump
 
 from lightline.errors import ParameterError
+from lightline.params import Params
 from lightline.params_file import check_params, load_params
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,8 +85,12 @@ WRONG = [
         {"optimizer": "adamw"},
         "optimizer = 'adamw' is no section; choose one of conf/optimizer/, as in `-S optimizer=NAME`",
     ),
-    ({"hardware__devices": "all"}, "hardware.devices = 'all' is not allowed; it must be 'auto', a number or a list"),
-    ({"hardware__devices": [0, "a"]}, "hardware.devices = [0, 'a'] is not allowed; it must be 'auto', a number or"),
+    (
+        {"hardware__devices": "all"},
+        "hardware.devices = 'all' is not allowed; it must be 'auto', a number from 1 to 1024, or a list of up to 1024 "
+        "numbers from 0 to 1023",
+    ),
+    ({"hardware__devices": [0, "a"]}, "hardware.devices = [0, 'a'] is not allowed; it must be 'auto', a number from"),
     # ranges
     ({"trainer__max_epochs": 0}, "trainer.max_epochs = 0 is not allowed; it must be at least 1"),
     ({"seed": -1}, "seed = -1 is not allowed; it must be at least 0"),
@@ -104,6 +109,14 @@ WRONG = [
     ({"evaluate__batch_size": 10**6}, "evaluate.batch_size = 1000000 is not allowed; it must be at most 65536"),
     ({"evaluate__bootstrap_samples": 10**8}, "evaluate.bootstrap_samples = 100000000 is not allowed; it must be at"),
     ({"evaluate__num_mistakes": 10**4}, "evaluate.num_mistakes = 10000 is not allowed; it must be at most 400"),
+    ({"hardware__devices": 10**4}, "hardware.devices = 10000 is not allowed; it must be 'auto', a number from 1 to"),
+    ({"hardware__devices": 0}, "hardware.devices = 0 is not allowed; it must be 'auto', a number from 1 to 1024"),
+    ({"hardware__devices": []}, "hardware.devices = [] is not allowed; it must be 'auto', a number from 1 to 1024"),
+    ({"hardware__devices": [10**4]}, "hardware.devices = [10000] is not allowed; it must be 'auto', a number from 1 "),
+    ({"hardware__devices": [7] * 2000}, "7, 7, 7… is not allowed; it must be 'auto', a number from 1 to 1024, or "),
+    ({"export__calibration_images": 10**6}, "export.calibration_images = 1000000 is not allowed; it must be at most"),
+    ({"trainer__freeze_epochs": 10**6}, "trainer.freeze_epochs = 1000000 is not allowed; it must be at most 100000"),
+    ({"model__widths": [64, 64, 10**5]}, "model.widths.2 = 100000 is not allowed; it must be at most 8192"),
     ({"hardware__num_workers": 10**4}, "hardware.num_workers = 10000 is not allowed; it must be at most 512"),
     ({"augment__random_crop_padding": 10**4}, "augment.random_crop_padding = 10000 is not allowed; it must be at most"),
     ({"data__max_pixels": 10**12}, "data.max_pixels = 1000000000000 is not allowed; it must be at most 1073741824"),
@@ -227,6 +240,33 @@ def test_every_parameter_is_needed_and_no_other_is_taken():
         assert f"{'.'.join(path)} is missing" in complaint(changed(**{"__".join(path): MISSING}))
         renamed = "__".join((*path[:-1], f"{path[-1]}_"))
         assert "is not a parameter" in complaint(changed(**{renamed: 1}))
+
+
+def test_every_number_text_and_list_has_an_upper_bound():
+    """A bound is one that the schema tells of: of a number, of a text's or list's length, or a choice."""
+    bounds = {
+        "integer": {"maximum", "exclusiveMaximum"},
+        "string": {"maxLength", "pattern", "enum", "const"},
+        "array": {"maxItems"},
+        "object": {"properties", "maxProperties"},
+    }
+    unbounded, seen = [], set()
+
+    def look(node: Any, path: str) -> None:
+        if isinstance(node, dict):
+            if (kind := node.get("type")) in bounds:
+                seen.add(kind)
+                if not bounds[kind] & set(node):
+                    unbounded.append(path)
+            for key, value in node.items():
+                look(value, f"{path}.{key}")
+        elif isinstance(node, list):
+            for number, value in enumerate(node):
+                look(value, f"{path}.{number}")
+
+    look(Params.model_json_schema(), "")
+    assert unbounded == []
+    assert seen == set(bounds)
 
 
 def test_params_yaml_is_right_and_cannot_be_changed_afterwards(monkeypatch):

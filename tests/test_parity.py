@@ -10,15 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lightline import checkpoint as checkpoints
-from lightline.checkpoint import Checkpoint, save_checkpoint
+from lightline.checkpoint import Checkpoint
 from lightline.dataset import Dataset
 from lightline.onnx_export import PixelClassifier
 from lightline.onnx_model import OnnxModel
 from lightline.parity import Differences, ParityError, check_metrics, check_parity
-from lightline.splits import write_splits
 from lightline.transforms import CropAndResize, Preprocessing
-from tests.samples import make_checkpoint, model_settings, random_pixels, save_dataset
+from tests.samples import prepare_export, random_pixels, save_dataset
 from tests.tiny import tiny_params
 
 NUM_IMAGES = 70  # more than the largest batch
@@ -188,23 +186,14 @@ def test_the_metrics_must_be_those_that_test_found():
             check_metrics(logits, labels, {"accuracy": wrong})
 
 
-def prepare_export(folder: Path) -> tuple[Dataset, np.ndarray]:
-    """What the export stage reads, but for the test metrics; gives the data set and the right logits."""
-    dataset = save_dataset(folder / "data/dataset", list(random_pixels(12, 16, 16, 3)))
-    splits = np.array([2] * 6 + [0] * 6, np.int8)  # test and train
-    write_splits(dataset.column("id"), dataset.labels, splits, folder / "data/splits.parquet")
-    checkpoint = make_checkpoint(model_settings(), dataset=dataset.digest)
-    save_checkpoint(checkpoint, folder / checkpoints.BEST)
-    with torch.inference_mode():
-        pixels = torch.from_numpy(np.stack([dataset.pixels(row) for row in range(6)]))
-        return dataset, right_reference(checkpoint)(pixels)[0].numpy()
-
-
 def test_the_stage_writes_no_model_that_does_not_pass(tmp_path, monkeypatch):
     from stages import export
 
     monkeypatch.chdir(tmp_path)
-    dataset, logits = prepare_export(tmp_path)
+    checkpoint, dataset = prepare_export(tmp_path)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(np.stack([dataset.pixels(row) for row in range(6)]))
+        logits = right_reference(checkpoint)(pixels)[0].numpy()
     accuracy = float((logits.argmax(1) == dataset.labels[:6]).mean())
     (tmp_path / "reports/test").mkdir(parents=True)
     (tmp_path / "reports/test/metrics.json").write_text(json.dumps({"accuracy": (accuracy + 0.5) % 1}))

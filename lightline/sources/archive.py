@@ -44,7 +44,7 @@ class DamagedMemberError(Exception):
 
 
 class Member(NamedTuple):
-    """A file in an archive.
+    """A file in an archive, or a folder, whose name ends in a slash.
 
     read: its bytes; only until the next member is asked for; raises DamagedMemberError.
     refused: why it cannot be used, where its entry in the archive says so.
@@ -55,10 +55,14 @@ class Member(NamedTuple):
     read: Callable[[], bytes]
     refused: str | None = None
 
+    @property
+    def is_folder(self) -> bool:
+        return self.name.endswith("/")
+
 
 @contextmanager
 def open_members(path: Path) -> Iterator[Iterator[Member]]:
-    """All files of an archive, in its order, recognised by its first bytes.
+    """All files and folders of an archive, in its order, recognised by its first bytes.
 
     Raises:
         DataError: it is no archive of a known kind, damaged, or unfolds to more than can be meant.
@@ -109,7 +113,9 @@ def _zip_members(path: Path, stack: ExitStack) -> Iterator[Member]:
     except (NotImplementedError, ValueError, struct.error) as error:  # versions, names and fields that cannot be
         raise zipfile.BadZipFile(str(error)) from None
     for info in archive.infolist():
-        if not info.filename.endswith("/"):
+        if info.filename.endswith("/"):
+            yield Member(info.filename, 0, bytes, _unsafe(info.filename))
+        else:
             # Zip writers of other systems leave the Unix mode empty.
             mode = info.external_attr >> 16
             refused = _unsafe(info.filename)
@@ -150,7 +156,9 @@ def _tar_members(path: Path, stack: ExitStack) -> Iterator[Member]:
     archive = stack.enter_context(tarfile.open(fileobj=stream, mode=mode, tarinfo=_Entry))  # noqa: SIM115 - by stack
     while (info := archive.next()) is not None:
         archive.members.clear()  # type: ignore[attr-defined] - else tarfile keeps a kilobyte a member
-        if not info.isdir():
+        if info.isdir():
+            yield Member(f"{info.name}/", 0, bytes, _unsafe(info.name))
+        else:
             refused = _unsafe(info.name)
             if not info.isfile():
                 refused = "a link or device in the archive"

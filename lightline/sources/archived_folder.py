@@ -7,7 +7,7 @@ from typing import Any
 from lightline.errors import DataError
 from lightline.params_data import Fetch
 from lightline.sources.archive import DamagedMemberError, Member, open_members
-from lightline.sources.base import Refused, SourceImage, max_image_bytes, too_large
+from lightline.sources.base import EmptyClass, Refused, SourceImage, max_image_bytes, too_large
 from lightline.sources.digests import digest_of_file
 from lightline.sources.layout import Layout, find_layout
 from lightline.sources.names import is_hidden, printable, unusable_name
@@ -35,15 +35,18 @@ class ArchivedFolder:
             )
         return {"source": "folder", "sha256": digest}
 
-    def images(self) -> Iterator[SourceImage | Refused]:
+    def images(self) -> Iterator[SourceImage | Refused | EmptyClass]:
         # What a name says depends on the others, so the names are read first: a fifth of the time that follows.
-        with open_members(self.path) as members:
-            names = (_clean(member.name) for member in members if not member.refused)
-            folders = {name.rpartition("/")[0] for name in names if not _is_hidden(name)}
-        layout = find_layout(folders, str(self.path), unwrap=True)
+        folders, filled = set[str](), set[str]()
         with open_members(self.path) as members:
             for member in members:
-                if not _is_hidden(_clean(member.name)):
+                if not member.refused and not _is_hidden(name := _clean(member.name)):
+                    (folders if member.is_folder else filled).add(name.rpartition("/")[0])
+        layout = find_layout(filled, str(self.path), unwrap=True)
+        yield from layout.empty_classes(folders, filled)
+        with open_members(self.path) as members:
+            for member in members:
+                if not member.is_folder and not _is_hidden(_clean(member.name)):
                     yield self._image(member, layout)
 
     def _image(self, member: Member, layout: Layout) -> SourceImage | Refused:
@@ -77,7 +80,7 @@ class RemoteFolder:
         # Whatever the URL gives must have this digest before anything reads it, so nothing else identifies it.
         return {"source": "folder", "sha256": self.sha256}
 
-    def images(self) -> Iterator[SourceImage | Refused]:
+    def images(self) -> Iterator[SourceImage | Refused | EmptyClass]:
         from lightline.sources.fetch import fetch
 
         path = fetch([self.url], "sha256", self.sha256, self.fetch)

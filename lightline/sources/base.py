@@ -31,6 +31,13 @@ class Refused:
     reason: str
 
 
+@dataclass(frozen=True)
+class EmptyClass:
+    """A class of which the source has a folder and no file."""
+
+    class_name: str
+
+
 class ImageSource(Protocol):
     """A source of images."""
 
@@ -44,8 +51,8 @@ class ImageSource(Protocol):
         """
         ...
 
-    def images(self) -> Iterator[SourceImage | Refused]:
-        """All images, in an order that is the same every time.
+    def images(self) -> Iterator[SourceImage | Refused | EmptyClass]:
+        """All images, and the classes without any, in an order that is the same every time.
 
         Raises:
             DataError: the source cannot be read as a whole.

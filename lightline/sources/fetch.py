@@ -4,7 +4,6 @@ Keys may be part of a URL, so messages show only its scheme, host and path.
 """
 
 import asyncio
-import errno
 import fcntl
 import hashlib
 import os
@@ -15,14 +14,17 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from io import BufferedRandom
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Literal
 from urllib.parse import urlsplit
 
+from lightline.errors import LightlineError
+from lightline.files import NoRoomError, free_bytes, no_room_code
 from lightline.origin import records
 from lightline.params_data import Fetch
-from lightline.sources.fetch_error import FetchError, too_large, without_secrets
+from lightline.sources.fetch_error import FetchError, without_secrets
 
 _PAUSES = (1, 4, 10)  # seconds before the second, third and fourth attempt
+_ABANDONED = 7 * 24 * 3600  # seconds without a byte, after which nobody is expected to go on with a download
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses that can pass by themselves
 
 
@@ -37,6 +39,7 @@ def fetch(
 
     Raises:
         FetchError: no URL gives a file, the rules forbid it, or the file has another digest.
+        NoRoomError: the disk has no room for it; what came is kept, and the next attempt goes on from there.
     """
     path = records() / "downloads" / digest
     if _is_there(path, algorithm, digest):
@@ -67,6 +70,7 @@ def _download(url: str, algorithm: str, digest: str, path: Path, rules: Fetch, p
     with _unfinished(path) as file:
         if _is_there(path, algorithm, digest):  # another process was downloading it
             return
+        _clear_abandoned(path.parent)
         print(f"downloading {shown}", flush=True)
         started = time.monotonic()
         is_continued = file.seek(0, os.SEEK_END) > 0
@@ -80,7 +84,6 @@ def _download(url: str, algorithm: str, digest: str, path: Path, rules: Fetch, p
                 f"{shown} has {algorithm} {found}, but {digest} is expected; it was not kept. Either the file there "
                 "has changed or the expected digest is wrong."
             )
-        os.fsync(file.fileno())
         Path(file.name).replace(path)
     size = path.stat().st_size
     print(f"  {size / 1e6:.1f} MB in {time.monotonic() - started:.1f} s, {algorithm} verified", flush=True)
@@ -94,9 +97,8 @@ def _unfinished(path: Path) -> Iterator[BufferedRandom]:
     while True:
         file = part.open("ab+")
         fcntl.flock(file, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), part.stat()):
-                break
+        if _still_has_name(file, part):
+            break
         file.close()  # who held it has finished it and moved it away
     try:
         yield file
@@ -107,12 +109,30 @@ def _unfinished(path: Path) -> Iterator[BufferedRandom]:
             file.close()
 
 
+def _still_has_name(file: IO[bytes], path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Delete the parts of old downloads. One that is under way is locked, and stays whatever its age."""
+    for part in folder.glob(".*.part"):
+        with suppress(FileNotFoundError, BlockingIOError), part.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            age = time.time() - os.fstat(file.fileno()).st_mtime
+            if age > _ABANDONED and _still_has_name(file, part):
+                part.unlink()
+
+
 def _get_whole(url: str, algorithm: str, file: BufferedRandom, rules: Fetch, pauses: Sequence[float]) -> str:
     """Fill the file; gives its digest."""
     for pause in (*pauses, None):
         try:
-            with _told(without_secrets(url)):
+            with _told(without_secrets(url), Path(file.name)):
                 _get(url, file, rules)
+                file.flush()
+                os.fsync(file.fileno())
         except FetchError as error:
             if pause is None or not error.may_pass:
                 raise
@@ -120,43 +140,31 @@ def _get_whole(url: str, algorithm: str, file: BufferedRandom, rules: Fetch, pau
             time.sleep(pause)
         else:
             break
-    file.flush()
     file.seek(0)
     return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _get(url: str, file: BufferedRandom, rules: Fetch) -> None:
     # Imported here: it takes half a second that a run with the file at hand need not spend.
-    if urlsplit(url).scheme != "s3":
+    if urlsplit(url).scheme == "s3":
+        from lightline.sources import s3
+
+        s3.download(url, file, rules)
+    else:
         from lightline.sources import http
 
         asyncio.run(http.download(url, file, rules))
-        return
-    import fsspec
-
-    # A file system of its own: shared ones keep connections that are of no use after this file.
-    system: Any = fsspec.filesystem("s3", skip_instance_cache=True, **_s3_options())
-    if system.size(url) > rules.max_bytes:
-        raise too_large(without_secrets(url), rules.max_bytes)
-    system.get_file(url, file.name)
-
-
-def _s3_options() -> dict[str, Any]:
-    import botocore.session
-
-    # Public buckets need no credentials, and refuse wrong ones.
-    return {"anon": botocore.session.Session().get_credentials() is None}
 
 
 @contextmanager
-def _told(shown: str) -> Iterator[None]:
+def _told(shown: str, part: Path) -> Iterator[None]:
     """Turn what the download libraries raise into sentences; their own texts may hold the whole URL."""
     import aiohttp
     from botocore.exceptions import BotoCoreError
 
     try:
         yield
-    except FetchError:
+    except LightlineError:
         raise
     except aiohttp.ClientResponseError as error:
         if error.status == HTTPStatus.NOT_FOUND:
@@ -170,11 +178,16 @@ def _told(shown: str) -> Iterator[None]:
     except (aiohttp.ClientError, BotoCoreError, TimeoutError, ConnectionError) as error:
         raise FetchError(f"{shown} cannot be reached, or broke off ({type(error).__name__}).", True) from None
     except OSError as error:
+        if (code := no_room_code(error)) is not None:
+            size = part.stat().st_size
+            raise NoRoomError(
+                part, f"more than the {size} bytes that are there of {shown}", free_bytes(part), code
+            ) from None
         raise _of_os(error, shown) from None
 
 
 def _of_os(error: OSError, shown: str) -> FetchError:
-    if error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.filename:
         return FetchError(f"{shown} cannot be stored in {records()}: {error.strerror}.")
     # s3fs speaks in the terms of a file system.
     if isinstance(error, FileNotFoundError):

@@ -1,6 +1,7 @@
 """Images in class folders on this machine."""
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 
 from lightline.errors import DataError
 from lightline.files import content_digest
-from lightline.sources.base import Refused, SourceImage, max_image_bytes, too_large
+from lightline.sources.base import EmptyClass, Refused, SourceImage, max_image_bytes, too_large
 from lightline.sources.digests import FileState, digest_of_files, file_state
 from lightline.sources.layout import find_layout
 from lightline.sources.names import is_hidden, printable, unusable_name
@@ -19,6 +20,16 @@ class Contents(NamedTuple):
 
     files: list[FileState]
     refused: list[Refused]
+    folders: list[str]
+
+    def filled(self) -> set[str]:
+        """The folders that hold files themselves."""
+        return {file.path.rpartition("/")[0] for file in self.files}
+
+    def empty(self) -> list[str]:
+        """The folders with no file below them."""
+        paths = [file.path for file in self.files]
+        return [folder for folder in self.folders if not _any_below(folder, paths)]
 
 
 class Folder:
@@ -38,7 +49,7 @@ class Folder:
             raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
 
     def identity(self) -> dict[str, Any]:
-        files, refused = self._contents
+        files, refused, _ = self._contents
         if not files:
             raise DataError(f"{self.path} holds no files; data.path must lead to a folder of class folders.")
         try:
@@ -48,12 +59,15 @@ class Folder:
         identity = {"source": "folder", "files": len(files), "sha256": digest}
         if refused:
             identity["refused"] = content_digest([[image.id, image.reason] for image in refused])
+        if empty := self._contents.empty():
+            identity["empty"] = content_digest([printable(folder) for folder in empty])
         return identity
 
-    def images(self) -> Iterator[SourceImage | Refused]:
-        files, refused = self._contents
-        folders = {file.path.rpartition("/")[0] for file in files}
-        layout = find_layout(folders, str(self.path), unwrap=False)
+    def images(self) -> Iterator[SourceImage | Refused | EmptyClass]:
+        files, refused, folders = self._contents
+        filled = self._contents.filled()
+        layout = find_layout(filled, str(self.path), unwrap=False)
+        yield from layout.empty_classes(folders, filled)
         yield from refused
         for file in files:
             place = layout.place(file.path)
@@ -76,11 +90,18 @@ def list_folder(root: Path) -> Contents:
     Raises:
         OSError: a folder cannot be read.
     """
-    contents = Contents([], [])
+    contents = Contents([], [], [])
     _collect(str(root), "", [os.path.realpath(root)], contents)
     contents.files.sort()
+    contents.folders.sort()
     contents.refused.sort(key=lambda image: image.id)
     return contents
+
+
+def _any_below(folder: str, paths: list[str]) -> bool:
+    """paths: of files, sorted."""
+    first = bisect_left(paths, f"{folder}/")
+    return first < len(paths) and paths[first].startswith(f"{folder}/")
 
 
 def _read(path: str) -> bytes:
@@ -98,6 +119,7 @@ def _collect(folder: str, prefix: str, above: list[str], contents: Contents) -> 
             if entry.is_symlink() and (reason := _link_problem(real, above)):
                 contents.refused.append(Refused(printable(path), reason))
             elif entry.is_dir():
+                contents.folders.append(path)
                 _collect(entry.path, f"{path}/", [*above, real], contents)
             elif entry.is_file():
                 contents.files.append(file_state(path, entry.stat()))

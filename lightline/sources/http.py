@@ -4,12 +4,14 @@ import ipaddress
 import os
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import aiohttp
 
+from lightline.files import check_room
 from lightline.params_data import Fetch
 from lightline.sources.fetch_error import FetchError, too_large, without_secrets
 
@@ -23,6 +25,7 @@ async def download(url: str, file: IO[bytes], rules: Fetch) -> None:
 
     Raises:
         FetchError: the rules forbid it, or the file is too large.
+        NoRoomError: the disk has no room for it.
         aiohttp.ClientError, OSError: the network, the server or the disk failed.
     """
     async with _session(rules) as session:
@@ -44,8 +47,10 @@ def _continues(response: aiohttp.ClientResponse, present: int) -> bool:
 
 async def _append(response: aiohttp.ClientResponse, file: IO[bytes], shown: str, max_bytes: int) -> None:
     size = file.seek(0, os.SEEK_END)
-    if size + (response.content_length or 0) > max_bytes:
+    announced = response.content_length or 0
+    if size + announced > max_bytes:
         raise too_large(shown, max_bytes)
+    check_room(Path(file.name), announced)
     async for chunk in response.content.iter_chunked(_CHUNK):
         size += len(chunk)
         if size > max_bytes:  # the server announced no length

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lightline.errors import DataError
-from lightline.sources.names import SPLIT_NAMES, class_named
+from lightline.sources.base import EmptyClass
+from lightline.sources.names import SPLIT_NAMES, class_named, unusable_name
 
 _SHOWN = 5  # folders named in a message
 
@@ -30,8 +31,17 @@ class Layout:
         path = path.removeprefix(self.prefix)
         parts = path.split("/", 2 if self.has_splits else 1)
         if self.has_splits:
-            return Place(path, class_named(parts[1]), SPLIT_NAMES[parts[0].lower()]) if len(parts) == 3 else None
+            split = SPLIT_NAMES.get(parts[0].lower())
+            return Place(path, class_named(parts[1]), split) if split and len(parts) == 3 else None
         return Place(path, class_named(parts[0]), None) if len(parts) == 2 else None
+
+    def empty_classes(self, folders: Iterable[str], filled: Iterable[str]) -> list[EmptyClass]:
+        """The classes that some of the folders stand for and none of those that hold files."""
+        names = self._classes(folders) - self._classes(filled)
+        return [EmptyClass(name) for name in sorted(names) if unusable_name(name) is None]
+
+    def _classes(self, folders: Iterable[str]) -> set[str]:
+        return {place.class_name for folder in folders if folder and (place := self.place(f"{folder}/"))}
 
     def outside(self) -> str:
         """The reason for a path that has no place."""

@@ -1,9 +1,12 @@
 """Downloads against real servers on 127.0.0.1: what is kept, what is refused or tried again, what stays secret."""
 
+import fcntl
 import hashlib
 import os
+import re
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from lightline.params_data import FolderSource
 from lightline.sources import open_source
 from lightline.sources.fetch import fetch
 from lightline.sources.fetch_error import FetchError, without_secrets
+from tests.small_disk import run_on_small_disk
 from tests.sources.serving import CONTENT, SHA256, get, kept
 from tests.sources.settings import FETCH, RULES
 
@@ -186,8 +190,34 @@ def test_what_the_disk_does_not_take_is_told_and_never_has_the_final_name(server
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert f"FetchError: {server.url} cannot be stored in {repository}/.lightline: File too large." in done.stderr
+    assert re.search(
+        rf"NoRoomError: {repository}/.lightline/downloads/.{SHA256}.part cannot be written: File too large. It needs "
+        rf"more than the \d+ bytes that are there of {server.url}, and \d+ bytes are free in ",
+        done.stderr,
+    )
     assert all(name.endswith(".part") for name in kept(repository))
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_full_disk_is_told_if_possible_before_it_is_full(server, tmp_path, announced):
+    if not announced:
+        server.headers = {"Transfer-Encoding": "identity"}
+    code = (
+        "from tests.sources.serving import get\nfrom lightline.errors import LightlineError\n"
+        f"try: get({server.url!r})\nexcept LightlineError as error: exit(str(error))"
+    )
+    (tmp_path / "content").mkdir()
+    outcome = run_on_small_disk(tmp_path / "content", tmp_path / "disk", 3_000_000, sys.executable, "-c", code)
+    needed = f"{len(CONTENT)} bytes" if announced else rf"more than the \d+ bytes that are there of {server.url}"
+    assert outcome.status == 1
+    assert re.fullmatch(
+        rf"{tmp_path}/disk/.lightline/downloads/.{SHA256}.part cannot be written: No space left on device. It needs "
+        rf"{needed}, and \d+ bytes are free in {tmp_path}/disk/.lightline/downloads. Make room there, then give the "
+        r"same command again.\n",
+        outcome.stderr,
+    )
+    assert len(server.requests) == 1
+    assert list(outcome.after) == [] if announced else [f".lightline/downloads/.{SHA256}.part"]
 
 
 def test_two_processes_download_a_file_once(server, repository):
@@ -201,3 +231,24 @@ def test_two_processes_download_a_file_once(server, repository):
 
 def test_a_failed_download_is_a_data_error():
     assert issubclass(FetchError, DataError)
+
+
+def test_the_part_of_an_old_download_is_cleared_unless_it_is_under_way(server, part, repository):
+    parts = {name: part.with_name(f".{name}.part") for name in ("old", "new", "locked")}
+    for path in parts.values():
+        path.write_bytes(b"some of it")
+    month_ago = time.time() - 30 * 24 * 3600
+    for name in ("old", "locked"):
+        os.utime(parts[name], (month_ago, month_ago))
+    with parts["locked"].open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as the process does that downloads it
+        get(f"{server.url}/images.zip")
+    assert set(kept(repository)) == {SHA256, parts["new"].name, parts["locked"].name}
+
+
+def test_an_old_part_of_the_same_download_is_gone_on_with(server, part):
+    part.write_bytes(CONTENT[:1000])
+    os.utime(part, (0, 0))
+    server.sends_parts = True
+    assert get(f"{server.url}/images.zip").read_bytes() == CONTENT
+    assert server.ranges == ["bytes=1000-"]

@@ -1,6 +1,7 @@
 """Archives in S3, from moto's real server on 127.0.0.1."""
 
 import hashlib
+import shutil
 
 import boto3
 import pytest
@@ -79,3 +80,41 @@ def test_an_archive_in_s3_gives_its_images(bucket, write, pack, tmp_path):
     values = {"source": "folder", "path": "s3://data/images.zip", "sha256": digest, "fetch": FETCH}
     params = FolderSource.model_validate(values | {"max_rejected": 0, "max_pixels": 1000})
     assert [image.id for image in open_source(params).images()] == ["cat/1.png", "dog/1.png"]
+
+
+def test_an_object_of_more_bytes_than_allowed_is_not_downloaded(bucket, repository):
+    bucket.put_object(Bucket="data", Key="images.zip", Body=CONTENT)
+    rules = RULES.model_copy(update={"max_bytes": len(CONTENT) - 1})
+    with pytest.raises(FetchError, match=rf"has more bytes than data\.fetch\.max_bytes = {len(CONTENT) - 1}"):
+        fetch(["s3://data/images.zip"], "sha256", SHA256, rules, pauses=(0, 0))
+    assert not list((repository / ".lightline/downloads").iterdir())
+    exact = RULES.model_copy(update={"max_bytes": len(CONTENT)})
+    assert fetch(["s3://data/images.zip"], "sha256", SHA256, exact).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("left", "asked_for"),
+    [
+        (CONTENT[:5_000_000], 2_680_000),
+        (CONTENT, 0),
+        (b"of another object", 7_680_000 - 17 + 7_680_000),
+        (CONTENT + b"and more", 7_680_000),
+    ],
+)
+def test_a_download_that_broke_off_goes_on(bucket, repository, monkeypatch, left, asked_for):
+    bucket.put_object(Bucket="data", Key="images.zip", Body=CONTENT)
+    part = repository / ".lightline/downloads" / f".{SHA256}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(left)
+    copied = []
+    copy = shutil.copyfileobj
+
+    def count(source, target, *arguments):
+        before = target.seek(0, 2)
+        copy(source, target, *arguments)
+        copied.append(target.seek(0, 2) - before)
+
+    monkeypatch.setattr(shutil, "copyfileobj", count)
+    assert fetch(["s3://data/images.zip"], "sha256", SHA256, RULES).read_bytes() == CONTENT
+    assert sum(copied) == asked_for
+    assert not part.exists()

@@ -1,0 +1,87 @@
+"""A disk of the test's own that is full but for some bytes, and what a command leaves on it.
+
+The disk is a tmpfs in a mount namespace of the command's own: it needs no rights where the system lets users have such
+namespaces, nothing else sees it, and it goes with the last process.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
+_SIZE = 64 * 2**20  # bytes
+_FILLER = ".filler"
+_NO_DISK = 77  # exit status
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended on a small disk; before, after: the digest of each file by its path."""
+
+    status: int
+    stdout: str
+    stderr: str
+    before: dict[str, str]
+    after: dict[str, str]
+
+
+@cache
+def _has_namespaces() -> bool:
+    if shutil.which("unshare") is None:  # another system than Linux
+        return False
+    return subprocess.run([*_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+
+
+def in_namespace(*command: str) -> list[str]:
+    """The command, where it may mount a disk of its own if that can be had here."""
+    return [*_NAMESPACE, *command] if _has_namespaces() else [*command]
+
+
+def run_on_small_disk(content: Path, disk: Path, free: int, *command: str, **variables: str) -> Outcome:
+    """Run a command in a copy of `content` on a disk at `disk` that has `free` bytes left; skips where none can be had.
+
+    variables: added to the environment.
+    """
+    disk.mkdir()
+    done = subprocess.run(
+        in_namespace(sys.executable, __file__, str(content), str(disk), str(free), *command),
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == _NO_DISK:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    return Outcome(**json.loads(done.stdout))
+
+
+def _digests() -> dict[str, str]:
+    files = sorted(path for path in Path().rglob("*") if path.is_file() and path.name != _FILLER)
+    return {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _main(content: str, disk: str, free: str, *command: str) -> None:
+    """Inside the namespace: mount and fill the disk, run the command, print the outcome as JSON."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", disk], check=False).returncode != 0:
+        sys.exit(_NO_DISK)
+    shutil.copytree(content, disk, dirs_exist_ok=True)
+    os.chdir(disk)
+    with Path(_FILLER).open("wb") as filler:
+        os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(disk).free - int(free))
+    before = _digests()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(json.dumps(vars(Outcome(done.returncode, done.stdout, done.stderr, before, _digests()))))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

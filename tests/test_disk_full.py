@@ -1,0 +1,74 @@
+"""A full disk under the stages that write most: what is said of it, and that the disk is as it was afterwards."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightline.checkpoint import BEST
+from lightline.dataset import DATASET
+from tests.samples import prepare_export
+from tests.small_disk import Outcome, run_on_small_disk
+from tests.tiny import tiny_params, tiny_task
+
+OLD = "what an earlier run wrote"
+ROOM = 2**16  # bytes
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params.yaml, in which the test runs, and old outputs of all stages."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    Path("params.yaml").write_text(yaml.safe_dump(tiny_params(export__latency=False).model_dump(mode="json")))
+    for name in ("data/dataset/dataset.json", str(BEST), "models/model.onnx", "models/MODEL_CARD.md"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(OLD)
+    return folder
+
+
+def check(outcome: Outcome, path: Path, disk: Path) -> None:
+    """One sentence about the path that could not be written, and every file as it was."""
+    assert outcome.status == 1, outcome.stderr
+    (line,) = outcome.stderr.splitlines()
+    said = re.fullmatch(
+        rf"error: {re.escape(str(path))} cannot be written: No space left on device\. It needs more than (\d+) bytes, "
+        rf"and (\d+) bytes are free in {disk / path.parent}\. Make room there, then give the same command again\.",
+        line,
+    )
+    assert said, line
+    needed, free = map(int, said.groups())
+    assert 0 < needed <= free <= ROOM
+    assert outcome.after == outcome.before
+
+
+def test_download(project, tmp_path):
+    outcome = run_on_small_disk(project, tmp_path / "disk", ROOM, sys.executable, "-m", "stages.download")
+    check(outcome, DATASET, tmp_path / "disk")
+
+
+def test_checkpoint(project, tmp_path):
+    tiny_task(tiny_params())
+    # Unfinished training, which is no output, is kept in the repository that a run belongs to: on another disk here.
+    (tmp_path / "origin").mkdir()
+    outcome = run_on_small_disk(
+        project,
+        tmp_path / "disk",
+        ROOM,
+        *(sys.executable, "-m", "stages.train"),
+        LIGHTLINE_ORIGIN=str(tmp_path / "origin"),
+        WANDB_MODE="disabled",
+    )
+    check(outcome, BEST, tmp_path / "disk")
+
+
+def test_export(project, tmp_path):
+    prepare_export(project)
+    Path("reports/test").mkdir(parents=True)
+    Path("reports/test/metrics.json").write_text(json.dumps({"accuracy": 0.5}))
+    outcome = run_on_small_disk(project, tmp_path / "disk", ROOM, sys.executable, "-m", "stages.export")
+    check(outcome, Path("models/model.onnx"), tmp_path / "disk")
