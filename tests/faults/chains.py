@@ -15,7 +15,7 @@ from tests.faults.victim import Kill, Victim
 COMMAND = ("dvc", "repro")
 EPOCHS, STEPS_PER_EPOCH = 2, 20  # of the digits' 1,257 training images in batches of 64
 INTERVAL = 6  # steps between two saved states
-KINDS = ("stage", "all")
+KINDS = ("stage", "dvc", "all")
 _LONGEST = 1200  # hundredths of a second until a kill at random
 
 
