@@ -12,7 +12,7 @@ from pydantic import Field
 
 from lightline.params_data import Data, Split
 from lightline.params_training import Augment, Loss, Model, Optimizer, Schedule, Trainer
-from lightline.section import BatchSize, Fraction, PositiveFloat, Probability, Section, Text
+from lightline.section import BatchSize, Fraction, PositiveFloat, PositiveInt, Probability, Section, Text
 
 Devices = Annotated[int, Field(ge=1, le=1_024)]  # of a machine
 DeviceNumber = Annotated[int, Field(ge=0, lt=1_024)]
