@@ -81,11 +81,11 @@ def make_checkpoint(settings: Model, classes: Sequence[str] = CLASSES, dataset: 
     )
 
 
-def prepare_export(folder: Path) -> tuple[Checkpoint, Dataset]:
+def prepare_export(folder: Path, settings: Model | None = None) -> tuple[Checkpoint, Dataset]:
     """What the export stage reads below a folder, but for the test metrics: rows 0 to 5 are test, 6 to 11 train."""
     dataset = save_dataset(folder / "data/dataset", list(random_pixels(12, 16, 16, 3)))
     splits = np.array([2] * 6 + [0] * 6, np.int8)
     write_splits(dataset.column("id"), dataset.labels, splits, folder / "data/splits.parquet")
-    checkpoint = make_checkpoint(model_settings(), dataset=dataset.digest)
+    checkpoint = make_checkpoint(settings or model_settings(), dataset=dataset.digest)
     save_checkpoint(checkpoint, folder / BEST)
     return checkpoint, dataset

@@ -16,9 +16,9 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from tests.small_disk import in_namespace
+from tests.small_disk import namespace
 from tests.tiny import ROOT, tiny_params, tiny_task
-from tests.wandb_faults import FAULTS
+from tests.wandb_faults import DISK_FAULTS, FAULTS
 from tests.wandb_file import read_offline_runs
 
 EPOCHS = 3
@@ -93,10 +93,15 @@ def train_with_all(folder: Path, addresses: dict[str, str]) -> None:
     tiny_task(params)
     Path("params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     online = {"WANDB_MODE": "online", "WANDB_API_KEY": KEY}
-    environments = {name: {**online, "WANDB_BASE_URL": url} for name, url in addresses.items()}
+    begin = namespace()
+    environments = {
+        name: {**online, "WANDB_BASE_URL": addresses[name]} if name in addresses else {}
+        for name in FAULTS
+        if begin or name not in DISK_FAULTS
+    }
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     del environment["WANDB_SILENT"]  # as a user's
-    command = in_namespace(sys.executable, "-m", "tests.wandb_faults", str(folder), json.dumps(environments))
+    command = [*(begin or ()), sys.executable, "-m", "tests.wandb_faults", str(folder), json.dumps(environments)]
     subprocess.run(command, env=environment, check=True)
 
 
@@ -116,8 +121,8 @@ def test_an_undisturbed_run_says_nothing(folder):
 @pytest.mark.parametrize("fault", SAID)
 def test_a_failure_costs_one_warning_and_nothing_else(folder, fault):
     place = folder / fault
-    if not (place / "status").exists():
-        pytest.skip("no small disk can be mounted here")
+    if fault in DISK_FAULTS and namespace() is None:
+        pytest.skip("the system lets nobody mount a small disk here")
     (line,) = (place / "err").read_text().splitlines()
     assert line.startswith(SAID[fault].format(origin=place))
     assert KEY not in line
