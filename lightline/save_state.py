@@ -78,6 +78,8 @@ class SaveState(Checkpoint):
             self.best = Best(epoch=trainer.current_epoch, score=score, weights=self._validated)
         if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.save_checkpoint(self._folder / FINISHED)
+            if self._asked_to_stop:
+                raise KeyboardInterrupt
         else:
             self._save_if_due(trainer)
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from tests.conftest import ENVIRONMENT
 from tests.faults.chains import (
     COMMAND,
+    FLOW,
     Outcome,
+    flow_kills,
     named_kills,
     prepare,
     random_kills,
@@ -22,6 +24,7 @@ from tests.faults.chains import (
     table,
 )
 from tests.faults.victim import Kill, Victim
+from tests.prefect_server import prefect_server
 
 _SHOWN = 3000  # last characters of what went wrong
 _RANDOM = 5  # kills at random instants in a chain of them
@@ -44,14 +47,16 @@ def main() -> int:
 
     def run(numbered: tuple[int, list[Kill]]) -> list[Outcome]:
         number, kills = numbered
-        outcomes, problem = run_chain(template, folder / str(number), kills, expected)
+        command = FLOW if any(kill.kind == "flow" for kill in kills) else COMMAND
+        outcomes, problem = run_chain(template, folder / str(number), kills, expected, command)
         told = f"chain {number}: {len(outcomes)} kills" + (
             f"; see {folder / str(number)}: {problem}" if problem else ""
         )
         print(told, file=sys.stderr, flush=True)
         return outcomes
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with prefect_server(folder) as server, ThreadPoolExecutor(os.cpu_count()) as pool:
+        os.environ["PREFECT_API_URL"] = server.url
         chains = pool.map(run, enumerate(_chains(options.number, random.Random(options.seed))))
         outcomes = [outcome for chain in chains for outcome in chain]
     print(table(outcomes, "kind"), table(outcomes, "point"), sep="\n\n")
@@ -63,7 +68,7 @@ def _chains(number: int, generator: random.Random) -> list[list[Kill]]:
     for turn in count():
         if sum(map(len, chains)) >= number:
             return chains
-        makers = (named_kills, lambda source: random_kills(source, _RANDOM), service_kills)
+        makers = (named_kills, lambda source: random_kills(source, _RANDOM), flow_kills, service_kills)
         chains.append(makers[turn % len(makers)](generator))
     return chains
 

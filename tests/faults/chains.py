@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,9 +14,11 @@ from tests.conftest import Project, copy_project
 from tests.faults.victim import Kill, Victim
 
 COMMAND = ("dvc", "repro")
+FLOW = (sys.executable, "-m", "flows.pipeline", "--apply")  # needs PREFECT_API_URL
 EPOCHS, STEPS_PER_EPOCH = 2, 20  # of the digits' 1,257 training images in batches of 64
 INTERVAL = 6  # steps between two saved states
-KINDS = ("stage", "dvc", "all")
+AT_ONCE = ("stage", "all")  # with no time to end well
+KINDS = (*AT_ONCE, "dvc")
 _LONGEST = 1200  # hundredths of a second until a kill at random
 
 
@@ -67,12 +70,23 @@ def named_kills(generator: random.Random) -> list[Kill]:
         ("in test", 0),
         ("in export", 0),
     ]
-    return [Kill(generator.choice(KINDS), *point) for point in points]
+    # Told to end at an epoch's last step, a stage goes on through the validation: its points would not come again.
+    return [Kill(generator.choice(AT_ONCE if last in point else KINDS), *point) for point in points]
 
 
 def service_kills(generator: random.Random) -> list[Kill]:
     """W&B's service; the run goes to its end by itself."""
     return [Kill("wandb", "in a step", generator.randrange(EPOCHS * STEPS_PER_EPOCH))]
+
+
+def flow_kills(generator: random.Random) -> list[Kill]:
+    """Of runs of the Prefect flow."""
+    points = [
+        ("in download", generator.randrange(1700)),
+        ("in a step", generator.randrange(STEPS_PER_EPOCH)),
+        ("in test", 0),
+    ]
+    return [Kill(generator.choice(("flow", "all")), *point) for point in points]
 
 
 def random_kills(generator: random.Random, number: int) -> list[Kill]:
@@ -81,7 +95,7 @@ def random_kills(generator: random.Random, number: int) -> list[Kill]:
 
 
 def run_chain(
-    template: Project, folder: Path, kills: list[Kill], expected: dict[str, bytes]
+    template: Project, folder: Path, kills: list[Kill], expected: dict[str, bytes], command: tuple[str, ...] = COMMAND
 ) -> tuple[list[Outcome], str]:
     """Kill, start again, and at last let it end; gives what became of each kill, and what went wrong, if anything."""
     project = Project(folder / "project")
@@ -90,8 +104,8 @@ def run_chain(
     finished, problem = False, ""
     try:
         for kill in kills:
-            hits.append(_strike(project, kill))  # noqa: PERF401 (those before an error count)
-        last = Victim(project, COMMAND)
+            hits.append(_strike(project, command, kill))  # noqa: PERF401 (those before an error count)
+        last = Victim(project, command)
         assert last.finish() == 0, last.said()
         finished = True
         found = results(project)
@@ -107,8 +121,8 @@ def run_chain(
     return outcomes, problem
 
 
-def _strike(project: Project, kill: Kill) -> bool:
-    victim = Victim(project, COMMAND, kill)
+def _strike(project: Project, command: tuple[str, ...], kill: Kill) -> bool:
+    victim = Victim(project, command, kill)
     victim.strike()
     assert kill.kind != "wandb" or victim.process.returncode == 0, victim.said()
     return victim.hit is not None

@@ -4,14 +4,26 @@
 """
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from tests.conftest import Project
-from tests.faults.chains import COMMAND, named_kills, prepare, random_kills, results, run_chain, service_kills
+from tests.faults.chains import (
+    COMMAND,
+    FLOW,
+    flow_kills,
+    named_kills,
+    prepare,
+    random_kills,
+    results,
+    run_chain,
+    service_kills,
+)
 from tests.faults.victim import Victim
+from tests.prefect_server import Server, prefect_server
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +39,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tup
             assert victim.finish() == 0, victim.said()
             (folder / "finished").touch()
     return Project(folder / "template"), results(Project(folder / "run" / "project"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with prefect_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.mark.parametrize(
@@ -45,3 +63,13 @@ def test_a_chain_of_kills(kills, undisturbed, tmp_path: Path):
     assert not problem
     assert [outcome.kill for outcome in outcomes] == kills
     assert all(outcome.hit for outcome in outcomes if outcome.kill.point != "at random")
+
+
+def test_a_chain_of_kills_of_the_flow(server, undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PREFECT_API_URL", server.url)
+    template, expected = undisturbed
+    kills = flow_kills(random.Random(5))
+    outcomes, problem = run_chain(template, tmp_path, kills, expected, FLOW)
+    assert not problem
+    assert [outcome.hit for outcome in outcomes] == [True] * len(kills)
+    assert {run["state_type"] for run in server.flow_runs()} == {"CRASHED", "COMPLETED"}

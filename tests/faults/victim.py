@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -21,8 +20,8 @@ _PATIENCE = 120.0  # seconds for a point to be reached, or an orphan to go
 class Kill:
     """What is killed where.
 
-    kind: "stage", "dvc" or "all": the stage's process, the one that started it, or both and what is between; "wandb":
-    W&B's service, and nothing else.
+    kind: "stage": the process of the stage; "dvc" or "flow": that of the command, which is one or the other; "all": all
+    processes of the command at once; "wandb": W&B's service, and nothing else.
     point: a name and a count that tests/faults/points knows, or "at random": then `count` is in hundredths of a second.
     """
 
@@ -75,7 +74,11 @@ class Victim:
         if stage is not None:
             self.hit = self._target(stage, family)
             assert psutil.Process(self.hit).status() != psutil.STATUS_ZOMBIE
-            os.killpg(self.hit, signal.SIGKILL) if self.kill.kind == "all" else os.kill(self.hit, signal.SIGKILL)
+            targets = family if self.kill.kind == "all" else [psutil.Process(self.hit)]
+            for do in (psutil.Process.suspend, psutil.Process.kill):  # none sees another's end
+                for target in targets:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        do(target)
         self._reached.unlink(missing_ok=True)  # who waits there and was not hit ends by itself
         self.process.wait(_PATIENCE)
         self._wait(lambda: not any(map(_lives, family)), "end of all its processes")
