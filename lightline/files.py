@@ -2,16 +2,22 @@
 
 import csv
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lightline.errors import LightlineError
+
+_ABANDONED = 60.0  # seconds without a change
 
 # What a file system says that takes no more, and what to do about it.
 _NO_ROOM = {
@@ -46,6 +52,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         with _told_if_full(path, temporary):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _clear_leftovers(path)
             yield temporary
             _flush(temporary)
             temporary.replace(path)
@@ -62,6 +69,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         with _told_if_full(path, temporary):
             temporary.mkdir(parents=True)
+            _clear_leftovers(path)
             yield temporary
             for file in _files(temporary):
                 _flush(file)
@@ -77,6 +85,15 @@ def whole_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(before, ignore_errors=True)
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Delete what a process that was killed has left of an attempt to write this."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.*"):
+        pid = left.name.removeprefix(f".{path.stem}.").split(".")[0]
+        # Not where the process is of another machine that shares the disk, and may be writing.
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)) and time.time() - left.stat().st_mtime > _ABANDONED:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def no_room_code(error: BaseException | None) -> int | None:

@@ -220,3 +220,19 @@ def test_an_old_folder_comes_back_where_the_new_one_cannot_take_its_name(tmp_pat
         (temporary / "a").write_text("new")
     assert (target / "a").read_text() == "old"
     assert names(tmp_path) == ["set"]
+
+
+@pytest.mark.parametrize("write", [whole_file, whole_folder])
+def test_what_a_killed_process_has_left_is_cleared_and_no_other(write, tmp_path):
+    target = tmp_path / "data"
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    left, fresh, living = (tmp_path / f".data.{pid}" for pid in (dead.pid, f"{dead.pid}.before", os.getppid()))
+    for path in (left, fresh, living):
+        path.mkdir() if write is whole_folder else path.touch()
+    for path in (left, living):
+        os.utime(path, (0, 0))
+    with write(target) as temporary:
+        if write is whole_file:
+            temporary.touch()
+    assert names(tmp_path) == sorted(["data", fresh.name, living.name])

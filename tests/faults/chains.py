@@ -81,12 +81,11 @@ def service_kills(generator: random.Random) -> list[Kill]:
 
 def flow_kills(generator: random.Random) -> list[Kill]:
     """Of runs of the Prefect flow."""
-    points = [
-        ("in download", generator.randrange(1700)),
-        ("in a step", generator.randrange(STEPS_PER_EPOCH)),
-        ("in test", 0),
+    return [
+        Kill("flow", "in download", generator.randrange(1700)),
+        Kill("all", "in a step", generator.randrange(STEPS_PER_EPOCH)),
+        Kill("flow", "in test"),
     ]
-    return [Kill(generator.choice(("flow", "all")), *point) for point in points]
 
 
 def random_kills(generator: random.Random, number: int) -> list[Kill]:
