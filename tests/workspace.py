@@ -13,8 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.tiny import ROOT
-
+ROOT = Path(__file__).parents[1]  # not from tests.tiny: it loads torch, before conftest has set its threads
 _WAIT = 60.0  # seconds within which what a test waits for must have come
 
 # Before `train` lies a folder and a file that it reads. `train` does what a test says.
