@@ -68,7 +68,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     applied = options.apply and _apply(results)
     _print(results, applied, asked=options.apply)
+    if failure:
+        print(f"warning: {failure}", file=sys.stderr)
+        _leave()  # Prefect would go on asking after its server for minutes
     return 0
+
+
+def _leave() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,8 +108,15 @@ async def _run(request: Request, ahead: Ahead) -> tuple["Results | None", str]:
         from flows import pipeline
 
         _shield_server()
+    from httpx import TransportError
+
     pipeline.prepared_ahead = ahead
-    state: Any = await cast(Any, pipeline.pipeline)(**vars(request), return_state=True)
+    try:
+        state: Any = await cast(Any, pipeline.pipeline)(**vars(request), return_state=True)
+    except TransportError as error:
+        if pipeline.finished is None:
+            raise
+        return pipeline.finished, f"The Prefect server has gone and will not show how this run ended: {error}"
     return (await state.aresult(), "") if state.is_completed() else (None, state.message)
 
 

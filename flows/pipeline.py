@@ -28,6 +28,7 @@ from lightline.errors import LightlineError
 
 RETRY_DELAYS = [10.0, 60.0]  # seconds before each retry of what may pass by itself
 prepared_ahead: Ahead | None = None  # set by flows.command, for the one run of its process
+finished: Results | None = None  # of that run, for flows.command: Prefect has nothing to give without its server
 _UNAVAILABLE = "Unavailable"  # name of the failed state that is retried
 
 
@@ -87,6 +88,8 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
         changed=workspace.changed,
     )
     workspace.dvc.dismiss()
+    global finished
+    finished = results
     await publish(results)
     return Completed(message=results.headline(), data=results)
 

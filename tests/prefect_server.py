@@ -18,9 +18,14 @@ _START = 120.0  # seconds a server has to answer
 class Server:
     """A Prefect server and what it knows; home: the folder of its database."""
 
-    def __init__(self, url: str, home: Path):
+    def __init__(self, url: str, home: Path, process: subprocess.Popen[bytes]):
         self.url = url
         self.home = home
+        self._process = process
+
+    def end(self) -> None:
+        self._process.terminate()
+        self._process.wait(30)
 
     def flow_runs(self) -> list[dict[str, Any]]:
         """The latest first."""
@@ -62,13 +67,12 @@ def prefect_server(folder: Path) -> Iterator[Server]:
             stderr=log,
             start_new_session=True,
         )
-    server = Server(f"http://127.0.0.1:{port}/api", folder)
+    server = Server(f"http://127.0.0.1:{port}/api", folder, process)
     try:
         _wait_for(server.url, folder / "log")
         yield server
     finally:
-        process.terminate()
-        process.wait(30)
+        server.end()
 
 
 def _wait_for(url: str, log: Path) -> None:

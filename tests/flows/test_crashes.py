@@ -12,12 +12,20 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.prefect_server import prefect_server
 from tests.workspace import until
 
 _HANG = """
 if 'HANG' in os.environ:
     pathlib.Path(os.environ['HANG']).touch()
     time.sleep(600)
+"""
+
+
+_WAIT = """
+pathlib.Path(os.environ['WAITS']).touch()
+while not pathlib.Path(os.environ['GO']).exists():
+    time.sleep(0.05)
 """
 
 
@@ -99,6 +107,26 @@ def test_what_a_power_cut_leaves_is_cleared_by_the_next_run_and_by_a_worker(smal
     last = server.flow_runs()[0]
     assert server.task_states(last["id"]) == {"download": "Cached", "train": "Ran"}
     assert list((small_project.path / ".dvc/tmp/flows").iterdir()) == [foreign]
+
+
+def test_a_server_that_goes_away_in_the_middle_costs_a_warning(small_project, set_work, tmp_path: Path):
+    set_work(small_project, _WAIT)
+    (tmp_path / "home").mkdir()
+    with prefect_server(tmp_path / "home") as server:
+        waits, may_go = tmp_path / "waits", tmp_path / "go"
+        environment = {**os.environ, "PREFECT_API_URL": server.url, "WAITS": str(waits), "GO": str(may_go)}
+        command = (sys.executable, "-m", "flows.pipeline", "-n", "alone")
+        pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, cwd=small_project.path, env=environment, **pipes) as flow:
+            until(waits.exists, "the train stage runs")
+            server.end()
+            may_go.touch()
+            out, err = flow.communicate(timeout=240)
+    assert flow.returncode == 0, err
+    assert "experiment  alone" in out
+    assert "warning: The Prefect server has gone" in err
+    assert "Traceback" not in err
+    assert "alone" in small_project.experiments()
 
 
 def _worker(project, server) -> str:
