@@ -3,6 +3,7 @@
 import math
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -115,7 +116,8 @@ class SaveState(Checkpoint):
         if self._asked_to_stop:
             raise KeyboardInterrupt
         self._asked_to_stop = True
-        print("stopping after this step, with its state saved; once more stops at once", flush=True)
+        with suppress(OSError):  # who read this may be gone
+            print("stopping after this step, with its state saved; once more stops at once", flush=True)
 
 
 def _is_better(score: float, best: float, monitor: str) -> bool:
