@@ -28,7 +28,9 @@ from lightline.dataset import Dataset
 from lightline.models import build_network
 from lightline.pictures import Batch
 from lightline.randomness import seed_generators
+from lightline.save_state import SaveState
 from lightline.splits import read_splits
+from lightline.state_files import FINISHED
 from lightline.test_time import answering
 from lightline.tracking import Run
 from lightline.trainer import build_trainer
@@ -148,9 +150,9 @@ def _train(recipe: str, seed: int) -> tuple[float, float]:
         started = time.perf_counter()
         trainer.fit(module, data)
         seconds = time.perf_counter() - started
-        best = torch.load(Path(folder, "best.ckpt"), weights_only=True)["state_dict"]
+        state = torch.load(Path(folder, FINISHED), weights_only=True)
     network = build_network(task.params.model, len(task.dataset.classes))
-    network.load_state_dict({name.removeprefix("network."): value for name, value in best.items()})
+    network.load_state_dict(state["callbacks"][SaveState.__name__]["best"]["weights"])
     return seconds, _accuracy(network, task, data)
 
 
