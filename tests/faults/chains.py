@@ -71,7 +71,8 @@ def named_kills(generator: random.Random) -> list[Kill]:
         ("in export", 0),
     ]
     # Told to end at an epoch's last step, a stage goes on through the validation: its points would not come again.
-    return [Kill(generator.choice(AT_ONCE if last in point else KINDS), *point) for point in points]
+    lasts = {("in a step", last), ("in a step", STEPS_PER_EPOCH + last)}
+    return [Kill(generator.choice(AT_ONCE if point in lasts else KINDS), *point) for point in points]
 
 
 def service_kills(generator: random.Random) -> list[Kill]:

@@ -13,6 +13,7 @@ import psutil
 from tests.conftest import Project
 
 _POINTS = Path(__file__).parent / "points"
+_NOTICE = 1.0  # seconds a stage has to notice the end of its DVC, before it takes another step
 _PATIENCE = 120.0  # seconds for a point to be reached, or an orphan to go
 
 
@@ -79,6 +80,8 @@ class Victim:
                 for target in targets:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         do(target)
+        if self.kill.kind in {"dvc", "flow"}:
+            time.sleep(_NOTICE)
         self._reached.unlink(missing_ok=True)  # who waits there and was not hit ends by itself
         self.process.wait(_PATIENCE)
         self._wait(lambda: not any(map(_lives, family)), "end of all its processes")

@@ -158,5 +158,5 @@ def test_a_repository_elsewhere(small_project, flow, tmp_path):
 
 def _files(project):
     listed = project.run("git", "ls-files", "-z", "--cached", "--others").stdout.split("\0")
-    kept = [name for name in listed if name and not name.startswith(".dvc/")]
+    kept = [name for name in listed if name and not name.startswith((".dvc/", ".lightline/"))]
     return {name: (project.path / name).read_bytes() for name in kept}
