@@ -154,7 +154,7 @@ def table(outcomes: list[Outcome], by: str) -> str:
     rows: dict[str, Counter[str]] = {}
     for outcome in outcomes:
         row = rows.setdefault(getattr(outcome.kill, by), Counter())
-        row.update({"kills": 1, **{name: getattr(outcome, name) for name in ("hit", "recovered", "identical")}})
+        row.update({"kills": 1, **{name: int(getattr(outcome, name)) for name in ("hit", "recovered", "identical")}})
     lines = [f"| {by} | kills | hit a live process | recovered | identical |", "|---|---|---|---|---|"]
     for name, row in rows.items():
         lines.append(f"| {name} | {row['kills']} | {row['hit']} | {row['recovered']} | {row['identical']} |")
