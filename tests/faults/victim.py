@@ -13,7 +13,7 @@ import psutil
 from tests.conftest import Project
 
 _POINTS = Path(__file__).parent / "points"
-_NOTICE = 1.0  # seconds a stage has to notice the end of its DVC, before it takes another step
+_NOTICE = 5.0  # seconds in which a stage has heard of the end of its DVC
 _PATIENCE = 120.0  # seconds for a point to be reached, or an orphan to go
 
 
@@ -80,9 +80,10 @@ class Victim:
                 for target in targets:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         do(target)
-        if self.kill.kind in {"dvc", "flow"}:
-            time.sleep(_NOTICE)
-        self._reached.unlink(missing_ok=True)  # who waits there and was not hit ends by itself
+        if self.kill.kind in {"dvc", "flow"}:  # who waits at the point is told by those that watch over it
+            with contextlib.suppress(AssertionError):
+                self._wait(lambda: self.process.poll() is not None and not any(map(_lives, family)), "", _NOTICE)
+        self._reached.unlink(missing_ok=True)
         self.process.wait(_PATIENCE)
         self._wait(lambda: not any(map(_lives, family)), "end of all its processes")
 
@@ -112,8 +113,8 @@ class Victim:
             return [process, *process.children(recursive=True)]
         return []
 
-    def _wait(self, condition: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + _PATIENCE
+    def _wait(self, condition: Callable[[], bool], what: str, seconds: float = _PATIENCE) -> None:
+        end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
                 raise AssertionError(f"waited in vain for: {what}\n{self.said()[-3000:]}")

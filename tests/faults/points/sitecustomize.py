@@ -2,13 +2,15 @@
 
 FAULT_POINT: the point's name and how often it is passed before, as in `in download:700`; of a step or a validation,
 which one. FAULT_REACHED: the file in which the process writes its number when it stops; when somebody deletes it, the
-process goes on. FAULT_STEPS: the file in which training notes its steps, a line each: process, step.
+process goes on, and also when it is told to end. FAULT_STEPS: the file in which training notes its steps, a line each: process, step.
 """
 
 import importlib.util
 import io
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from importlib.abc import MetaPathFinder
@@ -38,8 +40,24 @@ class Point:
         partial = reached.with_suffix(".partial")
         partial.write_text(str(os.getpid()))
         partial.replace(reached)
-        while reached.exists():
+        told = _note_sigterm()
+        while reached.exists() and not told:
             time.sleep(0.005)
+
+
+def _note_sigterm() -> list[int]:
+    """A list that is empty until SIGTERM has come, and has been handled as it would have been."""
+    told: list[int] = []
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def note(number: int, frame: Any) -> None:
+        told.append(number)
+        if callable(handler):
+            handler(number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, note)
+    return told
 
 
 POINT = Point()
