@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from flows.faults import RequestError
 from flows.guard import refuse_keys
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     request = Request(options.set_param, options.repo, options.rev, options.experiment, options.targets)
     ahead = Ahead(request)
     try:
-        results, failure = asyncio.run(_run(request, ahead))
+        results, failure = asyncio.run(_run(request, ahead, options.apply))
     except RuntimeError as error:
         if "Failed to reach API" not in str(error):
             raise
@@ -66,18 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     if results is None:
         print(f"\nerror: {failure}", file=sys.stderr)
         return 1
-    applied = options.apply and _apply(results)
-    _print(results, applied, asked=options.apply)
-    if failure:
-        print(f"warning: {failure}", file=sys.stderr)
-        _leave()  # Prefect would go on asking after its server for minutes
+    _show(results, options.apply)
     return 0
-
-
-def _leave() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,21 +93,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(request: Request, ahead: Ahead) -> tuple["Results | None", str]:
+async def _run(request: Request, ahead: Ahead, apply: bool) -> tuple["Results | None", str]:
     with loading():
         from flows import pipeline
 
         _shield_server()
-    from httpx import TransportError
-
     pipeline.prepared_ahead = ahead
-    try:
-        state: Any = await cast(Any, pipeline.pipeline)(**vars(request), return_state=True)
-    except TransportError as error:
-        if pipeline.finished is None:
-            raise
-        return pipeline.finished, f"The Prefect server has gone and will not show how this run ended: {error}"
+    pipeline.without_server = asyncio.get_running_loop().create_future()
+    run = asyncio.ensure_future(cast(Any, pipeline.pipeline)(**vars(request), return_state=True))
+    await asyncio.wait({run, pipeline.without_server}, return_when=asyncio.FIRST_COMPLETED)
+    if pipeline.without_server.done():
+        _show(pipeline.without_server.result(), apply)
+        _leave("The Prefect server has gone, and will not show how this run ended.")
+    state = await run
     return (await state.aresult(), "") if state.is_completed() else (None, state.message)
+
+
+def _leave(warning: str) -> NoReturn:
+    """Without Prefect's own end, which would go on asking for its server for minutes."""
+    print(f"warning: {warning}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _shield_server() -> None:
@@ -160,6 +157,10 @@ def _apply(results: "Results") -> bool:
     done = subprocess.run(command, cwd=origin, stderr=subprocess.PIPE, text=True, check=False)
     # Stages that were not asked for and never ran have nothing to bring.
     return done.returncode == 0 or "Checkout failed" in done.stderr
+
+
+def _show(results: "Results", apply: bool) -> None:
+    _print(results, apply and _apply(results), asked=apply)
 
 
 def _print(results: "Results", applied: bool, asked: bool) -> None:

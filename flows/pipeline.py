@@ -3,6 +3,7 @@
 `python -m flows.pipeline --help` runs it from a terminal; prefect.yaml deploys it.
 """
 
+import asyncio
 import sys
 
 if __name__ == "__main__":  # first, because Prefect takes a second to load
@@ -22,13 +23,13 @@ from flows.faults import StageError, UnavailableError
 from flows.guard import refuse_keys, refuse_open_server
 from flows.leftovers import api, clear
 from flows.repository import homes
-from flows.results import Results, publish, read_results
+from flows.results import Results, publish, read_results, server_answers
 from flows.workspace import Ahead, Request, Workspace, open_workspace
 from lightline.errors import LightlineError
 
 RETRY_DELAYS = [10.0, 60.0]  # seconds before each retry of what may pass by itself
 prepared_ahead: Ahead | None = None  # set by flows.command, for the one run of its process
-finished: Results | None = None  # of that run, for flows.command: Prefect has nothing to give without its server
+without_server: asyncio.Future[Results] | None = None  # set there too; gets what came of it where Prefect is gone
 _UNAVAILABLE = "Unavailable"  # name of the failed state that is retried
 
 
@@ -60,7 +61,10 @@ async def pipeline(
         async with open_workspace(request, logger.info, prepared_ahead) as workspace:
             await _take_over(workspace, logger)
             _announce(workspace, logger)
-            return await _run(workspace, named=experiment is not None, targets=targets)
+            state = await _run(workspace, named=experiment is not None, targets=targets)
+        if without_server and state.is_completed() and not await server_answers():
+            without_server.set_result(state.data)
+        return state
     except LightlineError as error:
         return Failed(message=str(error))
 
@@ -88,9 +92,10 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
         changed=workspace.changed,
     )
     workspace.dvc.dismiss()
-    global finished
-    finished = results
-    await publish(results)
+    if await server_answers():
+        await publish(results)
+    else:
+        get_run_logger().warning("The Prefect server has gone: it will not show how this run ends.")
     return Completed(message=results.headline(), data=results)
 
 

@@ -90,6 +90,22 @@ async def publish(results: Results) -> None:
     await _label(results)
 
 
+async def server_answers() -> bool:
+    """Whether the Prefect server is still there; Prefect itself asks for minutes before it gives up."""
+    import httpx
+    from prefect.settings import PREFECT_API_URL
+
+    address = PREFECT_API_URL.value()
+    if not address:
+        return True  # a temporary one, which ends with this process
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        try:
+            await client.get(f"{address.rstrip('/')}/health")
+        except httpx.TransportError:
+            return False
+    return True
+
+
 async def _label(results: Results) -> None:
     from prefect.client.orchestration import get_client
     from prefect.runtime import flow_run

@@ -2,7 +2,8 @@
 
 FAULT_POINT: the point's name and how often it is passed before, as in `in download:700`; of a step or a validation,
 which one. FAULT_REACHED: the file in which the process writes its number when it stops; when somebody deletes it, the
-process goes on, and also when it is told to end. FAULT_STEPS: the file in which training notes its steps, a line each: process, step.
+process goes on, as it does when it is told to end. FAULT_STEPS: the file in which training notes its steps, a line each:
+process, step.
 """
 
 import importlib.util
