@@ -29,7 +29,7 @@ from lightline.errors import LightlineError
 
 RETRY_DELAYS = [10.0, 60.0]  # seconds before each retry of what may pass by itself
 prepared_ahead: Ahead | None = None  # set by flows.command, for the one run of its process
-without_server: asyncio.Future[Results] | None = None  # set there too; gets what came of it where Prefect is gone
+without_server: asyncio.Future[Any] | None = None  # set there too; gets what came of it where Prefect is gone
 _UNAVAILABLE = "Unavailable"  # name of the failed state that is retried
 
 

@@ -50,18 +50,18 @@ def prepare(folder: Path) -> Project:
 
 def named_kills(generator: random.Random) -> list[Kill]:
     """One at each point, in the order in which a run passes them."""
-    first, second = (generator.randrange(1, STEPS_PER_EPOCH - 1) for _ in range(2))
     last = STEPS_PER_EPOCH - 1
+    first, second = generator.randrange(2 * INTERVAL, last), generator.randrange(INTERVAL, last)
     points = [
         ("in download", generator.randrange(1700)),
         ("in split", 0),
         ("after the data", 0),
         ("in the middle of a save", generator.randrange(2)),
-        ("in a step", first if first > 2 * INTERVAL else first + 2 * INTERVAL - 1),
+        ("in a step", first),
         ("in a step", last),
         ("in validation", 0),
         ("between a save and its digest", 0),
-        ("in a step", STEPS_PER_EPOCH + max(second, INTERVAL)),
+        ("in a step", STEPS_PER_EPOCH + second),
         ("in a step", STEPS_PER_EPOCH + last),
         ("in validation", 1),
         ("after the last epoch", 0),

@@ -2,7 +2,7 @@
 
 FAULT_POINT: the point's name and how often it is passed before, as in `in download:700`; of a step or a validation,
 which one. FAULT_REACHED: the file in which the process writes its number when it stops; when somebody deletes it, the
-process goes on, as it does when it is told to end. FAULT_STEPS: the file in which training notes its steps, a line each:
+process goes on, as it does when it is told to end. FAULT_STEPS: the file in which training notes its steps, one a line:
 process, step.
 """
 
