@@ -1,13 +1,15 @@
 """A worker for the deployments: `python -m flows.worker`.
 
 It first has Prefect know which runs of this machine have crashed: a worker by itself does not ask after those that died
-together with the worker before it. Then it is `prefect worker start`, with the same options.
+with the worker before it. Those of a deployment are scheduled again, and go on from what is finished. Then it is
+`prefect worker start`, with the same options.
 """
 
 import asyncio
 import os
 import sys
 from pathlib import Path
+from uuid import UUID
 
 from flows.leftovers import clear
 from flows.repository import homes
@@ -17,10 +19,27 @@ _COMMAND = ("worker", "start", "--pool", "local", "--type", "process")
 
 def main() -> None:
     """Does not come back."""
-    for flow_run in asyncio.run(clear(homes())):
-        print(f"Flow run {flow_run} has crashed: its processes are gone.", flush=True)
+    asyncio.run(_take_up())
     prefect = str(Path(sys.executable).with_name("prefect"))
     os.execv(prefect, (prefect, *_COMMAND, *sys.argv[1:]))  # noqa: S606 (it takes this process's place)
+
+
+async def _take_up() -> None:
+    for flow_run in await clear(homes()):
+        again = " It is scheduled again." if await _schedule_again(flow_run) else ""
+        print(f"Flow run {flow_run} has crashed: its processes are gone.{again}", flush=True)
+
+
+async def _schedule_again(flow_run: str) -> bool:
+    """Ask for a new run of the same deployment; what a person started in a terminal is theirs to start again."""
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        run = await client.read_flow_run(UUID(flow_run))
+        if run.deployment_id is None:
+            return False
+        await client.create_flow_run_from_deployment(run.deployment_id, parameters=run.parameters)
+    return True
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -50,11 +51,7 @@ class Runs:
     def kill(self, run: str) -> None:
         """All of a run's processes at once, so that none can tell of the end of another."""
         process = self._processes[run]
-        processes = [process, *process.children(recursive=True)]
-        for do in (psutil.Process.suspend, psutil.Process.kill):
-            for each in processes:
-                with suppress(psutil.NoSuchProcess):
-                    do(each)
+        _kill([process, *process.children(recursive=True)])
         process.wait()
 
     def state(self, run: str) -> dict[str, Any]:
@@ -68,6 +65,13 @@ class Runs:
         for run, process in self._processes.items():
             if process.poll() is None:
                 self.kill(run)
+
+
+def _kill(processes: list[Any]) -> None:
+    for do in (psutil.Process.suspend, psutil.Process.kill):
+        for each in processes:
+            with suppress(psutil.NoSuchProcess):
+                do(each)
 
 
 @pytest.fixture
@@ -126,6 +130,33 @@ def test_a_server_that_goes_away_in_the_middle_costs_a_warning(small_project, se
     assert "experiment  alone" in out
     assert "warning: The Prefect server has gone" in err
     assert "alone" in small_project.experiments()
+
+
+def test_a_worker_takes_up_what_died_with_the_one_before(small_project, set_work, server, tmp_path: Path):
+    set_work(small_project, _HANG)
+    hangs = tmp_path / "hangs"
+    environment = {**os.environ, "PREFECT_API_URL": server.url}
+    command = (sys.executable, "-m", "flows.worker", "--name", tmp_path.name)
+    quiet: Any = {"cwd": small_project.path, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    first = psutil.Popen(command, env={**environment, "HANG": str(hangs)}, **quiet)
+    until(lambda: httpx.get(f"{server.url}/work_pools/local").is_success, "the work pool is there")
+    run = ("deployment", "run", "pipeline/local", "-p", 'experiment="again"')
+    for asked in (("--no-prompt", "deploy", "--all"), run):
+        small_project.run("prefect", *asked, PREFECT_API_URL=server.url)
+    until(hangs.exists, "the train stage runs")
+    (died,) = (run["id"] for run in server.flow_runs() if run["state_type"] == "RUNNING")
+    _kill([first, *first.children(recursive=True)])
+    first.wait()
+    second = psutil.Popen(command, env=environment, **quiet)
+    try:
+        until(lambda: "again" in small_project.experiments(), "the run is taken up")
+        until(lambda: server.flow_runs()[0]["state_type"] == "COMPLETED", "it ends")
+    finally:
+        second.terminate()
+        second.wait()
+    states = {run["id"]: run["state_type"] for run in server.flow_runs()}
+    assert states.pop(died) == "CRASHED"
+    assert server.task_states(server.flow_runs()[0]["id"]) == {"download": "Cached", "train": "Ran"}
 
 
 def _worker(project, server) -> str:
