@@ -43,6 +43,8 @@ def training_folder(fingerprint: str, ingredients: dict[str, Any]) -> Iterator[P
             yield folder
         finally:
             del os.environ[_VARIABLE]
+            if not any(folder.glob("*.ckpt")):
+                shutil.rmtree(folder)
 
 
 def forget(fingerprint: str) -> None:
@@ -93,13 +95,13 @@ def _try(folder: Path, wait: bool = False) -> IO[str] | None:
 
 def _tell_of_another(folder: Path, ingredients: dict[str, Any]) -> None:
     """Say what keeps the latest unfinished training from being gone on with."""
-    others = sorted(folder.parent.glob(f"*/{_INGREDIENTS}"), key=lambda path: path.stat().st_mtime)
-    for other in reversed(others):
-        if lock := _try(other.parent):
+    states = sorted(folder.parent.glob("*/step-*.ckpt"), key=lambda path: path.stat().st_mtime)
+    for other in dict.fromkeys(state.parent for state in reversed(states)):
+        if lock := _try(other):
             lock.close()
-            changed = list(_differences(ingredients, json.loads(other.read_text())))
+            changed = list(_differences(ingredients, json.loads((other / _INGREDIENTS).read_text())))
             shown = ", ".join([*changed[:_SHOWN], *(["…"] if len(changed) > _SHOWN else [])])
-            print(f"starting from the beginning: unfinished training in {other.parent} differs in {shown}", flush=True)
+            print(f"starting from the beginning: unfinished training in {other} differs in {shown}", flush=True)
             return
 
 

@@ -293,6 +293,12 @@ train(tiny_params())
 """
 
 
+def test_what_ended_before_it_saved_a_state_leaves_no_folder():
+    with training_folder("a" * 64, {}) as folder:
+        assert folder.exists()
+    assert not folder.exists()
+
+
 def test_the_state_goes_when_its_results_are_safe_but_not_while_it_is_used():
     with training_folder("a" * 64, {}) as held:
         forget("a" * 64)
