@@ -301,8 +301,10 @@ def test_what_ended_before_it_saved_a_state_leaves_no_folder():
 
 def test_the_state_goes_when_its_results_are_safe_but_not_while_it_is_used():
     with training_folder("a" * 64, {}) as held:
+        (held / "finished.ckpt").touch()
         forget("a" * 64)
         assert held.exists()
+    assert held.exists()
     forget("a" * 64)
     assert list(held.parent.iterdir()) == []
     forget("a" * 64)
