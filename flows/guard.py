@@ -80,11 +80,16 @@ def _listens_widely(port: int) -> str | None:
 
 async def _answers_anyone(address: str) -> bool:
     """Whether the server's interface can be used without a password."""
+    answer = await ask_server(address, "admin/version")
+    return answer is not None and answer.is_success  # without any, the run will say that the server cannot be reached
+
+
+async def ask_server(address: str, path: str) -> Any:
+    """The httpx answer of Prefect's server to a plain request, without passwords or waiting; None where it is gone."""
     import httpx
 
     async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
         try:
-            answer = await client.get(f"{address.rstrip('/')}/admin/version")
+            return await client.get(f"{address.rstrip('/')}/{path}")
         except httpx.HTTPError:
-            return False  # the run will say that the server cannot be reached
-    return answer.is_success
+            return None

@@ -31,6 +31,7 @@ RETRY_DELAYS = [10.0, 60.0]  # seconds before each retry of what may pass by its
 prepared_ahead: Ahead | None = None  # set by flows.command, for the one run of its process
 without_server: asyncio.Future[Any] | None = None  # set there too; gets what came of it where Prefect is gone
 _UNAVAILABLE = "Unavailable"  # name of the failed state that is retried
+_UNHEARD = "Unheard"  # name of the completed state of a run whose server has gone
 
 
 @flow(name="pipeline", description="The stages of dvc.yaml in a clean clone, recorded as a DVC experiment.")
@@ -62,7 +63,7 @@ async def pipeline(
             await _take_over(workspace, logger)
             _announce(workspace, logger)
             state = await _run(workspace, named=experiment is not None, targets=targets)
-        if without_server and state.is_completed() and not await server_answers():
+        if without_server and state.name == _UNHEARD:
             without_server.set_result(state.data)
         return state
     except LightlineError as error:
@@ -92,10 +93,10 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
         changed=workspace.changed,
     )
     workspace.dvc.dismiss()
-    if await server_answers():
-        await publish(results)
-    else:
+    if not await server_answers():
         get_run_logger().warning("The Prefect server has gone: it will not show how this run ends.")
+        return Completed(name=_UNHEARD, message=results.headline(), data=results)
+    await publish(results)
     return Completed(message=results.headline(), data=results)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.guard import ask_server
+
 REPORTS = Path("reports")
 MODEL = Path("models/model.onnx")
 _FINGERPRINT = REPORTS / "train" / "fingerprint.json"
@@ -92,18 +94,11 @@ async def publish(results: Results) -> None:
 
 async def server_answers() -> bool:
     """Whether the Prefect server is still there; Prefect itself asks for minutes before it gives up."""
-    import httpx
     from prefect.settings import PREFECT_API_URL
 
     address = PREFECT_API_URL.value()
-    if not address:
-        return True  # a temporary one, which ends with this process
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
-        try:
-            await client.get(f"{address.rstrip('/')}/health")
-        except httpx.TransportError:
-            return False
-    return True
+    # A temporary one ends with this process.
+    return not address or await ask_server(address, "health") is not None
 
 
 async def _label(results: Results) -> None:

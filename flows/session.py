@@ -11,7 +11,7 @@ from typing import Any
 from flows.faults import RequestError
 from flows.loading import loading
 from lightline.cache import LookingInto
-from lightline.digests import Digests
+from lightline.digests import RECORD, Digests
 from lightline.lockfile import is_lock
 from lightline.origin import EXPERIMENT_VARIABLE, ORIGIN_VARIABLE
 
@@ -60,7 +60,7 @@ class Session:
                 local["core"].update({key: value for key, value in config["core"].items() if key == "remote"})
         # Here, the cache is at hand. From elsewhere, what was computed before can only come from a remote.
         self._uses_remote = origin is None and "remote" in self._repo.config["core"]
-        self._digests = Digests(Path(environment[ORIGIN_VARIABLE], ".lightline", "digests.json"))
+        self._digests = Digests(Path(environment[ORIGIN_VARIABLE]) / RECORD)
         self._cache = LookingInto(self._repo, self._digests, print)
 
     def compose(self, overrides: list[str]) -> list[tuple[str, Any, Any]]:

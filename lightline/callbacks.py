@@ -29,6 +29,7 @@ class History(Callback):
         self._started = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Resumed in the middle of an epoch, Lightning does not start that epoch again.
         self._started = time.monotonic()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

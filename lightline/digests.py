@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+RECORD = Path(".lightline", "digests.json")  # in a repository
+
 
 class Digests:
     """Digests of files and folders, with a record of those that are known.

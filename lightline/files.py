@@ -9,9 +9,9 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -52,7 +52,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         with _told_if_full(path, temporary):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _clear_leftovers(path)
+            _clear_leftovers(path, f".{path.stem}.", path.suffix)
             yield temporary
             _flush(temporary)
             temporary.replace(path)
@@ -69,7 +69,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         with _told_if_full(path, temporary):
             temporary.mkdir(parents=True)
-            _clear_leftovers(path)
+            for end in ("", ".before"):
+                _clear_leftovers(path, f".{path.name}.", end)
             yield temporary
             for file in _files(temporary):
                 _flush(file)
@@ -87,13 +88,23 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(before, ignore_errors=True)
 
 
-def _clear_leftovers(path: Path) -> None:
-    """Delete what a process that was killed has left of an attempt to write this."""
-    for left in path.parent.glob(f".{glob.escape(path.stem)}.*"):
-        pid = left.name.removeprefix(f".{path.stem}.").split(".")[0]
-        # Not where the process is of another machine that shares the disk, and may be writing.
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)) and time.time() - left.stat().st_mtime > _ABANDONED:
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+def _clear_leftovers(path: Path, begin: str, end: str) -> None:
+    """Delete what processes that were killed have left beside a path: names of a beginning, their number and an end."""
+    for left in path.parent.glob(f"{glob.escape(begin)}*{glob.escape(end)}"):
+        pid = left.name[len(begin) : len(left.name) - len(end)]
+        if not pid.isdecimal() or psutil.pid_exists(int(pid)):
+            continue
+        with suppress(FileNotFoundError):  # another process clears too
+            # Not where the process is of another machine that shares the disk, and may be writing.
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def still_has_name(file: IO[Any], path: Path) -> bool:
+    """Whether an open file is what lies under a name now: one that was renamed or deleted locks nothing there."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
 
 
 def no_room_code(error: BaseException | None) -> int | None:

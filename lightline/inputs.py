@@ -13,11 +13,10 @@ from typing import Any
 
 import yaml
 
-from lightline.digests import Digests
+from lightline.digests import RECORD, Digests
 from lightline.errors import LightlineError
 
 _PIPELINE, _LOCK = Path("dvc.yaml"), Path("dvc.lock")
-_RECORD = Path(".lightline", "digests.json")
 
 
 class DamagedError(LightlineError):
@@ -34,7 +33,7 @@ def check_inputs() -> None:
     if stage is None or not _LOCK.exists():
         return
     written = _written()
-    digests = Digests(_RECORD)
+    digests = Digests(RECORD)
     for path in _deps(stage):
         if path in written and Path(path).exists():
             producer, digest = written[path]

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from lightline.cache import LookingInto
-from lightline.digests import Digests
+from lightline.digests import RECORD, Digests
 from lightline.errors import LightlineError
 from lightline.files import whole_file
 from lightline.lockfile import is_lock
@@ -138,7 +138,7 @@ def _mend_cache() -> Iterator[str]:
 
     repo: Any = Repo()
     told: list[str] = []
-    digests = Digests(Path(".lightline", "digests.json"))
+    digests = Digests(RECORD)
     missing = LookingInto(repo, digests, told.append).look_at()
     yield from told
     for output in repo.index.outs:

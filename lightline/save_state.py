@@ -91,11 +91,7 @@ class SaveState(Checkpoint):
         self.best = state_dict["best"]
 
     def _save_if_due(self, trainer: lightning.Trainer) -> None:
-        steps, seconds = trainer.global_step - self._saved_step, time.monotonic() - self._saved_at
-        every_steps, every_seconds = self._interval.every_n_train_steps, self._interval.train_time_interval
-        due = every_steps is not None and steps >= every_steps
-        due |= every_seconds is not None and seconds >= every_seconds
-        due, stop = due or self._asked_to_stop, self._asked_to_stop
+        due, stop = self._asked_to_stop or self._is_due(trainer), self._asked_to_stop
         if trainer.world_size > 1:  # processes save and stop together, or not at all
             due, stop = (trainer.strategy.reduce_boolean_decision(flag, all=False) for flag in (due, stop))
         if due:
@@ -104,6 +100,12 @@ class SaveState(Checkpoint):
             self._note_saved(trainer)
         if stop:
             raise KeyboardInterrupt
+
+    def _is_due(self, trainer: lightning.Trainer) -> bool:
+        steps, seconds = self._interval.every_n_train_steps, self._interval.train_time_interval
+        if steps is not None and trainer.global_step - self._saved_step >= steps:
+            return True
+        return seconds is not None and time.monotonic() - self._saved_at >= seconds
 
     def _note_saved(self, trainer: lightning.Trainer) -> None:
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()

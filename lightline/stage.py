@@ -19,7 +19,7 @@ from lightline.inputs import check_inputs
 from lightline.params import Params
 from lightline.params_file import load_params
 from lightline.redaction import redacted
-from lightline.supervision import end_with_parent, is_helper, occupy_folder
+from lightline.supervision import end_with_parent, is_first_process, occupy_folder
 
 _FAILED, _MAY_PASS, _INTERRUPTED = 1, 75, 130  # exit statuses; 75 is sysexits' EX_TEMPFAIL, which the flow tries again
 
@@ -35,7 +35,7 @@ def run_stage(work: Callable[[Params], None]) -> None:
     try:
         params = load_params()
         end_with_parent()
-        if not is_helper():
+        if is_first_process():
             occupy_folder()
             check_inputs()
         work(params)

@@ -55,9 +55,9 @@ def end_with_parent() -> None:
         threading.Thread(target=_watch, args=(keepers,), daemon=True).start()
 
 
-def is_helper() -> bool:
-    """Whether a distributed run started this process beside its first one."""
-    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK"))
+def is_first_process() -> bool:
+    """Whether this process is the one of a distributed run that writes outputs; alone, it is."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
 def occupy_folder() -> None:

@@ -1,6 +1,5 @@
 """From data and parameters to checkpoints: set up, fit, and keep what came out."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from lightline.module import Classifier, class_weights
 from lightline.params import Params
 from lightline.save_state import Best, SaveState
 from lightline.splits import Splits
-from lightline.state_files import FINISHED, newest_state
+from lightline.state_files import FINISHED
 from lightline.tracking import Run
 from lightline.trainer import build_trainer
 
@@ -40,16 +39,10 @@ class Task:
     fingerprint: str
 
 
-def is_first_process() -> bool:
-    """Whether this process is the one of a distributed run that writes outputs."""
-    return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
-
-
-def fit(task: Task, folder: Path, run: Run) -> ImageData:
-    """Train, or go on from the last state in `folder`, which holds a finished one afterwards."""
+def fit(task: Task, folder: Path, state: Path | None, run: Run) -> ImageData:
+    """Train, or go on from a state in `folder`, which holds a finished one afterwards."""
     data, module = prepare(task)
     trainer = build_trainer(task.params, folder, [History(run), _samples(task, data, run)])
-    state = newest_state(folder)
     if state is not None and state.name == FINISHED:
         print("this training is finished already: its results are written", flush=True)
         return data

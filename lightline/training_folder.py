@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from lightline.files import write_json
+from lightline.files import still_has_name, write_json
 from lightline.origin import records
 
 # Tells the other processes of a distributed run where the first one keeps it.
@@ -84,10 +84,9 @@ def _try(folder: Path, wait: bool = False) -> IO[str] | None:
     file = _lock_file(folder).open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        # Deleted by `forget` meanwhile, it would lock nothing.
-        if _lock_file(folder).stat().st_ino == os.fstat(file.fileno()).st_ino:
+        if still_has_name(file, _lock_file(folder)):  # not deleted by `forget` meanwhile
             return file
-    except (BlockingIOError, FileNotFoundError):
+    except BlockingIOError:
         pass
     file.close()
     return None

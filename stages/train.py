@@ -9,9 +9,10 @@ from lightline.fingerprint import fingerprint, ingredients
 from lightline.params import Params
 from lightline.splits import read_splits
 from lightline.state_files import newest_state
+from lightline.supervision import is_first_process
 from lightline.tracking import track
 from lightline.trainer import num_processes
-from lightline.training import REPORTS, Task, fit, is_first_process, write_outputs
+from lightline.training import REPORTS, Task, fit, write_outputs
 from lightline.training_folder import training_folder
 
 
@@ -21,9 +22,9 @@ def main(params: Params) -> None:
     identity = ingredients(params, dataset, splits, num_processes(params))
     task = Task(params, dataset, splits, fingerprint(identity))
     with training_folder(task.fingerprint, identity) as folder:
-        resume = newest_state(folder) is not None
-        with track(params, task.fingerprint, "train", resume=resume, enabled=is_first_process()) as run:
-            data = fit(task, folder, run)
+        state = newest_state(folder)
+        with track(params, task.fingerprint, "train", resume=state is not None, enabled=is_first_process()) as run:
+            data = fit(task, folder, state, run)
             if not is_first_process():
                 return
             metrics = write_outputs(task, folder, data)

@@ -12,6 +12,7 @@ from lightline.params import Params
 from lightline.params_file import check_params
 from lightline.splits import read_splits, write_splits
 from lightline.splitting import Columns, assign
+from lightline.state_files import newest_state
 from lightline.tracking import Run
 from lightline.training import Task, fit, write_outputs
 from lightline.training_folder import forget, training_folder
@@ -62,6 +63,6 @@ def train(params: Params) -> tuple[Task, dict[str, Any]]:
     """Train on the tiny set and write the outputs, as the train stage does; gives the metrics of the best epoch."""
     task = tiny_task(params)
     with training_folder(task.fingerprint, params.model_dump(mode="json")) as folder:
-        metrics = write_outputs(task, folder, fit(task, folder, Run()))
+        metrics = write_outputs(task, folder, fit(task, folder, newest_state(folder), Run()))
     forget(task.fingerprint)
     return task, metrics

@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from io import BufferedRandom
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from lightline.errors import LightlineError
-from lightline.files import NoRoomError, free_bytes, no_room_code
+from lightline.files import NoRoomError, free_bytes, no_room_code, still_has_name
 from lightline.origin import records
 from lightline.params_data import Fetch
 from lightline.sources.fetch_error import FetchError, without_secrets
@@ -97,7 +97,7 @@ def _unfinished(path: Path) -> Iterator[BufferedRandom]:
     while True:
         file = part.open("ab+")
         fcntl.flock(file, fcntl.LOCK_EX)
-        if _still_has_name(file, part):
+        if still_has_name(file, part):
             break
         file.close()  # who held it has finished it and moved it away
     try:
@@ -109,19 +109,13 @@ def _unfinished(path: Path) -> Iterator[BufferedRandom]:
             file.close()
 
 
-def _still_has_name(file: IO[bytes], path: Path) -> bool:
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    return False
-
-
 def _clear_abandoned(folder: Path) -> None:
     """Delete the parts of old downloads. One that is under way is locked, and stays whatever its age."""
     for part in folder.glob(".*.part"):
         with suppress(FileNotFoundError, BlockingIOError), part.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             age = time.time() - os.fstat(file.fileno()).st_mtime
-            if age > _ABANDONED and _still_has_name(file, part):
+            if age > _ABANDONED and still_has_name(file, part):
                 part.unlink()
 
 

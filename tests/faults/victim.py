@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from tests.conftest import Project
+from tests.workspace import lives
 
 _POINTS = Path(__file__).parent / "points"
 _NOTICE = 5.0  # seconds in which a stage has heard of the end of its DVC
@@ -82,10 +83,12 @@ class Victim:
                         do(target)
         if self.kill.kind in {"dvc", "flow"}:  # who waits at the point is told by those that watch over it
             with contextlib.suppress(AssertionError):
-                self._wait(lambda: self.process.poll() is not None and not any(map(_lives, family)), "", _NOTICE)
+                self._wait(lambda: self._has_ended(family), "", _NOTICE)
         self._reached.unlink(missing_ok=True)
-        self.process.wait(_PATIENCE)
-        self._wait(lambda: not any(map(_lives, family)), "end of all its processes")
+        self._wait(lambda: self._has_ended(family), "end of all its processes")
+
+    def _has_ended(self, family: list[psutil.Process]) -> bool:
+        return self.process.poll() is not None and not any(lives(process.pid) for process in family)
 
     def _target(self, stage: int, family: list[psutil.Process]) -> int:
         assert self.kill is not None
@@ -119,10 +122,3 @@ class Victim:
             if time.monotonic() > end:
                 raise AssertionError(f"waited in vain for: {what}\n{self.said()[-3000:]}")
             time.sleep(0.01)
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -30,15 +30,21 @@ def _model(project) -> tuple[str, list[str]]:
     return found[0], lines
 
 
+def _damage_model(project, known_from: str) -> Path:
+    """Damage the model's object after a run of which one of the two tells; gives the object."""
+    damaged = cached_object(project.path, "models/model.onnx")
+    if known_from == "run cache":
+        project.run("git", "checkout", "--quiet", "dvc.lock")
+    project.commit()
+    damage(damaged)
+    return damaged
+
+
 @pytest.mark.parametrize("known_from", ["dvc.lock", "run cache"])
 def test_without_a_remote_the_stage_runs_again(small_project, set_work, monkeypatch, known_from):
     count = _times(small_project, monkeypatch, set_work)
     small_project.run("dvc", "repro")
-    damaged = cached_object(small_project.path, "models/model.onnx")
-    if known_from == "run cache":
-        small_project.run("git", "checkout", "--quiet", "dvc.lock")
-    small_project.commit()
-    damage(damaged)
+    damaged = _damage_model(small_project, known_from)
     model, lines = _model(small_project)
     assert model == "model"
     assert count.read_text() == "xx"
@@ -56,11 +62,7 @@ def test_from_the_remote_where_there_is_one(small_project, set_work, monkeypatch
     count = _times(small_project, monkeypatch, set_work)
     small_project.run("dvc", "repro")
     small_project.run("dvc", "push")
-    damaged = cached_object(small_project.path, "models/model.onnx")
-    if known_from == "run cache":
-        small_project.run("git", "checkout", "--quiet", "dvc.lock")
-    small_project.commit()
-    damage(damaged)
+    damaged = _damage_model(small_project, known_from)
     model, lines = _model(small_project)
     assert model == damaged.read_text() == "model"
     assert count.read_text() == "x"
