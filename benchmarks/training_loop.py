@@ -21,6 +21,7 @@ from benchmarks.settings import composed
 from lightline.callbacks import History, Progress
 from lightline.data import ImageData
 from lightline.module import Classifier
+from lightline.params import Params
 from lightline.pictures import Batch
 from lightline.tracking import Run
 from lightline.trainer import build_trainer
@@ -32,9 +33,13 @@ def run(quick: bool) -> list[Row]:
     torch.set_num_threads(1)
     num_steps, num_epochs = (500, 1) if quick else (2000, 2)
     steps = num_steps * num_epochs
+    params = composed(
+        f"trainer.max_epochs={num_epochs}", "trainer.precision=32-true", "trainer.ema_decay=null", "schedule=constant",
+        "optimizer=sgd", "optimizer.lr=0.01", "optimizer.nesterov=false", "optimizer.weight_decay=0", "hardware=cpu",
+    )  # fmt: skip
     batches = _Batches(num_steps)
     pairs = in_turn(
-        lambda: _ours(batches, num_epochs), lambda: _barebones(batches, num_epochs), pairs=3 if quick else 7
+        lambda: _ours(params, batches, num_epochs), lambda: _barebones(batches, num_epochs), pairs=3 if quick else 7
     )
     bare = [measure(lambda: _by_hand(batches, num_epochs)) for _ in range(3)]
     ours, reference = (seconds / steps * 1e6 for seconds in pairs.seconds("cpu"))
@@ -95,11 +100,7 @@ def _network() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * _SIZE * _SIZE, 16), nn.ReLU(), nn.Linear(16, _CLASSES))
 
 
-def _ours(batches: _Batches, num_epochs: int) -> None:
-    params = composed(
-        f"trainer.max_epochs={num_epochs}", "trainer.precision=32-true", "trainer.ema_decay=null", "schedule=constant",
-        "optimizer=sgd", "optimizer.lr=0.01", "optimizer.nesterov=false", "optimizer.weight_decay=0", "hardware=cpu",
-    )  # fmt: skip
+def _ours(params: Params, batches: _Batches, num_epochs: int) -> None:
     with tempfile.TemporaryDirectory() as folder, _quietly():
         bar = Progress(console_kwargs={"force_terminal": True, "file": io.StringIO()})
         trainer = build_trainer(params, Path(folder), [History(Run()), bar])

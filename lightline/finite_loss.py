@@ -21,8 +21,11 @@ class FiniteLoss(Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._unread.append(outputs["loss"])
-        if pl_module.device.type == "cpu" or len(self._unread) == _READ_TOGETHER:
+        loss = outputs["loss"]
+        if loss.is_cpu and math.isfinite(loss):
+            return
+        self._unread.append(loss)
+        if loss.is_cpu or len(self._unread) == _READ_TOGETHER:
             self.check(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

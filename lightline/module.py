@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lightline.hooks import skip_empty_hooks
 from lightline.optimization import build_optimizer, build_schedule
 from lightline.params import Params
 from lightline.params_training import Loss
@@ -63,6 +64,7 @@ class Classifier(lightning.LightningModule):
         self._summed = settings.reduction == "sum"
         # No buffers: an averaging of weights would average them too.
         self.sums = {"train": Sums(), "val": Sums()}
+        skip_empty_hooks(self, lightning.LightningModule)
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the hook it is in, 44 times a step; nn.Module would look each time whether it is a parameter.

@@ -14,6 +14,7 @@ from lightline.callbacks import Progress
 from lightline.errors import ParameterError
 from lightline.finite_loss import FiniteLoss
 from lightline.frozen_body import FrozenBody
+from lightline.hooks import skip_empty_hooks
 from lightline.inference import choose_device
 from lightline.params import Params
 from lightline.precision import choose_precision
@@ -29,15 +30,6 @@ warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended 
 # The images are in memory: there is nothing for worker processes to do.
 warnings.filterwarnings("ignore", ".*does not have many workers")
 
-_STEP_HOOKS = (
-    "on_train_batch_start",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-    "on_train_batch_end",
-)
-
 
 def build_trainer(params: Params, folder: Path, callbacks: list[Callback]) -> lightning.Trainer:
     """A Trainer that saves its state in a folder, with early stopping and averaging as the parameters say.
@@ -52,7 +44,8 @@ def build_trainer(params: Params, folder: Path, callbacks: list[Callback]) -> li
     if sys.stdout.isatty() and not show_bar:
         callbacks.append(Progress())
         show_bar = True
-    _skip_empty_hooks(callbacks)
+    for callback in callbacks:
+        skip_empty_hooks(callback, Callback)
     try:
         trainer = lightning.Trainer(
             accelerator=hardware.accelerator,
@@ -95,17 +88,6 @@ def num_processes(params: Params) -> int:
         ParameterError: as `build_trainer` does.
     """
     return build_trainer(params, Path(), []).world_size
-
-
-def _skip_empty_hooks(callbacks: list[Callback]) -> None:
-    """Take from callbacks the hooks of a step that they have only inherited: Lightning calls those in vain, six a step.
-
-    It skips what cannot be called.
-    """
-    for callback in callbacks:
-        for hook in _STEP_HOOKS:
-            if getattr(type(callback), hook) is getattr(Callback, hook):
-                setattr(callback, hook, None)
 
 
 def _optional_callbacks(params: Params) -> Iterator[Callback]:

@@ -1,0 +1,22 @@
+"""Lightning's hooks of a step, where nothing is done in them."""
+
+from typing import Any
+
+_STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+)
+
+
+def skip_empty_hooks(instance: Any, base: type) -> None:
+    """Take from a callback or a module the hooks of a step that it has only inherited: Lightning calls those in vain.
+
+    It skips what cannot be called.
+    """
+    for hook in _STEP_HOOKS:
+        if getattr(type(instance), hook) is getattr(base, hook):
+            setattr(instance, hook, None)
