@@ -16,8 +16,11 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
+
+import psutil
 
 from flows.faults import describe
 from flows.leftovers import read_note, report_crash
@@ -25,6 +28,7 @@ from flows.process import END
 from flows.session import Session
 
 _GRACE = 20.0  # seconds a stage has to end after SIGTERM
+_POLL = 0.05  # seconds
 
 
 def serve(requests: "queue.Queue[str | None]", answers: IO[str], session: Session) -> None:
@@ -59,6 +63,7 @@ def main() -> None:
     except BrokenPipeError:
         pass  # the flow died while it was being answered
     finally:
+        _await_stage()
         _leave(session)
     # The flow waits for this end, and an interpreter takes a fifth of a second to take DVC apart.
     sys.stdout.flush()
@@ -78,6 +83,22 @@ def _read(requests: "queue.Queue[str | None]", session: Session) -> None:
     time.sleep(_GRACE)
     _leave(session)
     os.killpg(0, signal.SIGKILL)
+
+
+def _await_stage() -> None:
+    """DVC waits for a stage's shell, which SIGTERM ends at once; the stage itself may still be saving what it has."""
+    end = time.monotonic() + _GRACE
+    while _others_in_group() and time.monotonic() < end:
+        time.sleep(_POLL)
+
+
+def _others_in_group() -> bool:
+    own = os.getpid()
+    for process in psutil.process_iter():
+        with suppress(OSError, psutil.Error):
+            if process.pid != own and os.getpgid(process.pid) == own and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def _leave(session: Session) -> None:

@@ -17,12 +17,12 @@ _LOADING = """
 import json
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 model = onnxruntime.InferenceSession("models/FILE")
 classes = json.loads(model.get_modelmeta().custom_metadata_map["classes"])
-pixels = np.asarray(Image.open("image.png").convert("RGB"))[None]  # uint8 [1, height, width, 3]
-logits, probabilities = model.run(["logits", "probabilities"], {"image": pixels})
+image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")  # upright; 16 bits a channel: make them 8 first
+logits, probabilities = model.run(["logits", "probabilities"], {"image": np.asarray(image)[None]})
 print(classes[probabilities[0].argmax()], probabilities[0].max())
 ```
 """.strip()

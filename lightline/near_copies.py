@@ -5,6 +5,7 @@ found without comparing all with all, by sorting (G. Manku, A. Jain, A. Das Sarm
 Crawling", 2007). A pair counts where its thumbnails are the same too but for brightness and contrast.
 """
 
+from collections.abc import Callable
 from itertools import combinations
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ _BITS_APART = 7  # of 64; up to 5 are always found, 6 and 7 mostly
 _BLOCKS, _EQUAL_BLOCKS = 8, 3  # bytes of a hash, and how many of them are equal in a pair that is looked at
 _NEIGHBOURS = 8  # in sorted order, with which each hash is compared
 _DIFFERENCE = 0.15  # root mean square, in a thumbnail's standard deviations; on CIFAR-10 all below are of one class
+_ROWS_AT_ONCE = 4096  # whose numbers in double precision take a few MiB
 _LEAST_CONTRAST = 2.0  # standard deviation in grey levels; below, a picture is blank and resembles every blank one
 
 
@@ -43,14 +45,20 @@ def find_near_copies(thumbnails: np.ndarray, splits: np.ndarray, digests: np.nda
     """
     rows = np.flatnonzero(np.array([thumbnail is not None for thumbnail in thumbnails], bool) & (splits != EXCLUDED))
     grey = np.frombuffer(b"".join(thumbnails[rows]), np.uint8).reshape(-1, SIZE)
-    told = grey.std(axis=1) >= _LEAST_CONTRAST
+    told = _in_parts(lambda grey: grey.std(axis=1) >= _LEAST_CONTRAST, grey)
     rows, grey = rows[told], grey[told]
-    one, other = _candidates(_hashes(grey), splits[rows])
+    one, other = _candidates(_in_parts(_hashes, grey), splits[rows])
     differ = digests[rows[one]] != digests[rows[other]]
     one, other = one[differ], other[differ]
-    difference = _difference(grey[one], grey[other])
+    difference = _in_parts(lambda one, other: _difference(grey[one], grey[other]), one, other)
     near = difference <= _DIFFERENCE
     return _likest(rows[one[near]], rows[other[near]], difference[near], splits)
+
+
+def _in_parts(of: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+    """What a function makes of each row, in which it needs memory for few rows at a time."""
+    starts = range(0, max(1, len(arrays[0])), _ROWS_AT_ONCE)
+    return np.concatenate([of(*(array[start : start + _ROWS_AT_ONCE] for array in arrays)) for start in starts])
 
 
 def _likest(one: np.ndarray, other: np.ndarray, difference: np.ndarray, splits: np.ndarray) -> NearCopies:

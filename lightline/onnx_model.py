@@ -86,8 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _print_answer(model: OnnxModel, path: Path) -> bool:
     try:
         name, probability = model.classify(path.read_bytes())
-    except (OSError, images.UnusableImageError) as error:
+    except images.UnusableImageError as error:
         print(f"{path}: {error}", file=sys.stderr)
+        return False
+    except OSError as error:
+        print(f"{path}: cannot be read: {error.strerror}", file=sys.stderr)
         return False
     print(f"{path}\t{name}\t{probability:.4f}")
     return True

@@ -73,7 +73,7 @@ def check_params(values: Any, where: str) -> Params:
     raise ParameterError(
         f"{where} holds {len(lines)} parameter{'s' * (len(lines) > 1)} that cannot be used:\n"
         + "\n".join(f"  {line}" for line in lines)
-        + "\nEdit conf/ and type `make params`, or give a value for one run: `dvc exp run -S KEY=VALUE`. "
+        + "\nEdit conf/ and type `make params`, or give a value for one run: `-S KEY=VALUE`. "
         "`make params` also takes back what a run that failed has left in params.yaml."
     )
 

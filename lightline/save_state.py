@@ -116,10 +116,12 @@ class SaveState(Checkpoint):
 
     def _ask_to_stop(self, number: int, frame: Any) -> None:
         if self._asked_to_stop:
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:  # SIGTERM comes from more than one side when a run is ended
+                raise KeyboardInterrupt
+            return
         self._asked_to_stop = True
         with suppress(OSError):  # who read this may be gone
-            print("stopping after this step, with its state saved; once more stops at once", flush=True)
+            print("stopping after this step, with its state saved; Ctrl-C once more stops at once", flush=True)
 
 
 def _is_better(score: float, best: float, monitor: str) -> bool:

@@ -88,8 +88,8 @@ class Report:
         if number := len(self.near.judged):
             pairs = "; ".join(f"{judged} and {other}" for judged, other in self._near_ids()[:_PAIRS_SHOWN])
             found.append(
-                f"{number} images look nearly like one in a weaker split, which flatters the metrics: {pairs}"
-                f"{' …' * (number > _PAIRS_SHOWN)} {_NEAR_COPIES} lists them."
+                f"{'1 image looks' if number == 1 else f'{number} images look'} nearly like one in a weaker split, "
+                f"which flatters the metrics ({_NEAR_COPIES}): {pairs}{' …' * (number > _PAIRS_SHOWN)}."
             )
         if self.divided_groups:
             found.append(

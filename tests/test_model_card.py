@@ -6,8 +6,9 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from PIL import ExifTags, Image
 
-from lightline import __version__, images
+from lightline import __version__
 from lightline.checkpoint import Checkpoint
 from lightline.model_card import model_card
 from lightline.onnx_model import OnnxModel
@@ -110,14 +111,16 @@ def test_its_code_runs_as_it_stands_and_answers_as_the_model_does(exported, tmp_
     checkpoint, path = exported("cnn", crop_pct=0.9)
     (tmp_path / "models").mkdir()
     shutil.copy(path, tmp_path / "models" / "model.onnx")
-    pixels = random_pixels(40, 33, 3)
-    (tmp_path / "image.png").write_bytes(images.encode(pixels))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    photo = tmp_path / "image.jpg"
+    Image.fromarray(random_pixels(40, 33, 3)).save(photo, exif=exif)
     monkeypatch.chdir(tmp_path)
     code = re.findall(r"```python\n(.*?)```", model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY), re.DOTALL)[0]
     assert len(code.splitlines()) <= 10
     exec(compile(code, "model card", "exec"), {})
     name, probability = capsys.readouterr().out.split()
-    expected = OnnxModel(path).classify(images.encode(pixels))
+    expected = OnnxModel(path).classify(photo.read_bytes())
     assert (name, float(probability)) == (expected[0], pytest.approx(expected[1], abs=1e-6))
 
 

@@ -50,3 +50,18 @@ def test_what_has_no_gradient_stays():
     before = filters.detach().clone()
     MuonSGD([{"params": [filters], "orthogonal": True, "lr": 1.0, "momentum": 0.6, "ns_steps": 3}]).step()
     assert torch.equal(filters, before)
+
+
+def test_a_group_whose_schedule_has_ended_is_frozen():
+    filters, head, _ = layers()
+    sgd = {"orthogonal": False, "momentum": 0.85}
+    optimizer = MuonSGD([{"params": [filters], "lr": 1.0, **sgd}, {"params": [head], "lr": 0.0, **sgd}])
+    before = head.detach().clone()
+    for _ in range(2):
+        optimizer.zero_grad()
+        (filters.sum() + head.sum()).backward()
+        optimizer.step()
+    assert torch.equal(head, before)
+    assert head.grad is None
+    assert not head.requires_grad
+    assert filters.requires_grad

@@ -43,8 +43,9 @@ def _open_folder(data: FolderSource) -> ImageSource:
         return ArchivedFolder(path, data.sha256, data.max_pixels)
     if not path.is_dir():
         raise DataError(
-            f"data.path = {data.path!r} is neither a folder nor a file in {origin()}. Put the images there, or set "
-            "data.path to where they are."
+            f"data.path = {data.path!r} is neither a folder nor a file"
+            f"{'' if Path(data.path).is_absolute() else f' in {origin()}'}. Put the images there, or set data.path to "
+            "where they are."
         )
     from lightline.sources.folder import Folder
 

@@ -26,6 +26,7 @@ def end(*_):
 signal.signal(signal.SIGTERM, end)
 {_WAIT}
 """
+_SLOW_TO_END = _TELL_SIGTERM.replace("    pathlib", "    time.sleep(2)\n    pathlib")
 
 
 def use(project, steps, repo=None):
@@ -194,6 +195,15 @@ def test_the_flow_dies(small_project, set_work, flow, server, number):
         assert "interrupted" in told
     _assert_nothing_left(small_project)
     assert server.flow_runs()[0]["state_type"] == "CRASHED"
+
+
+def test_ctrl_c_leaves_a_stage_the_time_to_save_what_it_has(small_project, set_work, flow):
+    set_work(small_project, _SLOW_TO_END)
+    process = subprocess.Popen((sys.executable, "-m", "flows.pipeline"), cwd=small_project.path)
+    _pid(small_project)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert (small_project.path / "ended.log").exists()
 
 
 def _pid(project) -> int:
