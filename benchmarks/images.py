@@ -10,6 +10,7 @@ import sys
 import tarfile
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from multiprocessing import Pool
 from pathlib import Path
@@ -71,7 +72,7 @@ class MadeUp:
 
         for number in range(self.num_images):
             name = f"class-{number % 10}"
-            yield SourceImage(f"{name}/{number:07d}.png", name, lambda number=number: _png(number), 140)
+            yield SourceImage(f"{name}/{number:07d}.png", name, partial(_png, number), 140)
 
 
 def _png(number: int) -> bytes:

@@ -1,28 +1,20 @@
 """From a source to the dataset: every image decoded once, what cannot be used listed with its reason."""
 
-import os
 import unicodedata
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from lightline import images
-from lightline.dataset import Row, pixel_digest, write_dataset
+from lightline.checking import checked
+from lightline.dataset import Row, write_dataset
 from lightline.errors import DataError
 from lightline.files import write_csv, write_json
 from lightline.params_data import Source
 from lightline.sources.base import EmptyClass, ImageSource, Refused, SourceImage
-from lightline.thumbnails import is_small, thumbnails
 
 REPORTS = Path("reports/download")
-_THREADS = min(8, os.cpu_count() or 1)  # decoding large images leaves Python to other threads
-_IMAGES_PER_GROUP, _BYTES_PER_GROUP = 32, 2**20
-_GROUPS_AHEAD, _BYTES_AHEAD = 16, 2**26  # read and not yet written
 _SHOWN = 5  # rejected images named in the error message
 
 
@@ -88,7 +80,7 @@ def download(source: ImageSource, limits: Source, reports: Path = REPORTS) -> Co
 
 
 def _usable(source: ImageSource, limits: Source, counts: Counts, reports: Path) -> Iterator[Row]:
-    for result in _checked(counts.note(source.images()), limits.max_pixels):
+    for result in checked(counts.note(source.images()), limits.max_pixels):
         if isinstance(result, Row):
             counts.add(result)
             yield result
@@ -98,75 +90,6 @@ def _usable(source: ImageSource, limits: Source, counts: Counts, reports: Path) 
     if problem := _problem(counts, limits, reports):
         _write_reports(counts, reports)
         raise DataError(problem)
-
-
-def _checked(images: Iterator[SourceImage | Refused], max_pixels: int) -> Iterator[Row | Refused]:
-    """A row for each usable image, the reason for each other; decoded in threads, given in the source's order."""
-    pending: deque[tuple[int, Future[list[Row | Refused]]]] = deque()
-    ahead = 0  # bytes handed to the threads
-    with ThreadPoolExecutor(_THREADS) as pool:
-        try:
-            for group, num_bytes in _groups(images):
-                pending.append((num_bytes, pool.submit(_check_all, group, max_pixels)))
-                ahead += num_bytes
-                while len(pending) > _GROUPS_AHEAD or ahead > _BYTES_AHEAD:
-                    num_bytes, rows = pending.popleft()
-                    ahead -= num_bytes
-                    yield from rows.result()
-            for _, rows in pending:
-                yield from rows.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _groups(images: Iterator[SourceImage | Refused]) -> Iterator[tuple[list[SourceImage | Refused], int]]:
-    """Images in groups worth handing to a thread, each with its size in bytes."""
-    group, num_bytes = [], 0
-    for image in images:
-        group.append(image)
-        num_bytes += 0 if isinstance(image, Refused) else image.num_bytes
-        if len(group) == _IMAGES_PER_GROUP or num_bytes >= _BYTES_PER_GROUP:
-            yield group, num_bytes
-            group, num_bytes = [], 0
-    yield group, num_bytes
-
-
-class _Checked(NamedTuple):
-    """An image that decoded, and what its row needs; thumbnail: None while small pixels wait for those of others."""
-
-    image: SourceImage
-    encoded: bytes
-    pixels: np.ndarray
-    digest: str
-    size: tuple[int, int]
-    thumbnail: bytes | None
-
-    def row(self, thumbnail: bytes | None) -> Row:
-        image = self.image
-        return Row(
-            image.id, self.encoded, image.class_name, *self.size, self.digest, image.split, image.group, thumbnail
-        )
-
-
-def _check_all(group: list[SourceImage | Refused], max_pixels: int) -> list[Row | Refused]:
-    checked = [image if isinstance(image, Refused) else _check(image, max_pixels) for image in group]
-    # Small pictures of one size are reduced at once: one by one it would take as long as decoding them.
-    made = iter(thumbnails([one.pixels for one in checked if isinstance(one, _Checked)]))
-    return [one if isinstance(one, Refused) else one.row(next(made) or one.thumbnail) for one in checked]
-
-
-def _check(image: SourceImage, max_pixels: int) -> _Checked | Refused:
-    try:
-        checked = images.check(image.read(), max_pixels)
-    except images.UnusableImageError as reason:
-        return Refused(image.id, str(reason))
-    except OSError as error:
-        return Refused(image.id, f"cannot be read: {error.strerror or error}")
-    pixels = checked.pixels
-    height, width, _ = pixels.shape
-    # Large pixels are not kept until the whole group is decoded.
-    kept, thumbnail = (pixels, None) if is_small(pixels) else (pixels[:0], *thumbnails([pixels]))
-    return _Checked(image, checked.encoded, kept, pixel_digest(pixels), (height, width), thumbnail)
 
 
 def _write_reports(counts: Counts, reports: Path) -> None:

@@ -3,22 +3,29 @@
 import csv
 import io
 import json
-import threading
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
-from lightline import download as stage
+from lightline import checking
 from lightline.dataset import Dataset
 from lightline.download import download
-from lightline.errors import DataError
+from lightline.errors import DataError, LightlineError
 from lightline.params_data import DigitsSource
 from lightline.sources.base import Refused, SourceImage
 from lightline.sources.digits import Digits
 
 REPORTS = Path("reports/download")
+ROOT = Path(__file__).parents[1]
 
 
 def limits(max_rejected: int = 0, max_pixels: int = 10_000) -> DigitsSource:
@@ -46,7 +53,7 @@ class Fake:
     def images(self):
         yield from self.refused
         for number, content in enumerate(self.contents):
-            yield SourceImage(f"{number:04d}.png", "ab"[number % 2], lambda content=content: content, len(content))
+            yield SourceImage(f"{number:04d}.png", "ab"[number % 2], partial(bytes, content), len(content))
 
 
 @pytest.fixture(autouse=True)
@@ -131,28 +138,57 @@ def test_two_runs_write_the_same_bytes():
 
 
 def test_no_more_images_are_read_ahead_than_the_bytes_allow(monkeypatch):
-    monkeypatch.setattr(stage, "_BYTES_AHEAD", 10_000)
-    monkeypatch.setattr(stage, "_BYTES_PER_GROUP", 1_000)
-    content = png(0)
-    alive, most, lock = 0, 0, threading.Lock()
+    monkeypatch.setattr(checking, "_BYTES_AHEAD", 10_000)
+    monkeypatch.setattr(checking, "_BYTES_PER_GROUP", 1_000)
+    given = 0
 
-    class Counted(Fake):
+    def images():
+        nonlocal given
+        for given in range(1, 401):
+            yield SourceImage(f"{given:04d}", "a", partial(bytes, png(0)), 1_000)
+
+    assert max(given - taken for taken, _ in enumerate(checking.checked(images(), 10**6))) <= 12
+
+
+def test_a_killed_process_ends_the_stage_with_a_message():
+    class Deadly(Fake):
         def images(self):
-            nonlocal alive, most
-            for number in range(400):
-                with lock:
-                    alive += 1
-                    most = max(most, alive)
-                yield SourceImage(f"{number:04d}", "ab"[number % 2], self.read, 1_000)
+            yield from super().images()
+            yield SourceImage("last.png", "a", partial(_kill_own_process), 1)
 
-        def read(self):
-            nonlocal alive
-            with lock:
-                alive -= 1
-            return content
+    with pytest.raises(LightlineError, match="killed, most likely for want of memory"):
+        download(Deadly([png(0), png(1)]), limits())
+    assert not Path("data/dataset").exists()
 
-    download(Counted([]), limits())
-    assert most <= 14  # ten times 1,000 bytes, the group being filled and those in the threads' hands
+
+def test_its_processes_end_with_a_stage_that_is_killed():
+    with subprocess.Popen([sys.executable, "-c", _SLOW], env={**os.environ, "PYTHONPATH": str(ROOT)}) as stage:
+        file, end = Path("pid"), time.monotonic() + 30
+        while not (file.exists() and file.read_text()) and time.monotonic() < end:
+            time.sleep(0.02)
+        stage.kill()
+    worker = int(file.read_text())
+    assert worker != stage.pid
+    while psutil.pid_exists(worker) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not psutil.pid_exists(worker)
+
+
+def _kill_own_process() -> bytes:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return b""
+
+
+_SLOW = """
+import os, time
+from pathlib import Path
+from lightline.checking import checked
+from lightline.sources.base import SourceImage
+def wait():
+    Path("pid").write_text(str(os.getpid()))
+    time.sleep(600)
+list(checked(iter([SourceImage("a", "a", wait, 1)]), 10))
+"""
 
 
 def test_an_error_of_the_source_ends_the_stage_and_leaves_what_was_there():

@@ -1,6 +1,7 @@
 """Images in class folders inside an archive, on this machine or behind a URL."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class ArchivedFolder:
             encoded = member.read()
         except DamagedMemberError as reason:
             return Refused(place.id, str(reason))
-        return SourceImage(place.id, place.class_name, lambda: encoded, member.size, place.split)
+        return SourceImage(place.id, place.class_name, partial(bytes, encoded), member.size, place.split)
 
 
 class RemoteFolder:

@@ -10,7 +10,8 @@ class SourceImage:
     """One image as the source has it, not yet decoded.
 
     id: unique within the source, the same on every machine; a relative path where there is one.
-    read: gives the encoded bytes, in any format; called once, from any thread; raises OSError.
+    read: gives the encoded bytes, in any format; called once, in any process, so it can be
+        pickled; raises OSError.
     num_bytes: about what it holds in memory until it is read and checked.
     split: train, val or test where the source says so.
     """
