@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -29,8 +29,10 @@ _GROUPS_AHEAD, _BYTES_AHEAD = 16, 2**26  # read and not yet written
 _POLL = 0.2  # seconds
 
 
-def checked(found: Iterator[SourceImage | Refused], max_pixels: int) -> Iterator[Row | Refused]:
+def checked(found: Iterator[SourceImage | Refused], max_pixels: int) -> Generator[Row | Refused]:
     """A row for each usable image, the reason for each other, in the source's order.
+
+    To be closed: the processes last as long as it does.
 
     Raises:
         LightlineError: one of the processes has been killed.

@@ -2,7 +2,8 @@
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,18 +75,21 @@ def download(source: ImageSource, limits: Source, reports: Path = REPORTS) -> Co
             were rejected are in rejected.csv.
     """
     counts = Counts()
-    write_dataset(_usable(source, limits, counts, reports), source.classes)
+    # Closed here: an error's traceback would hold on to it, and with it to the processes that decode.
+    with closing(_usable(source, limits, counts, reports)) as rows:
+        write_dataset(rows, source.classes)
     _write_reports(counts, reports)
     return counts
 
 
-def _usable(source: ImageSource, limits: Source, counts: Counts, reports: Path) -> Iterator[Row]:
-    for result in checked(counts.note(source.images()), limits.max_pixels):
-        if isinstance(result, Row):
-            counts.add(result)
-            yield result
-        else:
-            counts.rejected.append(result)
+def _usable(source: ImageSource, limits: Source, counts: Counts, reports: Path) -> Generator[Row]:
+    with closing(checked(counts.note(source.images()), limits.max_pixels)) as results:
+        for result in results:
+            if isinstance(result, Row):
+                counts.add(result)
+                yield result
+            else:
+                counts.rejected.append(result)
     counts.rejected.sort(key=lambda refused: (refused.id, refused.reason))
     if problem := _problem(counts, limits, reports):
         _write_reports(counts, reports)

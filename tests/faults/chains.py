@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from lightline.lockfile import is_lock
 from tests.conftest import Project, copy_project
 from tests.faults.victim import Kill, Victim
 
@@ -19,6 +20,7 @@ EPOCHS, STEPS_PER_EPOCH = 2, 20  # of the digits' 1,257 training images in batch
 INTERVAL = 6  # steps between two saved states
 AT_ONCE = ("stage", "all")  # with no time to end well
 KINDS = (*AT_ONCE, "dvc")
+_COUNTED = ("hit", "mended", "recovered", "identical")
 _LONGEST = 1200  # hundredths of a second until a kill at random
 
 
@@ -26,12 +28,14 @@ _LONGEST = 1200  # hundredths of a second until a kill at random
 class Outcome:
     """What became of a kill.
 
-    hit: it met a live process. recovered: the same command then went on. identical: at the chain's end, all results
-    were those of a run without kills, and every step was in them once.
+    hit: it met a live process. mended: it met DVC while that wrote a file of its own, which `make repair` then had to
+    mend. recovered: the same command then went on. identical: at the chain's end, all results were those of a run
+    without kills, and every step was in them once.
     """
 
     kill: Kill
     hit: bool
+    mended: bool
     recovered: bool
     identical: bool
 
@@ -100,11 +104,12 @@ def run_chain(
     """Kill, start again, and at last let it end; gives what became of each kill, and what went wrong, if anything."""
     project = Project(folder / "project")
     shutil.copytree(template.path, project.path, symlinks=True)
-    hits: list[bool] = []
+    dealt: list[tuple[Kill, bool, bool]] = []
     finished, problem = False, ""
     try:
         for kill in kills:
-            hits.append(_strike(project, command, kill))  # noqa: PERF401 (those before an error count)
+            hit = _strike(project, command, kill)
+            dealt.append((kill, hit, command == COMMAND and _mend(project)))  # the flow mends them itself
         last = Victim(project, command)
         assert last.finish() == 0, last.said()
         finished = True
@@ -116,8 +121,8 @@ def run_chain(
     except AssertionError as error:
         problem = str(error)
     # One that was not recovered from is the last that was dealt.
-    recovered = [finished or number < len(hits) for number in range(1, len(hits) + 1)]
-    outcomes = [Outcome(*parts, identical=not problem) for parts in zip(kills, hits, recovered, strict=False)]
+    recovered = [finished or number < len(dealt) for number in range(1, len(dealt) + 1)]
+    outcomes = [Outcome(*parts, went_on, not problem) for parts, went_on in zip(dealt, recovered, strict=True)]
     return outcomes, problem
 
 
@@ -126,6 +131,15 @@ def _strike(project: Project, command: tuple[str, ...], kill: Kill) -> bool:
     victim.strike()
     assert kill.kind != "wandb" or victim.process.returncode == 0, victim.said()
     return victim.hit is not None
+
+
+def _mend(project: Project) -> bool:
+    """What a plain `dvc repro` stops at before any code of ours runs; gives whether there was something to mend."""
+    lock, rwlock = project.path / "dvc.lock", project.path / ".dvc/tmp/rwlock"
+    damaged = (lock.exists() and not is_lock(lock.read_bytes())) or (rwlock.exists() and not rwlock.read_bytes())
+    if damaged:
+        assert "was damaged" in project.run(sys.executable, "-m", "lightline.repair").stdout
+    return damaged
 
 
 def results(project: Project) -> dict[str, bytes]:
@@ -154,8 +168,9 @@ def table(outcomes: list[Outcome], by: str) -> str:
     rows: dict[str, Counter[str]] = {}
     for outcome in outcomes:
         row = rows.setdefault(getattr(outcome.kill, by), Counter())
-        row.update({"kills": 1, **{name: int(getattr(outcome, name)) for name in ("hit", "recovered", "identical")}})
-    lines = [f"| {by} | kills | hit a live process | recovered | identical |", "|---|---|---|---|---|"]
-    for name, row in rows.items():
-        lines.append(f"| {name} | {row['kills']} | {row['hit']} | {row['recovered']} | {row['identical']} |")
+        row.update({"kills": 1, **{name: int(getattr(outcome, name)) for name in _COUNTED}})
+    lines = [f"| {by} | kills | hit a live process | mended | recovered | identical |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {name} | {row['kills']} | {' | '.join(str(row[part]) for part in _COUNTED)} |" for name, row in rows.items()
+    ]
     return "\n".join(lines)

@@ -106,6 +106,7 @@ class Victim:
         assert self.kill is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(self.kill.count / 100)
+            assert self.process.returncode == 0, self.said()
             return None
         family = self._family()
         return family[-1].pid if family else None

@@ -134,7 +134,7 @@ def _commit(module: Any) -> None:
 
 
 PATCHES: dict[str, Callable[[Any], None]] = {
-    "lightline.images": lambda module: _before("in download", module, "check"),
+    "lightline.download": lambda module: _before("in download", module.Counts, "add"),
     "lightline.splits": lambda module: _after("in split", module, "write_splits"),
     "lightline.training": _training,
     "lightline.module": _steps,
