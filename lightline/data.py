@@ -2,7 +2,6 @@
 batches on the device.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import lightning
@@ -18,6 +17,7 @@ from lightline.pictures import Batch, Pictures, PicturesInMemory, channel_statis
 from lightline.randomness import permutation
 from lightline.splits import Splits
 from lightline.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResize, PixelNormalizer, Preprocessing
+from lightline.workers import BatchSampler, DecodedBatches
 
 
 class EpochBatches(Sampler[torch.Tensor]):
@@ -131,18 +131,13 @@ class ImageData(lightning.LightningDataModule):
             else Pictures(dataset, rows, transform)
         )
 
-    def _loader(self, pictures: Pictures, batches: Sampler[torch.Tensor] | Sequence[torch.Tensor]) -> DataLoader:
+    def _loader(self, pictures: Pictures, batches: BatchSampler) -> DataLoader:
         # What is in memory needs no workers: cutting a batch out of it takes less than sending it.
         in_memory = isinstance(pictures, PicturesInMemory)
-        num_workers = 0 if in_memory else self.params.hardware.num_workers
-        return DataLoader(
-            pictures,
-            batch_size=None,  # the sampler gives whole batches
-            sampler=batches,
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            pin_memory=torch.cuda.is_available() and not in_memory,
-        )
+        if not in_memory and self.params.hardware.num_workers:
+            return DecodedBatches(pictures, batches, self.batch_size, self.params.hardware.num_workers)
+        pin = torch.cuda.is_available() and not in_memory
+        return DataLoader(pictures, batch_size=None, sampler=batches, pin_memory=pin)  # type: ignore[arg-type]
 
     def _measure(self) -> Preprocessing:
         model = self.params.model

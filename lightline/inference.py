@@ -29,17 +29,18 @@ def pixel_stacks(dataset: Dataset, rows: np.ndarray, max_images: int = _STACK) -
     Neighbours of one size share a stack, so that sets of equal images are transformed as whole batches; of large
     photos a few at a time, so that they are never in memory all at once.
     """
-    stack: list[np.ndarray] = []
-    for row in rows:
+    stack, used = np.empty((0, 0, 0, 3), np.uint8), 0
+    for number, row in enumerate(rows):
         pixels = dataset.pixels(int(row))
-        if stack and (
-            pixels.shape != stack[0].shape or len(stack) == max_images or len(stack) * pixels.nbytes > _STACK_BYTES
-        ):
-            yield np.stack(stack)
-            stack = []
-        stack.append(pixels)
-    if stack:
-        yield np.stack(stack)
+        if used == len(stack) or pixels.shape != stack.shape[1:]:
+            if used:
+                yield stack[:used]
+            most = min(max_images, max(1, _STACK_BYTES // pixels.nbytes), len(rows) - number)
+            stack, used = np.empty((most, *pixels.shape), np.uint8), 0
+        stack[used] = pixels
+        used += 1
+    if used:
+        yield stack[:used]
 
 
 @torch.inference_mode()

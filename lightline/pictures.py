@@ -3,18 +3,17 @@
 Both ways give the same pixels: where an image comes from is a matter of hardware, never of results.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import psutil
 import torch
-from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from lightline.dataset import Dataset
 from lightline.inference import pixel_stacks
 from lightline.transforms import CropAndResize
+from lightline.workers import DecodedBatches
 
 _CHUNK, _CHUNK_BYTES = 512, 2**23  # images decoded at a time; workers send them through shared memory, which is scarce
 _WORTH_WORKERS = 5000  # images
@@ -44,27 +43,34 @@ class Pictures(TorchDataset):
 
     def __getitem__(self, positions: torch.Tensor) -> Batch:
         """A whole batch at once; positions: int64 [batch], below len(self)."""
+        return self.batch(positions, self.images_at(positions))
+
+    def batch(self, positions: torch.Tensor, images: torch.Tensor) -> Batch:
+        """What belongs to images that are there already."""
         positions = positions.to(self.labels.device)
-        return Batch(self.images_at(positions), self.labels[positions], self.rows[positions])
+        return Batch(images, self.labels[positions], self.rows[positions])
+
+    @property
+    def input_size(self) -> int:
+        """Height and width of the images in pixels."""
+        return self.transform.input_size
 
     def images_at(self, positions: torch.Tensor) -> torch.Tensor:
         """uint8 [len(positions), size, size, 3]."""
-        size = self.transform.input_size
-        images = torch.empty((len(positions), size, size, 3), dtype=torch.uint8)
-        done = 0
-        for stack in self._stacks(self.rows[positions].numpy()):
-            images[done : done + len(stack)] = stack
-            done += len(stack)
+        images = torch.empty((len(positions), self.input_size, self.input_size, 3), dtype=torch.uint8)
+        self.decode(positions, images)
         return images
 
     @torch.no_grad()
-    def _stacks(self, rows: np.ndarray) -> Iterator[torch.Tensor]:
-        size = self.transform.input_size
-        for stack in pixel_stacks(self.dataset, rows):
+    def decode(self, positions: torch.Tensor, images: torch.Tensor) -> None:
+        """Write the images of these positions into uint8 [len(positions), size, size, 3]."""
+        done = 0
+        for stack in pixel_stacks(self.dataset, self.rows[positions].numpy()):
             pixels = torch.from_numpy(stack)
-            if stack.shape[1:3] != (size, size) or self.transform.crop_pct < 1:
+            if stack.shape[1:3] != (self.input_size, self.input_size) or self.transform.crop_pct < 1:
                 pixels = self.transform(pixels).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
-            yield pixels
+            images[done : done + len(pixels)] = pixels
+            done += len(pixels)
 
 
 class PicturesInMemory(Pictures):
@@ -80,7 +86,7 @@ class PicturesInMemory(Pictures):
         self.images = self._decoded(num_workers if len(rows) >= _WORTH_WORKERS else 0)
 
     def images_at(self, positions: torch.Tensor) -> torch.Tensor:
-        return self.images.index_select(0, positions)
+        return self.images.index_select(0, positions.to(self.images.device))
 
     def move_to(self, device: torch.device, fraction: float) -> None:
         """Keep the images on an accelerator, where they take at most this fraction of its free memory."""
@@ -90,13 +96,16 @@ class PicturesInMemory(Pictures):
             )
 
     def _decoded(self, num_workers: int) -> torch.Tensor:
-        size = self.transform.input_size
+        size = self.input_size
         images = torch.empty((len(self), size, size, 3), dtype=torch.uint8)
-        chunks = torch.arange(len(self)).split(max(1, min(_CHUNK, _CHUNK_BYTES // (size * size * 3))))
+        chunk = max(1, min(_CHUNK, _CHUNK_BYTES // (size * size * 3)))
+        chunks = torch.arange(len(self)).split(chunk)
         pictures = Pictures(self.dataset, self.rows.numpy(), self.transform)
-        loader = DataLoader(pictures, batch_size=None, sampler=chunks, num_workers=num_workers)  # type: ignore[arg-type]
+        batches = (
+            DecodedBatches(pictures, chunks, chunk, num_workers) if num_workers else map(pictures.__getitem__, chunks)
+        )
         done = 0
-        for batch in loader:
+        for batch in batches:
             images[done : done + len(batch.images)] = batch.images
             done += len(batch.images)
         return images

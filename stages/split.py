@@ -1,6 +1,7 @@
 """Decide which images train, which choose the best epoch and which judge; write it down in data/splits.parquet."""
 
 from lightline.dataset import Dataset
+from lightline.heap import return_freed_memory
 from lightline.near_copies import NONE, find_near_copies
 from lightline.params import Params
 from lightline.split_report import Report
@@ -10,6 +11,7 @@ from lightline.stage import run_stage
 
 
 def main(params: Params) -> None:
+    return_freed_memory()
     dataset = Dataset()
     columns = Columns.of(dataset)
     try:
