@@ -1,6 +1,8 @@
 """The first two doors: dvc repro and dvc exp run, as a user types them. The third is in tests/flows/."""
 
+import csv
 import json
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -83,6 +85,11 @@ def test_an_experiment_takes_choices_and_values_and_can_be_compared(copy: Projec
     )
     assert values["optimizer"]["weight_decay"] == 0.01
     assert "deep" in copy.experiments()
+    readme = (copy.path / "README.md").read_text()
+    show = next(shlex.split(line) for line in readme.splitlines() if line.startswith("dvc exp show --"))
+    header, *rows = csv.reader(copy.run(*show, "--csv").stdout.splitlines())
+    assert {"fingerprint", "accuracy", "model.name"} < set(header)
+    assert [row[header.index("model.name")] for row in rows if "deep" in row] == ["resnet18"]
     fingerprints = json.loads((copy.path / "reports/train/fingerprint.json").read_text())
     assert fingerprints["params"]["model"]["name"] == "resnet18"
     # What DVC compares it with is the commit it started from.
