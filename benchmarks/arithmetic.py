@@ -25,11 +25,11 @@ def run(quick: bool) -> list[Row]:
         params = composed("hardware=cpu", *overrides)
         precision = choose_precision(params.trainer, choose_device(params.hardware))
         network = build_network(params.model, 10)
-        plain = _Steps(network, bfloat16=False, channels_last=False, num_steps=4)
-        chosen = _Steps(network, bfloat16=precision == "bf16-mixed", channels_last=True, num_steps=4)
+        plain = _Steps(network, bfloat16=False, channels_last=False, num_steps=2)
+        chosen = _Steps(network, bfloat16=precision == "bf16-mixed", channels_last=True, num_steps=2)
         rows.append(_row(f"{name}: auto ({precision}, channels_last), against float32", chosen, plain, quick))
         if not quick:
-            compiled = _Steps(network, precision == "bf16-mixed", channels_last=True, num_steps=4, compiled=True)
+            compiled = _Steps(network, precision == "bf16-mixed", channels_last=True, num_steps=2, compiled=True)
             rows.append(_row(f"{name}: compiled, against not", compiled, chosen, quick))
     return rows
 

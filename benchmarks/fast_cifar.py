@@ -41,7 +41,7 @@ _SECONDS, _ACCURACY, _SOONER = 480, 0.90, 25
 def run(quick: bool) -> list[Row]:
     with chdir(cifar_project(VAL)):
         one_epoch = [_train("fast_cifar_one_epoch", seed) for seed in _SEEDS[: 1 if quick else 3]]
-        tutorial = seconds_per_image(2_000 if quick else 16_000) * _TUTORIAL_IMAGES
+        tutorial = seconds_per_image(2_000 if quick else 8_000) * _TUTORIAL_IMAGES
         rows = [_sooner(one_epoch, tutorial)]
         if not quick:
             rows.append(_record([_train("fast_cifar", seed) for seed in _SEEDS]))

@@ -27,7 +27,7 @@ _OVERHEAD = 1.05
 
 def run(quick: bool) -> list[Row]:
     with chdir(cifar_project(VAL)):
-        steps = 16 if quick else 48
+        steps = 16 if quick else 24
         arguments = ("recipe=fast_cifar_one_epoch", f"trainer.limit_train_batches={steps}")
         task = recipe_task(*arguments)
         data, module = prepare(task)
