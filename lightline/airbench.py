@@ -17,16 +17,16 @@ _LOGIT_SCALE = 1 / 256
 class Airbench(nn.Module):
     """Normalised float [batch, 3, size, size] → logits [batch, classes]; size: 16 pixels and more.
 
-    A first layer that whitens patches of 2×2 pixels, three blocks of two convolutions, a linear head.
+    A first layer that whitens patches of 2×2 pixels, three blocks of two or three convolutions, a linear head.
     """
 
-    def __init__(self, widths: Sequence[int], num_classes: int):
-        """widths: channels of the three blocks."""
+    def __init__(self, widths: Sequence[int], depths: Sequence[int], num_classes: int):
+        """widths, depths: channels of the three blocks, and convolutions: 2, or 3 as in the airbench96 record."""
         super().__init__()
         self.stem = nn.Conv2d(3, _STEM_CHANNELS, _PATCH)
         self.stem.weight.requires_grad_(False)
-        channels = [_STEM_CHANNELS, *widths]
-        self.blocks = nn.Sequential(*(_Block(*pair) for pair in pairwise(channels)))
+        channels = pairwise([_STEM_CHANNELS, *widths])
+        self.blocks = nn.Sequential(*(_Block(*pair, depth) for pair, depth in zip(channels, depths, strict=True)))
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
         with torch.no_grad():
             self.stem.bias.zero_()  # type: ignore[union-attr]
@@ -57,17 +57,22 @@ class Airbench(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int, depth: int):
         super().__init__()
         self.conv1 = _convolution(in_channels, out_channels)
         self.pool = nn.MaxPool2d(2)
         self.norm1 = _normalization(out_channels)
         self.conv2 = _convolution(out_channels, out_channels)
         self.norm2 = _normalization(out_channels)
+        self.conv3 = _convolution(out_channels, out_channels) if depth > 2 else None
+        self.norm3 = _normalization(out_channels) if depth > 2 else None
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        features = nn.functional.gelu(self.norm1(self.pool(self.conv1(features))))
-        return nn.functional.gelu(self.norm2(self.conv2(features)))
+        pooled = nn.functional.gelu(self.norm1(self.pool(self.conv1(features))))
+        features = nn.functional.gelu(self.norm2(self.conv2(pooled)))
+        if self.conv3 is None or self.norm3 is None:
+            return features
+        return nn.functional.gelu(self.norm3(self.conv3(features)) + pooled)
 
 
 def _convolution(in_channels: int, out_channels: int) -> nn.Conv2d:

@@ -25,8 +25,8 @@ def build_network(settings: Model, num_classes: int, *, pretrained: bool = True)
     """
     if settings.name == "cnn":
         return cnn(settings.input_size, num_classes)
-    if settings.widths is not None:
-        return Airbench(settings.widths, num_classes)
+    if settings.widths is not None and settings.depths is not None:
+        return Airbench(settings.widths, settings.depths, num_classes)
     weights = settings.weights if pretrained else None
     build = _timm if settings.name.startswith("timm/") else _torchvision
     try:

@@ -20,6 +20,7 @@ from lightline.section import (
 )
 
 Width = Annotated[int, Field(ge=1, le=8_192)]  # channels
+Depth = Annotated[int, Field(ge=2, le=3)]
 
 _OWN_MODELS = ("cnn", "airbench")
 
@@ -62,6 +63,7 @@ class Model(Section):
     normalize: Literal["dataset", "imagenet"]  # mean and standard deviation: of the training images, or ImageNet's
     stem: Literal["auto", "standard", "small"]  # small: 3×3 first layer, no early pooling; auto: up to 64 pixels
     widths: Annotated[list[Width], Field(min_length=3, max_length=3)] | None  # channels of the airbench's blocks
+    depths: Annotated[list[Depth], Field(min_length=3, max_length=3)] | None  # convolutions in each of these blocks
     # What the trained network answers with, in the model file too: its logits for the image, their mean with those for
     # the mirror image, or half that and half the same for the image shifted by a pixel along two diagonals.
     test_time_augmentation: Literal["none", "mirror", "mirror_and_shift"]
@@ -82,9 +84,10 @@ class Model(Section):
             raise ValueError(
                 f"model.input_size = {self.input_size} is too small for the {self.name}; it must be at least 16"
             )
-        if (self.name == "airbench") != (self.widths is not None):
-            needed = "it needs three numbers of channels" if self.name == "airbench" else "it must be null"
-            raise ValueError(f"model.widths = {self.widths} with model.name = {self.name!r}; {needed}")
+        for name, value, meaning in (("widths", self.widths, "channels"), ("depths", self.depths, "convolutions")):
+            if (self.name == "airbench") != (value is not None):
+                needed = f"it needs three numbers of {meaning}" if self.name == "airbench" else "it must be null"
+                raise ValueError(f"model.{name} = {value} with model.name = {self.name!r}; {needed}")
         return self
 
 

@@ -27,6 +27,7 @@ def model_settings(name: str = "cnn", **changes: Any) -> Model:
         "normalize": "dataset",
         "stem": "auto",
         "widths": None,
+        "depths": None,
         "test_time_augmentation": "none",
     }
     return Model(**(basis | changes))

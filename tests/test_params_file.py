@@ -117,6 +117,7 @@ WRONG = [
     ({"export__calibration_images": 10**6}, "export.calibration_images = 1000000 is not allowed; it must be at most"),
     ({"trainer__freeze_epochs": 10**6}, "trainer.freeze_epochs = 1000000 is not allowed; it must be at most 100000"),
     ({"model__widths": [64, 64, 10**5]}, "model.widths.2 = 100000 is not allowed; it must be at most 8192"),
+    ({"model__depths": [2, 2, 10**5]}, "model.depths.2 = 100000 is not allowed; it must be at most 3"),
     ({"hardware__num_workers": 10**4}, "hardware.num_workers = 10000 is not allowed; it must be at most 512"),
     ({"augment__random_crop_padding": 10**4}, "augment.random_crop_padding = 10000 is not allowed; it must be at most"),
     ({"data__max_pixels": 10**12}, "data.max_pixels = 1000000000000 is not allowed; it must be at most 1073741824"),

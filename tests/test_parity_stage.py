@@ -57,7 +57,7 @@ def test_a_fault_in_the_exported_file_stops_the_stage(fault, tmp_path, monkeypat
     """The fault is in what is exported; the stage's own reference is right."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    checkpoint, dataset = prepare_export(tmp_path, model_settings("airbench", widths=[8, 8, 16]))
+    checkpoint, dataset = prepare_export(tmp_path, model_settings("airbench", widths=[8, 8, 16], depths=[2, 2, 2]))
     write_test_metrics(accuracy_of(checkpoint, dataset))
     if fault is not None:
         monkeypatch.setattr(onnx_export, "PixelClassifier", EXPORTED_FAULTS[fault])

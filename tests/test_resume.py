@@ -21,7 +21,7 @@ from tests.tiny import ROOT, tiny_params, train
 
 FOLDER = Path(".lightline/training") / ("f" * 64)
 AIRBENCH = {
-    "model__name": "airbench", "model__widths": [8, 8, 16], "loss__reduction": "sum",
+    "model__name": "airbench", "model__widths": [8, 8, 16], "model__depths": [2, 2, 3], "loss__reduction": "sum",
     "optimizer": {"name": "muon_sgd", "lr": 0.24, "momentum": 0.6, "ns_steps": 3, "sgd_momentum": 0.85,
                   "bias_lr": 0.053, "head_lr": 0.67, "stem_epochs": 1.0, "decay": 0.004},
     "schedule": {"name": "linear", "warmup_epochs": 0.5},

@@ -42,8 +42,8 @@ def test_shifted_views_count_half():
 
 @pytest.mark.parametrize("name", ["cnn", "airbench"])
 def test_the_model_file_answers_with_the_same_mean(name, exported):
-    widths = [8, 8, 8] if name == "airbench" else None
-    checkpoint, path = exported(name, widths=widths, test_time_augmentation="mirror_and_shift")
+    blocks = {"widths": [8, 8, 8], "depths": [2, 3, 2]} if name == "airbench" else {}
+    checkpoint, path = exported(name, **blocks, test_time_augmentation="mirror_and_shift")
     network = checkpoint.network()
     assert isinstance(network, SeveralViews)
     pixels = random_pixels(3, 16, 16, 3)

@@ -77,7 +77,7 @@ def test_the_best_checkpoint_gives_the_accuracy_it_claims():
         {"augment__alternating_flip": True, "augment__horizontal_flip": 0.5},
         {"model__test_time_augmentation": "mirror"},
         {"schedule": {"name": "linear", "warmup_epochs": 0.5}},
-        {"model__name": "airbench", "model__widths": [8, 8, 16], "loss__reduction": "sum",
+        {"model__name": "airbench", "model__widths": [8, 8, 16], "model__depths": [2, 2, 3], "loss__reduction": "sum",
          "model__test_time_augmentation": "mirror_and_shift",
          "optimizer": {"name": "muon_sgd", "lr": 0.24, "momentum": 0.6, "ns_steps": 3, "sgd_momentum": 0.85,
                        "bias_lr": 0.053, "head_lr": 0.67, "stem_epochs": 1.0, "decay": 0.004}},
