@@ -47,6 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.timeout(1800)  # every kill starts the stage anew, which an old processor takes long for
 @pytest.mark.parametrize(
     "kills",
     [
@@ -65,6 +66,7 @@ def test_a_chain_of_kills(kills, undisturbed, tmp_path: Path):
     assert all(outcome.hit for outcome in outcomes if outcome.kill.point != "at random")
 
 
+@pytest.mark.timeout(1800)
 def test_a_chain_of_kills_of_the_flow(server, undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PREFECT_API_URL", server.url)
     template, expected = undisturbed
