@@ -67,9 +67,9 @@ def quantize(source: Path, images: Iterable[np.ndarray], path: Path) -> None:
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 per_channel=True,
-                # 7 bits of the weights: without VNNI, sums of two products of 8 bits overflow the processor's 16, and the
-                # file would answer otherwise there. onnxruntime, "Quantize ONNX models", on U8S8. (Its session option
-                # x64quantprecision, which means to mend it on loading, fails on transformers.)
+                # 7 bits of the weights: without VNNI, sums of two products of 8 bits overflow the processor's 16, and
+                # the file would answer otherwise there. onnxruntime, "Quantize ONNX models", on U8S8. (Its session
+                # option x64quantprecision, which means to mend it on loading, fails on transformers.)
                 reduce_range=True,
                 nodes_to_exclude=_kept_exact(onnx.load(prepared).graph),
             )
