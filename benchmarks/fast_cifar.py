@@ -24,6 +24,7 @@ from lightline.callbacks import History
 from lightline.data import ImageData
 from lightline.dataset import Dataset
 from lightline.models import build_network
+from lightline.precision import choose_precision
 from lightline.save_state import SaveState
 from lightline.splits import read_splits
 from lightline.state_files import FINISHED
@@ -95,9 +96,10 @@ def _accuracy(network: nn.Module, task: Task, data: ImageData) -> float:
     network = answering(network.to(memory_format=torch.channels_last), task.params.model)
     transform, rows = evaluation_transform(data.preprocessing), task.splits.rows("test")
     correct = 0
+    bf16 = choose_precision(task.params.trainer, torch.device("cpu")) == "bf16-mixed"
     for part in np.array_split(rows, 20):
         pixels = np.stack([task.dataset.pixels(int(row)) for row in part])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             logits = network(transform(torch.from_numpy(pixels)).contiguous(memory_format=torch.channels_last))
         correct += int((logits.argmax(1).numpy() == task.dataset.labels[part]).sum())
     return correct / len(rows)
