@@ -14,7 +14,7 @@ from lightline.callbacks import Progress
 from lightline.errors import ParameterError
 from lightline.finite_loss import FiniteLoss
 from lightline.frozen_body import FrozenBody
-from lightline.hooks import skip_empty_hooks
+from lightline.hooks import NoProfiler, skip_empty_hooks
 from lightline.inference import choose_device
 from lightline.params import Params
 from lightline.precision import choose_precision
@@ -61,6 +61,7 @@ def build_trainer(params: Params, folder: Path, callbacks: list[Callback]) -> li
             limit_train_batches=settings.limit_train_batches,
             callbacks=callbacks,
             logger=False,
+            profiler=NoProfiler(),
             enable_progress_bar=show_bar,
             enable_model_summary=False,
             num_sanity_val_steps=0,

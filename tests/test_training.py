@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from lightline.errors import ParameterError
 from lightline.inference import predict_logits
 from lightline.logits import read_logits
 from lightline.module import class_weights
-from lightline.training import REPORTS
+from lightline.optimization import build_optimizer, build_schedule
+from lightline.randomness import seed_generators, step_seed
+from lightline.training import REPORTS, prepare
 from tests.tiny import CLASSES, ROOT, tiny_params, train
 
 
@@ -94,6 +97,32 @@ def test_every_setting_trains(changes):
     _, metrics = train(tiny_params(**changes))
     assert metrics["epochs"] == 2
     assert all(math.isfinite(value) for row in history() for value in row.values())
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_its_steps_are_those_of_a_loop_written_by_hand(accumulated: int):
+    params = tiny_params(trainer__accumulate_grad_batches=accumulated, trainer__precision="32-true")
+    task, _ = train(params)
+    data, module = prepare(task)
+    loader, epochs = data.train_dataloader(), params.trainer.max_epochs
+    num_steps = epochs * math.ceil(len(loader) / accumulated)
+    optimizer = build_optimizer(params.optimizer, module.network)
+    schedule = build_schedule(params.schedule, optimizer, num_steps, num_steps / epochs)
+    assert schedule is not None
+    for epoch in range(epochs):
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        for number, batch in enumerate(loader, start=1):
+            data.trainer = SimpleNamespace(training=True, current_epoch=epoch)  # type: ignore[assignment]
+            images, targets, _ = data.on_after_batch_transfer(batch, 0)
+            seed_generators(step_seed(params.seed, epoch * len(loader) + number - 1), torch.device("cpu"))
+            (module.loss(module.network(images), targets) / accumulated).backward()
+            if number % accumulated == 0 or number == len(loader):
+                optimizer.step()
+                optimizer.zero_grad()
+                schedule.step()
+    trained = load_checkpoint(LAST).state_dict
+    for name, value in module.network.state_dict().items():
+        torch.testing.assert_close(value, trained[name], msg=name)
 
 
 def test_averaged_weights_are_those_that_are_kept_and_judged():
