@@ -37,6 +37,7 @@ from lightline.transforms import evaluation_transform
 VAL, _SEEDS = 0.02, (1, 2, 3)
 _TUTORIAL_IMAGES, _TUTORIAL_ACCURACY = 14 * 45_000, 0.712
 _SECONDS, _ACCURACY, _SOONER = 480, 0.90, 25
+_BUDGET = 1700  # seconds for all seeds of `fast_cifar`, so that `make bench` ends where there is no bfloat16 too
 
 
 def run(quick: bool) -> list[Row]:
@@ -45,8 +46,19 @@ def run(quick: bool) -> list[Row]:
         tutorial = seconds_per_image(2_000 if quick else 8_000) * _TUTORIAL_IMAGES
         rows = [_sooner(one_epoch, tutorial)]
         if not quick:
-            rows.append(_record([_train("fast_cifar", seed) for seed in _SEEDS]))
+            rows.append(_record(_train_within(_BUDGET, "fast_cifar")))
     return rows
+
+
+def _train_within(budget: float, recipe: str) -> list[tuple[float, float]]:
+    """With one seed after the other, at least with one, while another is likely to end within so many seconds."""
+    found, started = [], time.monotonic()
+    for number, seed in enumerate(_SEEDS, start=1):
+        found.append(_train(recipe, seed))
+        spent = time.monotonic() - started
+        if spent + spent / number > budget:
+            break
+    return found
 
 
 def _sooner(found: list[tuple[float, float]], tutorial: float) -> Row:
@@ -63,10 +75,11 @@ def _sooner(found: list[tuple[float, float]], tutorial: float) -> Row:
 def _record(found: list[tuple[float, float]]) -> Row:
     each = ", ".join(f"{accuracy:.4f} in {seconds:.0f} s" for seconds, accuracy in found)
     seconds, accuracy = (statistics.mean(values) for values in zip(*found, strict=True))
+    met = len(found) == len(_SEEDS) and accuracy >= _ACCURACY and seconds <= _SECONDS
     return Row(
-        f"fast_cifar: test accuracy, with test-time augmentation, mean of 3 seeds ({each})",
+        f"fast_cifar: test accuracy, with test-time augmentation, mean of {len(found)} seeds ({each})",
         f"{accuracy:.4f}, {seconds:.0f} s",
-        target=f"{_ACCURACY:.2f} within {_SECONDS} s", met=accuracy >= _ACCURACY and seconds <= _SECONDS,
+        target=f"{_ACCURACY:.2f} within {_SECONDS} s", met=met,
     )  # fmt: skip
 
 
