@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -98,6 +99,7 @@ async def _run(request: Request, ahead: Ahead, apply: bool) -> tuple["Results | 
         from flows import pipeline
 
         _shield_server()
+        _leave_failures_to_the_end()
     pipeline.prepared_ahead = ahead
     pipeline.without_server = asyncio.get_running_loop().create_future()
     run = asyncio.ensure_future(cast(Any, pipeline.pipeline)(**vars(request), return_state=True))
@@ -134,6 +136,15 @@ def _shield_server() -> None:
             super().__init__(*arguments, start_new_session=True, **options)
 
     server.__dict__["subprocess"] = SimpleNamespace(**{**vars(subprocess), "Popen": InOwnSession})
+
+
+def _leave_failures_to_the_end() -> None:
+    """The terminal's last lines say why a run failed; Prefect would say it for the stage, and for the flow again.
+
+    Its UI shows both.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: not str(record.msg).startswith("Finished in state Failed("))
 
 
 def _unreachable(message: str) -> str:

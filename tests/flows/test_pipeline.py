@@ -102,6 +102,7 @@ def test_a_failed_stage_is_named_with_its_last_lines_and_not_tried_again(small_p
     assert "Stage 'train' failed: failed to run: python work.py train, exited with 3" in failure
     assert "line 39\n" in failure
     assert "line 10\n" not in failure
+    assert done.stderr.count("Stage 'train' failed") == 1
     assert "Traceback" not in done.stderr
     assert (small_project.path / "tries.log").read_text() == "x"
     run = server.flow_runs()[0]
