@@ -59,6 +59,7 @@ def quantize(source: Path, images: Iterable[np.ndarray], path: Path) -> None:
         try:
             # Symbolic shapes do not get past a slice whose bounds depend on the image's size, and need not.
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
+            _share_equal_weights(prepared)
             quantize_static(
                 prepared,
                 quantized,
@@ -86,6 +87,26 @@ def quantize(source: Path, images: Iterable[np.ndarray], path: Path) -> None:
     _check_gain(model.graph, len(content), source.stat().st_size)
     path.write_bytes(content)
     onnx.checker.check_model(str(path), full_check=True)
+
+
+def _share_equal_weights(path: Path) -> None:
+    """Undo what merging batch normalisation into a layer that is used for several views does: a copy for each use.
+
+    Biases stay apart: their int8 scale depends on what comes into the layer.
+    """
+    model = onnx.load(path)
+    constants = model.graph.initializer
+    kept: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    renamed: dict[str, str] = {}
+    for constant in [constant for constant in constants if len(constant.dims) > 1]:
+        key = (constant.data_type, tuple(constant.dims), onnx.numpy_helper.to_array(constant).tobytes())
+        first = kept.setdefault(key, constant.name)
+        if first != constant.name:
+            renamed[constant.name] = first
+            constants.remove(constant)
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+    onnx.save(model, path)
 
 
 class _Reader(CalibrationDataReader):

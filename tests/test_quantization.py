@@ -112,6 +112,19 @@ def kinds_above(makers: dict[str, onnx.NodeProto], node: onnx.NodeProto) -> set[
     return found
 
 
+def test_a_layer_that_sees_several_views_has_its_weights_once(exported, tmp_path):
+    blocks = {"widths": [8, 64, 64], "depths": [2, 2, 3]}
+    source = exported("airbench", test_time_augmentation="mirror_and_shift", **blocks)[1]
+    quantize(source, calibration_images(), tmp_path / "int8.onnx")
+    before, after = (num_weights(path) for path in (source, tmp_path / "int8.onnx"))
+    assert 0.99 * before < after <= before  # constants of the shifting views are none of the layers'
+
+
+def num_weights(path: Path) -> int:
+    constants = onnx.load(path).graph.initializer
+    return sum(int(np.prod(constant.dims)) for constant in constants if len(constant.dims) > 1)
+
+
 QUANTIZE = """
 import sys
 from pathlib import Path
