@@ -95,18 +95,20 @@ def _share_equal_weights(path: Path) -> None:
     Biases stay apart: their int8 scale depends on what comes into the layer.
     """
     model = onnx.load(path)
-    constants = model.graph.initializer
-    kept: dict[tuple[int, tuple[int, ...], bytes], str] = {}
-    renamed: dict[str, str] = {}
-    for constant in [constant for constant in constants if len(constant.dims) > 1]:
-        key = (constant.data_type, tuple(constant.dims), onnx.numpy_helper.to_array(constant).tobytes())
-        first = kept.setdefault(key, constant.name)
-        if first != constant.name:
-            renamed[constant.name] = first
-            constants.remove(constant)
-    for node in model.graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
+    constants = {constant.name: constant for constant in model.graph.initializer}
+    first: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+    for layer in model.graph.node:
+        if layer.op_type in _LAYERS and layer.input[1] in constants:
+            weights = onnx.numpy_helper.to_array(constants[layer.input[1]])
+            layer.input[1] = first.setdefault((layer.op_type, weights.shape, weights.tobytes()), layer.input[1])
+    _remove_unused_constants(model.graph)
     onnx.save(model, path)
+
+
+def _remove_unused_constants(graph: onnx.GraphProto) -> None:
+    used = {name for node in graph.node for name in node.input}
+    for constant in [constant for constant in graph.initializer if constant.name not in used]:
+        graph.initializer.remove(constant)
 
 
 class _Reader(CalibrationDataReader):
@@ -143,9 +145,7 @@ def _return_exact_logits(graph: onnx.GraphProto) -> None:
     last.output[list(last.output).index(quantize.input[0])] = logits
     for node in (quantize, dequantize):
         graph.node.remove(node)
-    used = {name for node in graph.node for name in node.input}
-    for constant in [constant for constant in graph.initializer if constant.name not in used]:
-        graph.initializer.remove(constant)
+    _remove_unused_constants(graph)
 
 
 def _describe_as(original: onnx.ModelProto, model: onnx.ModelProto) -> None:
