@@ -35,7 +35,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _row(what: str, ours: "_Steps", reference: "_Steps", quick: bool) -> Row:
-    pairs = in_turn(ours, reference, pairs=3 if quick else 7)
+    pairs = in_turn(ours, reference, pairs=2 if quick else 7)
     images = _BATCH * ours.num_steps
     mine, theirs = (f"{images / seconds:,.0f} images/s" for seconds in pairs.seconds())
     compared = "compiled" in what

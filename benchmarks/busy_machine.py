@@ -29,7 +29,7 @@ def step():
     torch.nn.functional.cross_entropy(network(images), labels).backward()
     optimizer.step()
 for _ in sys.stdin:
-    for _ in range(5): step()
+    for _ in range(2): step()
     started, steps = time.perf_counter(), 0
     while (passed := time.perf_counter() - started) < {seconds}:
         step()
@@ -41,15 +41,19 @@ for _ in sys.stdin:
 def run(quick: bool) -> list[Row]:
     pairs = 2 if quick else PAIRS
     rows = []
-    for what, neighbours in (("quiet", 0), ("beside two busy processes", 2)):
-        with _training(_STAGE) as stage, _training(_DEFAULT) as torch_s, _busy(neighbours):
-            found = [(_speed(stage), _speed(torch_s)) for _ in range(pairs + 1)][1:]  # the first warms up
-        ours, default = (statistics.median(speeds) for speeds in zip(*found, strict=True))
-        ratio = statistics.median(mine / theirs for mine, theirs in found)
-        met = ratio >= 1 if neighbours else None
-        target = "no collapse: at least torch's default" if neighbours else ""
-        rows.append(Row(f"images a second, {what}", f"{ours:,.0f}", f"{default:,.0f}", ratio, target=target, met=met))
+    with _training(_STAGE) as stage, _training(_DEFAULT) as torch_s:
+        for what, neighbours in (("quiet", 0), ("beside two busy processes", 2)):
+            with _busy(neighbours):
+                found = [(_speed(stage), _speed(torch_s)) for _ in range(pairs + 1)][1:]  # the first warms up
+            rows.append(_row(what, found, judged=neighbours > 0))
     return rows
+
+
+def _row(what: str, found: list[tuple[float, float]], judged: bool) -> Row:
+    ours, default = (statistics.median(speeds) for speeds in zip(*found, strict=True))
+    ratio = statistics.median(mine / theirs for mine, theirs in found)
+    target, met = ("no collapse: at least torch's default", ratio >= 1) if judged else ("", None)
+    return Row(f"images a second, {what}", f"{ours:,.0f}", f"{default:,.0f}", ratio, target=target, met=met)
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ def run(quick: bool) -> list[Row]:
     data = made[0]
     data.trainer = _Training()  # type: ignore[assignment]
     reference = _reference(1024 if quick else 4096)
-    pairs = in_turn(lambda: _ours(data), lambda: _consume(reference), pairs=3 if quick else 7)
+    pairs = in_turn(lambda: _ours(data), lambda: _consume(reference), pairs=2 if quick else 7)
     (ours_cpu, reference_cpu), num_images = pairs.seconds("cpu"), len(data.train)
     share = num_images / len(reference.dataset)  # type: ignore[arg-type]
     ratio, cpu_ratio = pairs.ratio() * share, pairs.ratio("cpu") * share

@@ -35,7 +35,7 @@ from lightline.training import Task, prepare
 from lightline.transforms import evaluation_transform
 
 VAL, _SEEDS = 0.02, (1, 2, 3)
-_TUTORIAL_IMAGES, _TUTORIAL_ACCURACY = 14 * 45_000, 0.712
+_ALL_IMAGES, _TUTORIAL_IMAGES, _TUTORIAL_ACCURACY = 60_000, 14 * 45_000, 0.712
 _SECONDS, _ACCURACY, _SOONER = 480, 0.90, 25
 _BUDGET = 1700  # seconds for all seeds of `fast_cifar`, so that `make bench` ends where there is no bfloat16 too
 
@@ -43,11 +43,10 @@ _BUDGET = 1700  # seconds for all seeds of `fast_cifar`, so that `make bench` en
 def run(quick: bool) -> list[Row]:
     with chdir(cifar_project(VAL)):
         one_epoch = [_train("fast_cifar_one_epoch", seed) for seed in _SEEDS[: 1 if quick else 3]]
-        tutorial = seconds_per_image(2_000 if quick else 8_000) * _TUTORIAL_IMAGES
-        rows = [_sooner(one_epoch, tutorial)]
-        if not quick:
-            rows.append(_record(_train_within(_BUDGET, "fast_cifar")))
-    return rows
+        num_images = len(Dataset())
+        tutorial = seconds_per_image(1_000 if quick else 8_000) * _TUTORIAL_IMAGES * num_images / _ALL_IMAGES
+        sooner = _sooner(one_epoch, tutorial, num_images)
+        return [sooner] if quick else [sooner, _record(_train_within(_BUDGET, "fast_cifar"))]
 
 
 def _train_within(budget: float, recipe: str) -> list[tuple[float, float]]:
@@ -61,14 +60,17 @@ def _train_within(budget: float, recipe: str) -> list[tuple[float, float]]:
     return found
 
 
-def _sooner(found: list[tuple[float, float]], tutorial: float) -> Row:
+def _sooner(found: list[tuple[float, float]], tutorial: float, num_images: int) -> Row:
+    """Judged with all images alone: with an eighth of them, nothing reaches the tutorial's accuracy."""
     seconds, accuracy = (statistics.mean(values) for values in zip(*found, strict=True))
     ratio = tutorial / seconds
     met = ratio >= _SOONER and accuracy >= _TUTORIAL_ACCURACY
+    target, part = f"{_TUTORIAL_ACCURACY} at least {_SOONER} times sooner", ""
+    if num_images < _ALL_IMAGES:
+        met, target, part = None, "", f" on {num_images:,} images"
     return Row(
-        f"fast_cifar_one_epoch: seconds, test accuracy (mean of {len(found)} seeds), against the tutorial's best",
-        f"{seconds:.1f} s, {accuracy:.4f}", f"{tutorial:.0f} s, {_TUTORIAL_ACCURACY}", ratio,
-        target=f"{_TUTORIAL_ACCURACY} at least {_SOONER} times sooner", met=met,
+        f"fast_cifar_one_epoch{part}: seconds, test accuracy (mean of {len(found)} seeds), against the tutorial's best",
+        f"{seconds:.1f} s, {accuracy:.4f}", f"{tutorial:.0f} s, {_TUTORIAL_ACCURACY}", ratio, target=target, met=met,
     )  # fmt: skip
 
 

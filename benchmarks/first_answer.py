@@ -38,8 +38,9 @@ def run(quick: bool) -> list[Row]:
         for numbers, file in (("fp32", files.fp32), ("int8", files.int8)):
             ours = [sys.executable, "-m", "lightline.onnx_model", str(file), str(image)]
             pairs = in_turn(
-                lambda ours=ours: run_command(ours, ROOT), lambda: run_command(reference, ROOT), 3 if quick else PAIRS
-            )
+                lambda ours=ours: run_command(ours, ROOT), lambda: run_command(reference, ROOT),
+                2 if quick else PAIRS, warm_up=not quick,
+            )  # fmt: skip
             rows += [_time(pairs, numbers), _memory(pairs, numbers)]
     return rows
 

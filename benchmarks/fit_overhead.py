@@ -17,6 +17,7 @@ from benchmarks.harness import Row, in_turn
 from benchmarks.sources import cifar_project
 from lightline.callbacks import History
 from lightline.pictures import Batch
+from lightline.precision import choose_precision
 from lightline.randomness import seed_generators
 from lightline.tracking import Run
 from lightline.trainer import build_trainer
@@ -27,7 +28,7 @@ _OVERHEAD = 1.05
 
 def run(quick: bool) -> list[Row]:
     with chdir(cifar_project(VAL)):
-        steps = 16 if quick else 24
+        steps = 8 if quick else 24
         arguments = ("recipe=fast_cifar_one_epoch", f"trainer.limit_train_batches={steps}")
         task = recipe_task(*arguments)
         data, module = prepare(task)
@@ -43,7 +44,7 @@ def run(quick: bool) -> list[Row]:
             module.load_state_dict(start)
             _by_hand(task, data, module)
 
-        pairs = in_turn(fit, by_hand, pairs=3 if quick else 7)
+        pairs = in_turn(fit, by_hand, pairs=2 if quick else 7)
         ours, hand = pairs.seconds()
         ratio = 1 / pairs.ratio()
         row = Row(
@@ -60,19 +61,20 @@ def _by_hand(task: Task, data: Any, module: Any) -> None:
     configured = module.configure_optimizers()
     optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     network = module.network.train()
+    bf16 = choose_precision(settings, torch.device("cpu")) == "bf16-mixed"
     for number, batch in enumerate(data.train_dataloader()):
         if number == settings.limit_train_batches:
             break
         seed_generators(number, torch.device("cpu"))
         images, targets, _ = _augmented(data, batch, training=True)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = module.loss(network(images), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         scheduler.step()
     network.eval()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         for batch in data.val_dataloader():
             network(_augmented(data, batch, training=False).images)
 

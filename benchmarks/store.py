@@ -30,15 +30,15 @@ _SHARE, _FLAT = 0.95, 1.1
 def run(quick: bool) -> list[Result]:
     project = cifar_project()
     keep_freed_memory()  # as ImageData does, on both sides
-    num_images = 5_000 if quick else 60_000
-    pairs = in_turn(
-        lambda: _epoch(project / DATASET, num_images), lambda: _decode(project / DATASET, num_images),
-        pairs=3 if quick else 7,
-    )  # fmt: skip
+    dataset = project / DATASET
+    num_images = len(Dataset(dataset))
+    pairs = in_turn(lambda: _epoch(dataset, num_images), lambda: _decode(dataset, num_images), pairs=2 if quick else 7)
     ours, alone = (num_images / seconds for seconds in pairs.seconds())
+    # Starting two processes takes longer than decoding a few images.
+    target, met = ("", None) if quick else (f"at least {_SHARE}", pairs.ratio() >= _SHARE)
     rows = [
         Result("images a second, decoded by two workers, against two decoders", f"{ours:,.0f}", f"{alone:,.0f}",
-               pairs.ratio(), pairs.ratio("cpu"), f"at least {_SHARE}", pairs.ratio() >= _SHARE)
+               pairs.ratio(), pairs.ratio("cpu"), target, met)
     ]  # fmt: skip
     return rows if quick else [*rows, _memory(project)]
 

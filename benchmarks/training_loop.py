@@ -39,7 +39,7 @@ def run(quick: bool) -> list[Row]:
     )  # fmt: skip
     batches = _Batches(num_steps)
     pairs = in_turn(
-        lambda: _ours(params, batches, num_epochs), lambda: _barebones(batches, num_epochs), pairs=3 if quick else 7
+        lambda: _ours(params, batches, num_epochs), lambda: _barebones(batches, num_epochs), pairs=2 if quick else 7
     )
     bare = [measure(lambda: _by_hand(batches, num_epochs)) for _ in range(3)]
     ours, reference = (seconds / steps * 1e6 for seconds in pairs.seconds("cpu"))
