@@ -14,10 +14,13 @@ from torch import nn
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalize(matrix: torch.Tensor, ns_steps: int) -> torch.Tensor:
-    """The nearest semi-orthogonal matrix, roughly, by a quintic Newton–Schulz iteration in bfloat16; any 2-D shape."""
+def orthogonalize(matrix: torch.Tensor, ns_steps: int, dtype: torch.dtype) -> torch.Tensor:
+    """The nearest semi-orthogonal matrix, roughly, by a quintic Newton–Schulz iteration; any 2-D shape.
+
+    dtype: what the iteration computes in. bfloat16, the record's, is accurate enough.
+    """
     a, b, c = _COEFFICIENTS
-    x = matrix.bfloat16()
+    x = matrix.to(dtype)
     x = x / (x.norm() + 1e-7)
     transposed = x.shape[0] > x.shape[1]
     if transposed:
@@ -29,9 +32,12 @@ def orthogonalize(matrix: torch.Tensor, ns_steps: int) -> torch.Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Two parameter groups: `muon` weights of two or more dimensions, and the rest by AdamW."""
+    """Two parameter groups: `muon` weights of two or more dimensions, and the rest by AdamW.
 
-    def __init__(
+    ns_dtype: what the Newton–Schulz iteration computes in.
+    """
+
+    def __init__(  # noqa: PLR0913 (settings, as torch's own optimizers take them)
         self,
         muon: Iterable[nn.Parameter],
         adamw: Iterable[nn.Parameter],
@@ -42,6 +48,7 @@ class Muon(torch.optim.Optimizer):
         ns_steps: int,
         weight_decay: float,
         adamw_lr: float,
+        ns_dtype: torch.dtype,
     ):
         groups: list[dict[str, Any]] = [
             {"params": list(muon), "orthogonal": True, "lr": lr, "weight_decay": weight_decay},
@@ -51,6 +58,7 @@ class Muon(torch.optim.Optimizer):
             [group for group in groups if group["params"]],
             {"momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps, "betas": (0.9, 0.999), "eps": 1e-8},
         )
+        self._ns_dtype = ns_dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -76,7 +84,7 @@ class Muon(torch.optim.Optimizer):
         # An update of the size that AdamW's would have: root mean square 0.2 (Liu et al., "Muon is scalable for LLM
         # training", 2025), so that one learning rate serves all shapes.
         scale = 0.2 * max(matrix.shape) ** 0.5
-        return orthogonalize(matrix, group["ns_steps"]).view_as(update) * scale
+        return orthogonalize(matrix, group["ns_steps"], self._ns_dtype).view_as(update) * scale
 
     def _adamw_update(self, parameter: torch.Tensor, grad: torch.Tensor, group: dict[str, Any]) -> torch.Tensor:
         state = self.state[parameter]

@@ -14,12 +14,14 @@ class MuonSGD(torch.optim.Optimizer):
     Filters are rescaled to a norm of √out before each update, so that the learning rate means the same at every step;
     the update is orthogonalised as it is, without a scale for its shape. K. Jordan, airbench94_muon (2024).
 
-    A group's keys: lr, momentum (Nesterov's), weight_decay (SGD's), ns_steps (Muon's). A group whose schedule has
-    brought its lr to zero is frozen: the way back to the first layer's bias alone is a twelfth of a step on a CPU.
+    ns_dtype: what Muon's Newton–Schulz iteration computes in. A group's keys: lr, momentum (Nesterov's), weight_decay
+    (SGD's), ns_steps (Muon's). A group whose schedule has brought its lr to zero is frozen: the way back to the first
+    layer's bias alone is a twelfth of a step on a CPU.
     """
 
-    def __init__(self, groups: list[dict[str, Any]]):
+    def __init__(self, groups: list[dict[str, Any]], ns_dtype: torch.dtype):
         super().__init__([group for group in groups if group["params"]], {"weight_decay": 0.0, "ns_steps": 0})
+        self._ns_dtype = ns_dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -36,7 +38,7 @@ class MuonSGD(torch.optim.Optimizer):
                 update = self._nesterov(parameter, group)
                 if group["orthogonal"]:
                     parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
-                    update = orthogonalize(update.flatten(1), group["ns_steps"]).view_as(update)
+                    update = orthogonalize(update.flatten(1), group["ns_steps"], self._ns_dtype).view_as(update)
                 parameter.add_(update, alpha=-group["lr"])
         return loss
 

@@ -16,8 +16,11 @@ from lightline.params_training import SGD, Adam, Constant, Cosine, Linear, OneCy
 from lightline.params_training import MuonSGD as MuonSGDSettings
 
 
-def build_optimizer(settings: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer over all trainable parameters of the network."""
+def build_optimizer(settings: Optimizer, network: nn.Module, dtype: torch.dtype) -> torch.optim.Optimizer:
+    """The optimizer over all trainable parameters of the network.
+
+    dtype: what an optimizer that multiplies matrices, Muon, multiplies them in.
+    """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     arguments = settings.model_dump(exclude={"name"})
     if isinstance(settings, Adam):
@@ -26,10 +29,11 @@ def build_optimizer(settings: Optimizer, network: nn.Module) -> torch.optim.Opti
     if isinstance(settings, SGD):
         return torch.optim.SGD(parameters, **arguments)
     if isinstance(settings, MuonSGDSettings):
-        return MuonSGD(_record_groups(settings, network))
+        return MuonSGD(_record_groups(settings, network), dtype)
     inner = _inner_matrices(network)
     numbers = {id(parameter) for parameter in inner}
-    return Muon(inner, [parameter for parameter in parameters if id(parameter) not in numbers], **arguments)
+    rest = [parameter for parameter in parameters if id(parameter) not in numbers]
+    return Muon(inner, rest, **arguments, ns_dtype=dtype)
 
 
 def _inner_matrices(network: nn.Module) -> list[nn.Parameter]:

@@ -15,6 +15,15 @@ def choose_precision(settings: Trainer, device: torch.device) -> str:
     return "bf16-mixed" if device.type == "cpu" and _cpu_computes_in_bfloat16() else "32-true"
 
 
+def matrix_dtype(precision: str) -> torch.dtype:
+    """In what to multiply matrices outside the network, where autocast does not reach.
+
+    precision: Lightning's name. bfloat16 where the network computes in it; without instructions for it, a processor
+    takes twenty times as long as in float32.
+    """
+    return torch.bfloat16 if precision.startswith("bf16") else torch.float32
+
+
 def _cpu_computes_in_bfloat16() -> bool:
     capabilities = torch.cpu.get_capabilities()
     # The rest of AVX512 matters too: without it, oneDNN has no kernels for these.

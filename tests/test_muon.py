@@ -6,7 +6,11 @@ from torch import nn
 
 from lightline.muon import Muon, orthogonalize
 
-SETTINGS = {"lr": 0.05, "momentum": 0.9, "nesterov": True, "ns_steps": 5, "weight_decay": 0.1, "adamw_lr": 0.01}
+BF16, FP32 = torch.bfloat16, torch.float32
+SETTINGS = {
+    "lr": 0.05, "momentum": 0.9, "nesterov": True, "ns_steps": 5, "ns_dtype": BF16,
+    "weight_decay": 0.1, "adamw_lr": 0.01,
+}  # fmt: skip
 
 
 def gradients(*shape: int, num: int = 4) -> list[torch.Tensor]:
@@ -21,26 +25,34 @@ def stepped(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, grads: li
     return parameter.detach()
 
 
+@pytest.mark.parametrize("dtype", [BF16, FP32])
 @pytest.mark.parametrize("shape", [(24, 24), (16, 60), (60, 16), (1, 30), (200, 10)])
-def test_orthogonalized_matrices_have_singular_values_near_one(shape):
+def test_orthogonalized_matrices_have_singular_values_near_one(shape, dtype):
     matrix = gradients(*shape, num=1)[0]
-    values = torch.linalg.svdvals(orthogonalize(matrix, 5))
+    values = torch.linalg.svdvals(orthogonalize(matrix, 5, dtype))
     # The iteration's coefficients trade accuracy for speed: 0.7 to 1.2 is what they are made for.
     assert values.max() < 1.3
     assert values.median() > 0.6
-    assert torch.equal(orthogonalize(matrix, 5), orthogonalize(matrix * 64, 5))  # the length does not matter
+    # The length does not matter.
+    torch.testing.assert_close(orthogonalize(matrix, 5, dtype), orthogonalize(matrix * 64, 5, dtype))
+
+
+def test_orthogonalizing_in_bfloat16_differs_by_its_rounding_alone():
+    matrix = gradients(16, 60, num=1)[0]
+    coarse, fine = (orthogonalize(matrix, 3, dtype) for dtype in (BF16, FP32))
+    assert 0 < (coarse - fine).norm() < 0.02 * fine.norm()
 
 
 def test_orthogonalizing_keeps_the_singular_vectors():
     matrix = gradients(20, 40, num=1)[0]
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    projected = left.T @ orthogonalize(matrix, 5) @ right.T
+    projected = left.T @ orthogonalize(matrix, 5, BF16) @ right.T
     assert (projected - projected.diag().diag()).abs().max() < 0.1
     assert projected.diag().min() > 0
 
 
 def test_a_zero_matrix_stays_zero():
-    assert torch.equal(orthogonalize(torch.zeros(4, 8), 5), torch.zeros(4, 8))
+    assert torch.equal(orthogonalize(torch.zeros(4, 8), 5, BF16), torch.zeros(4, 8))
 
 
 @pytest.mark.parametrize("nesterov", [True, False])

@@ -22,7 +22,8 @@ def test_steps_are_the_record_s():
     muon = {"params": [filters], "orthogonal": True, "lr": 0.24, "momentum": 0.6, "ns_steps": 3}
     sgd = {"orthogonal": False, "momentum": 0.85}
     optimizer = MuonSGD(
-        [muon, {"params": [head], "lr": 0.67, "weight_decay": 0.006, **sgd}, {"params": [bias], "lr": 0.053, **sgd}]
+        [muon, {"params": [head], "lr": 0.67, "weight_decay": 0.006, **sgd}, {"params": [bias], "lr": 0.053, **sgd}],
+        torch.bfloat16,
     )
     expected, *others = layers()
     torch_s = torch.optim.SGD(
@@ -38,7 +39,9 @@ def test_steps_are_the_record_s():
         torch_s.step()
         with torch.no_grad():
             buffer = 0.6 * buffer + gradients(step)[0]
-            update = orthogonalize((gradients(step)[0] + 0.6 * buffer).reshape(6, -1), 3).view(expected.shape)
+            update = orthogonalize((gradients(step)[0] + 0.6 * buffer).reshape(6, -1), 3, torch.bfloat16).view(
+                expected.shape
+            )
             expected *= 6**0.5 / expected.norm()
             expected -= 0.24 * update
         torch.testing.assert_close(filters, expected)
@@ -48,14 +51,15 @@ def test_steps_are_the_record_s():
 def test_what_has_no_gradient_stays():
     filters = layers()[0]
     before = filters.detach().clone()
-    MuonSGD([{"params": [filters], "orthogonal": True, "lr": 1.0, "momentum": 0.6, "ns_steps": 3}]).step()
+    group = {"params": [filters], "orthogonal": True, "lr": 1.0, "momentum": 0.6, "ns_steps": 3}
+    MuonSGD([group], torch.bfloat16).step()
     assert torch.equal(filters, before)
 
 
 def test_a_group_whose_schedule_has_ended_is_frozen():
     filters, head, _ = layers()
     sgd = {"orthogonal": False, "momentum": 0.85}
-    optimizer = MuonSGD([{"params": [filters], "lr": 1.0, **sgd}, {"params": [head], "lr": 0.0, **sgd}])
+    optimizer = MuonSGD([{"params": [filters], "lr": 1.0, **sgd}, {"params": [head], "lr": 0.0, **sgd}], torch.float32)
     before = head.detach().clone()
     for _ in range(2):
         optimizer.zero_grad()

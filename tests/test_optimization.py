@@ -57,7 +57,7 @@ def test_every_optimizer_reduces_a_loss_and_moves_every_parameter(values):
     network = small_network()
     before = [parameter.detach().clone() for parameter in network.parameters()]
     images, wanted = torch.randn(16, 3, 5, 5), torch.randn(16, 2)
-    optimizer = build_optimizer(optimizer_settings(values), network)
+    optimizer = build_optimizer(optimizer_settings(values), network, torch.float32)
     losses = []
     for _ in range(15):
         optimizer.zero_grad()
@@ -71,7 +71,7 @@ def test_every_optimizer_reduces_a_loss_and_moves_every_parameter(values):
 
 @pytest.mark.parametrize("values", OPTIMIZERS[:3], ids=lambda values: values["name"])
 def test_settings_reach_torch_s_optimizers(values):
-    optimizer = build_optimizer(optimizer_settings(values), small_network())
+    optimizer = build_optimizer(optimizer_settings(values), small_network(), torch.float32)
     assert type(optimizer).__name__.lower() == values["name"]
     group = optimizer.param_groups[0]
     for name in values.keys() - {"name", "betas"}:
@@ -84,14 +84,14 @@ def test_frozen_parameters_are_left_out():
     network = small_network()
     network[0].requires_grad_(False)
     for values in OPTIMIZERS:
-        optimizer = build_optimizer(optimizer_settings(values), network)
+        optimizer = build_optimizer(optimizer_settings(values), network, torch.float32)
         held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         assert len(held) == 6
 
 
 def muon_names(name: str) -> set[str]:
     network = build_network(model_settings(name, input_size=32), 3)
-    optimizer = build_optimizer(optimizer_settings(MUON), network)
+    optimizer = build_optimizer(optimizer_settings(MUON), network, torch.float32)
     assert isinstance(optimizer, Muon)
     inner = {id(parameter) for group in optimizer.param_groups if group["orthogonal"] for parameter in group["params"]}
     held = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
@@ -114,7 +114,7 @@ def rates(schedule: Schedule, num_steps: int, steps_per_epoch: float = 10, value
     """The learning rates of every step, [steps][groups]."""
     network = small_network()
     network[0].weight.requires_grad_(values is not MUON_SGD)  # a frozen first layer, of which the bias learns
-    optimizer = build_optimizer(optimizer_settings(values), network)
+    optimizer = build_optimizer(optimizer_settings(values), network, torch.float32)
     scheduler = build_schedule(schedule, optimizer, num_steps, steps_per_epoch)
     found = []
     for _ in range(num_steps):
@@ -176,7 +176,7 @@ def test_one_cycle_rises_to_lr_and_falls_to_nothing():
 
 
 def test_one_cycle_leaves_momentum_alone():
-    optimizer = build_optimizer(optimizer_settings(ADAM), small_network())
+    optimizer = build_optimizer(optimizer_settings(ADAM), small_network(), torch.float32)
     schedule = schedule_settings(name="one_cycle", pct_start=0.3, div_factor=20, final_div_factor=100)
     build_schedule(schedule, optimizer, 10, 5)
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.95)

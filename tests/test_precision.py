@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightline.precision import choose_precision
+from lightline.precision import choose_precision, matrix_dtype
 from tests.tiny import tiny_params
 
 AUTO = tiny_params(trainer__precision="auto").trainer
@@ -34,6 +34,14 @@ def test_a_gpu_by_its_generation(capability, chosen, monkeypatch):
 def test_what_is_asked_for_is_taken():
     asked = tiny_params(trainer__precision="64-true").trainer
     assert choose_precision(asked, torch.device("cpu")) == "64-true"
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32), ("16-mixed", torch.float32)],
+)
+def test_matrices_outside_the_network_are_in_bfloat16_where_the_network_is(precision, dtype):
+    assert matrix_dtype(precision) is dtype
 
 
 def test_this_machine_s_own_answer():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,11 @@ from lightline.optimization import build_optimizer, build_schedule
 from lightline.randomness import seed_generators, step_seed
 from lightline.training import REPORTS, prepare
 from tests.tiny import CLASSES, ROOT, tiny_params, train
+
+MUON = {
+    "name": "muon", "lr": 0.02, "momentum": 0.95, "nesterov": True, "ns_steps": 5, "weight_decay": 0.0,
+    "adamw_lr": 0.001,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -99,14 +105,15 @@ def test_every_setting_trains(changes):
     assert all(math.isfinite(value) for row in history() for value in row.values())
 
 
-@pytest.mark.parametrize("accumulated", [1, 2])
-def test_its_steps_are_those_of_a_loop_written_by_hand(accumulated: int):
-    params = tiny_params(trainer__accumulate_grad_batches=accumulated, trainer__precision="32-true")
+@pytest.mark.parametrize(("accumulated", "optimizer_changes"), [(1, {}), (2, {}), (1, {"optimizer": MUON})])
+def test_its_steps_are_those_of_a_loop_written_by_hand(accumulated: int, optimizer_changes: dict[str, Any]):
+    changes = {"trainer__accumulate_grad_batches": accumulated, "trainer__precision": "32-true"}
+    params = tiny_params(**changes, **optimizer_changes)
     task, _ = train(params)
     data, module = prepare(task)
     loader, epochs = data.train_dataloader(), params.trainer.max_epochs
     num_steps = epochs * math.ceil(len(loader) / accumulated)
-    optimizer = build_optimizer(params.optimizer, module.network)
+    optimizer = build_optimizer(params.optimizer, module.network, torch.float32)
     schedule = build_schedule(params.schedule, optimizer, num_steps, num_steps / epochs)
     assert schedule is not None
     for epoch in range(epochs):
