@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -29,12 +30,13 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def keep(answer: dict[str, Any]) -> None:
-    """Note a question's answer, with where and when it was found, and write the page from all that are noted.
+    """Note a question's answer, with where, when and of what it was found, and write the page from all that are noted.
 
     answer: as `benchmarks.question` writes it, with its name and seconds. A question asked again gets its new answer.
     """
     kept = json.loads(ANSWERS.read_text(encoding="utf-8")) if ANSWERS.exists() else {}
-    kept[answer["name"]] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": _machine(), **answer}
+    found = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": _commit(), "machine": _machine()}
+    kept[answer["name"]] = found | answer
     ANSWERS.write_text(json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
     PAGE.write_text("\n".join([_INTRODUCTION, *map(_section, sorted(kept.values(), key=_name))]), encoding="utf-8")
 
@@ -47,9 +49,10 @@ def _section(answer: dict[str, Any]) -> str:
     found = f"Not answered: {answer.get('skipped') or answer.get('error')}."
     if "rows" in answer:
         found = table([Row(**row) for row in answer["rows"]])
+    of = f" at {answer['commit']}" if answer.get("commit") else ""
     return (
         f"## {answer['name'].replace('_', ' ')}\n\n{answer.get('question', '')}\n\n{found}\n\n"
-        f"{answer['date']}, {answer['seconds']:.0f} s, on {answer['machine']}\n"
+        f"{answer['date']}{of}, {answer['seconds']:.0f} s, on {answer['machine']}\n"
     )
 
 
@@ -61,6 +64,16 @@ def _cells(row: Row) -> list[str]:
     ratios = ["" if ratio is None else f"{ratio:.2f}" for ratio in (row.ratio, row.cpu_ratio)]
     held = "" if row.met is None else "yes" if row.met else "**no**"
     return [row.what, row.ours, row.reference, *ratios, row.target, held]
+
+
+def _commit() -> str:
+    """The commit that was measured; with a plus where files, but for this report's, have changed since."""
+    but = [f":!{path}" for path in (PAGE, ANSWERS)]
+    commit, changed = (
+        subprocess.run(("git", *arguments), capture_output=True, text=True, check=False).stdout.strip()
+        for arguments in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--", ".", *but))
+    )
+    return commit + "+" * bool(changed)
 
 
 def _machine() -> str:
