@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.images import fewer
-from benchmarks.report import keep
+from benchmarks.report import checked_out, keep
 from benchmarks.sources import CIFAR_VARIABLE, WORK_VARIABLE
 
 FOLDER = Path(__file__).parent
-_QUICK_PART = 8  # of CIFAR-10's images every eighth, where it is to be quick
+_QUICK_PART = 8  # --quick takes every eighth image of CIFAR-10
 
 
 def main() -> int:
@@ -27,7 +27,7 @@ def main() -> int:
     names = options.question or questions()
     if unknown := [name for name in names if name not in questions()]:
         sys.exit(f"error: there is no question {unknown[0]!r}; there are {', '.join(questions())}")
-    answers, started = [], time.monotonic()
+    answers, started, commit = [], time.monotonic(), checked_out()
     with tempfile.TemporaryDirectory() as work:
         os.environ[WORK_VARIABLE] = work
         if options.cifar is not None:
@@ -37,7 +37,7 @@ def main() -> int:
             answers.append(_ask(name, options.quick))
             print(f"   {answers[-1]['seconds']:.0f} s", flush=True)
             if not options.quick:
-                keep(answers[-1])
+                keep(answers[-1], commit)
     minutes = (time.monotonic() - started) / 60
     print(f"{minutes:.1f} minutes in all")
     return 1 if any("error" in answer for answer in answers) else 0
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cifar(archive: Path, quick: bool, work: Path) -> Path:
-    """The archive that the questions are asked about."""
+    """The archive that the questions are asked about; for --quick, one of a part of its files, written to `work`."""
     if not quick or not archive.is_file():
         return archive.resolve()
     part = work / "part.tar.gz"

@@ -61,7 +61,7 @@ def _train_within(budget: float, recipe: str) -> list[tuple[float, float]]:
 
 
 def _sooner(found: list[tuple[float, float]], tutorial: float, num_images: int) -> Row:
-    """Judged with all images alone: with an eighth of them, nothing reaches the tutorial's accuracy."""
+    """Judged only with all images: with an eighth of them, nothing reaches the tutorial's accuracy."""
     seconds, accuracy = (statistics.mean(values) for values in zip(*found, strict=True))
     ratio = tutorial / seconds
     met = ratio >= _SOONER and accuracy >= _TUTORIAL_ACCURACY

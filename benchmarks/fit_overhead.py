@@ -57,11 +57,12 @@ def run(quick: bool) -> list[Row]:
 def _by_hand(task: Task, data: Any, module: Any) -> None:
     """The same network, images, steps and validation without Lightning."""
     settings = task.params.trainer
-    module.trainer = _Settings(settings.limit_train_batches)
+    precision = choose_precision(settings, torch.device("cpu"))
+    module.trainer = _Settings(settings.limit_train_batches, precision)
     configured = module.configure_optimizers()
     optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     network = module.network.train()
-    bf16 = choose_precision(settings, torch.device("cpu")) == "bf16-mixed"
+    bf16 = precision == "bf16-mixed"
     for number, batch in enumerate(data.train_dataloader()):
         if number == settings.limit_train_batches:
             break
@@ -84,11 +85,11 @@ class _Settings:
 
     global_rank, world_size, current_epoch, training = 0, 1, 0, True
 
-    def __init__(self, num_steps: int | None):
-        self.estimated_stepping_batches = num_steps
+    def __init__(self, num_steps: int | None = None, precision: str = ""):
+        self.estimated_stepping_batches, self.precision = num_steps, precision
 
 
 def _augmented(data: Any, batch: Batch, training: bool) -> Batch:
-    data.trainer = _Settings(None)
+    data.trainer = _Settings()
     data.trainer.training = training
     return data.on_after_batch_transfer(batch, 0)

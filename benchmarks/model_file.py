@@ -24,7 +24,7 @@ from lightline.checkpoint import Checkpoint, load_checkpoint
 from lightline.onnx_export import PixelClassifier
 from lightline.onnx_model import OnnxModel
 
-_RUNS = {1: 40, 8: 12, 64: 2}  # of a turn: some tenths of a second; a quarter of them where it is to be quick
+_RUNS = {1: 40, 8: 12, 64: 2}  # of a turn: some tenths of a second; of these a quarter, at least two, for --quick
 _TARGETS = {("fp32", 1): 1.0, ("fp32", 8): 1.0, ("fp32", 64): 1.0, ("int8", 1): 6.0, ("int8", 64): 10.0}
 
 Answer = Callable[[np.ndarray], object]
@@ -38,12 +38,12 @@ def run(quick: bool) -> list[Row]:
         checkpoint = load_checkpoint(files.checkpoint)
         answers = {"fp32": OnnxModel(files.fp32, threads).predict, "int8": OnnxModel(files.int8, threads).predict}
     eager, rows, pairs = _eager(checkpoint), [], {}
+    num_runs = {batch: max(runs // 4, 2) if quick else runs for batch, runs in _RUNS.items()}
     for numbers, answer in answers.items():
-        for batch, most in _RUNS.items():
-            runs = max(most // 4, 2) if quick else most
+        for batch, runs in num_runs.items():
             pairs[numbers, batch] = _in_turn(answer, eager, batch, runs, 2 if quick else PAIRS)
             rows.append(_row(pairs[numbers, batch], numbers, batch, runs, threads))
-    return [*rows, _arithmetic(checkpoint, pairs["int8", 64])]
+    return [*rows, _arithmetic(checkpoint, pairs["int8", 64], num_runs[64])]
 
 
 def _eager(checkpoint: Checkpoint) -> Answer:
@@ -83,9 +83,9 @@ def _row(pairs: Pairs, numbers: str, batch: int, runs: int, threads: int) -> Row
     )
 
 
-def _arithmetic(checkpoint: Checkpoint, pairs: Pairs) -> Row:
+def _arithmetic(checkpoint: Checkpoint, pairs: Pairs, runs: int) -> Row:
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         checkpoint.network()(torch.zeros(64, 3, SIZE, SIZE))
     # By CPU seconds, which a busy machine does not stretch.
-    ours, reference = (counter.get_total_flops() * _RUNS[64] / seconds / 1e9 for seconds in pairs.seconds("cpu"))
+    ours, reference = (counter.get_total_flops() * runs / seconds / 1e9 for seconds in pairs.seconds("cpu"))
     return Row("arithmetic a CPU second, int8 beside torch, at batch 64", f"{ours:.0f} GOP", f"{reference:.0f} GFLOP")

@@ -29,13 +29,14 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, *(_line(_cells(row)) for row in rows)])
 
 
-def keep(answer: dict[str, Any]) -> None:
-    """Note a question's answer, with where, when and of what it was found, and write the page from all that are noted.
+def keep(answer: dict[str, Any], commit: str) -> None:
+    """Note a question's answer, with where and when it was found, and write the page from all that are noted.
 
     answer: as `benchmarks.question` writes it, with its name and seconds. A question asked again gets its new answer.
+    commit: what was measured, see `checked_out`.
     """
     kept = json.loads(ANSWERS.read_text(encoding="utf-8")) if ANSWERS.exists() else {}
-    found = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": _commit(), "machine": _machine()}
+    found = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit, "machine": _machine()}
     kept[answer["name"]] = found | answer
     ANSWERS.write_text(json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
     PAGE.write_text("\n".join([_INTRODUCTION, *map(_section, sorted(kept.values(), key=_name))]), encoding="utf-8")
@@ -66,8 +67,8 @@ def _cells(row: Row) -> list[str]:
     return [row.what, row.ours, row.reference, *ratios, row.target, held]
 
 
-def _commit() -> str:
-    """The commit that was measured; with a plus where files, but for this report's, have changed since."""
+def checked_out() -> str:
+    """The commit that is measured, where git knows one; with a plus where files, but for this report's, differ."""
     but = [f":!{path}" for path in (PAGE, ANSWERS)]
     commit, changed = (
         subprocess.run(("git", *arguments), capture_output=True, text=True, check=False).stdout.strip()

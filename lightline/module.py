@@ -13,7 +13,7 @@ from lightline.optimization import build_optimizer, build_schedule
 from lightline.params import Params
 from lightline.params_training import Loss
 from lightline.pictures import Batch
-from lightline.precision import choose_precision, matrix_dtype
+from lightline.precision import matrix_dtype
 from lightline.randomness import seed_generators, step_seed
 
 
@@ -133,8 +133,9 @@ class Classifier(lightning.LightningModule):
         return torch.as_tensor(self.all_gather(self.sums[split].totals())).reshape(-1, 3)
 
     def configure_optimizers(self) -> Any:
-        precision = choose_precision(self.params.trainer, self.device)
-        optimizer = build_optimizer(self.params.optimizer, self.network, matrix_dtype(precision))
+        # The Trainer's, one for all processes: each would choose for its own device, and the replicas would differ.
+        dtype = matrix_dtype(self.trainer.precision)
+        optimizer = build_optimizer(self.params.optimizer, self.network, dtype)
         num_steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(
             self.params.schedule, optimizer, num_steps, steps_per_epoch=num_steps / self.params.trainer.max_epochs

@@ -19,7 +19,7 @@ from lightline.params_training import MuonSGD as MuonSGDSettings
 def build_optimizer(settings: Optimizer, network: nn.Module, dtype: torch.dtype) -> torch.optim.Optimizer:
     """The optimizer over all trainable parameters of the network.
 
-    dtype: what an optimizer that multiplies matrices, Muon, multiplies them in.
+    dtype: what Muon multiplies its matrices in; the others ignore it.
     """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     arguments = settings.model_dump(exclude={"name"})

@@ -18,8 +18,8 @@ def choose_precision(settings: Trainer, device: torch.device) -> str:
 def matrix_dtype(precision: str) -> torch.dtype:
     """In what to multiply matrices outside the network, where autocast does not reach.
 
-    precision: Lightning's name. bfloat16 where the network computes in it; without instructions for it, a processor
-    takes twenty times as long as in float32.
+    precision: Lightning's name. bfloat16 where the network computes in it, else float32: a processor without
+    instructions for bfloat16 takes twenty times as long in it.
     """
     return torch.bfloat16 if precision.startswith("bf16") else torch.float32
 

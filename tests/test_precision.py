@@ -38,7 +38,13 @@ def test_what_is_asked_for_is_taken():
 
 @pytest.mark.parametrize(
     ("precision", "dtype"),
-    [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32), ("16-mixed", torch.float32)],
+    [
+        ("bf16-mixed", torch.bfloat16),
+        ("bf16-true", torch.bfloat16),
+        ("32-true", torch.float32),
+        ("16-mixed", torch.float32),
+        ("64-true", torch.float32),
+    ],
 )
 def test_matrices_outside_the_network_are_in_bfloat16_where_the_network_is(precision, dtype):
     assert matrix_dtype(precision) is dtype

@@ -105,15 +105,25 @@ def test_every_setting_trains(changes):
     assert all(math.isfinite(value) for row in history() for value in row.values())
 
 
-@pytest.mark.parametrize(("accumulated", "optimizer_changes"), [(1, {}), (2, {}), (1, {"optimizer": MUON})])
-def test_its_steps_are_those_of_a_loop_written_by_hand(accumulated: int, optimizer_changes: dict[str, Any]):
-    changes = {"trainer__accumulate_grad_batches": accumulated, "trainer__precision": "32-true"}
-    params = tiny_params(**changes, **optimizer_changes)
+@pytest.mark.parametrize(
+    ("accumulated", "optimizer_changes", "precision"),
+    [
+        (1, {}, "32-true"),
+        (2, {}, "32-true"),
+        (1, {"optimizer": MUON}, "32-true"),
+        (1, {"optimizer": MUON}, "bf16-mixed"),
+    ],
+)
+def test_its_steps_are_those_of_a_loop_written_by_hand(
+    accumulated: int, optimizer_changes: dict[str, Any], precision: str
+):
+    changes = {"trainer__accumulate_grad_batches": accumulated, "trainer__precision": precision}
+    params, bf16 = tiny_params(**changes, **optimizer_changes), precision == "bf16-mixed"
     task, _ = train(params)
     data, module = prepare(task)
     loader, epochs = data.train_dataloader(), params.trainer.max_epochs
     num_steps = epochs * math.ceil(len(loader) / accumulated)
-    optimizer = build_optimizer(params.optimizer, module.network, torch.float32)
+    optimizer = build_optimizer(params.optimizer, module.network, torch.bfloat16 if bf16 else torch.float32)
     schedule = build_schedule(params.schedule, optimizer, num_steps, num_steps / epochs)
     assert schedule is not None
     for epoch in range(epochs):
@@ -122,7 +132,9 @@ def test_its_steps_are_those_of_a_loop_written_by_hand(accumulated: int, optimiz
             data.trainer = SimpleNamespace(training=True, current_epoch=epoch)  # type: ignore[assignment]
             images, targets, _ = data.on_after_batch_transfer(batch, 0)
             seed_generators(step_seed(params.seed, epoch * len(loader) + number - 1), torch.device("cpu"))
-            (module.loss(module.network(images), targets) / accumulated).backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = module.loss(module.network(images), targets)
+            (loss / accumulated).backward()
             if number % accumulated == 0 or number == len(loader):
                 optimizer.step()
                 optimizer.zero_grad()
