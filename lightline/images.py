@@ -2,8 +2,8 @@
 
 - Orientation in EXIF or XMP is applied, so that the pixels stand as a viewer shows them.
 - Grey becomes three equal channels; a palette is looked up.
-- Of 16 bits a channel, those in use (bit_depth) become 8: 16 keeps the upper 8, 12 takes 4095 for white. Where a file
-  says itself what its white is (PPM in colour, JPEG 2000, AVIF), that holds.
+- Of 16 bits a channel, those in use (bit_depth) become 8: 16 keeps the upper 8, 12 takes 4095 for white. In PPM and
+  JPEG 2000 in colour, AVIF and CMYK, the file's own white holds. A grey that is marked transparent stays, in 16 bits.
 - Transparent pixels are laid over white; CMYK, YCbCr and LAB go through Pillow's conversion; embedded colour profiles
   and gamma are ignored.
 - Of an animation the first frame counts.

@@ -80,8 +80,19 @@ class OnnxModel:
         Raises:
             UnusableImageError: it cannot be decoded.
         """
-        checked = images.check(encoded, self.reading.max_pixels, self.reading.bit_depth)
-        _, probabilities = self.predict(checked.pixels[None])
+        return self.answer(self.read(encoded).pixels)
+
+    def read(self, encoded: bytes) -> images.CheckedImage:
+        """An encoded image, read as those of the training were.
+
+        Raises:
+            UnusableImageError: it cannot be decoded.
+        """
+        return images.check(encoded, self.reading.max_pixels, self.reading.bit_depth)
+
+    def answer(self, pixels: np.ndarray) -> tuple[str, float]:
+        """The likeliest class of uint8 RGB [height, width, 3], and its probability."""
+        _, probabilities = self.predict(pixels[None])
         best = int(probabilities[0].argmax())
         return self.classes[best], float(probabilities[0, best])
 
@@ -109,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _print_answer(model: OnnxModel, path: Path) -> bool:
     try:
-        name, probability = model.classify(path.read_bytes())
+        image = model.read(path.read_bytes())
     except images.UnusableImageError as error:
         print(f"{path}: {error}", file=sys.stderr)
         return False
@@ -119,6 +130,13 @@ def _print_answer(model: OnnxModel, path: Path) -> bool:
     except OSError as error:
         print(f"{path}: cannot be read: {error.strerror}", file=sys.stderr)
         return False
+    if (image.bits or 0) > (depth := model.reading.bit_depth):
+        print(
+            f"{path}: its values take {image.bits} bits, those of the training images {depth} (data.bit_depth); "
+            "what is above became white",
+            file=sys.stderr,
+        )
+    name, probability = model.answer(image.pixels)
     print(f"{path}\t{name}\t{probability:.4f}")
     return True
 

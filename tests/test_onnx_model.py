@@ -77,6 +77,19 @@ def test_an_image_is_read_as_those_of_the_training_were(model_file, tmp_path):
         model.classify(images.encode(random_pixels(20, 40, 3)))
 
 
+def test_the_command_says_where_an_image_has_more_bits_than_the_training_images(model_file, tmp_path, capsys):
+    path = described(model_file, tmp_path / "m.onnx", preprocessing={"bit_depth": 12})
+    for name, largest in (("good.png", 4095), ("bright.png", 9000)):
+        (tmp_path / name).write_bytes(png_of_16_bits(np.full((9, 9, 1), largest, np.uint16)))
+    assert run_main(path, tmp_path / "good.png", tmp_path / "bright.png") == 0
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 2
+    assert printed.err == (
+        f"{tmp_path / 'bright.png'}: its values take 14 bits, those of the training images 12 (data.bit_depth); "
+        "what is above became white\n"
+    )
+
+
 def test_a_model_file_from_before_it_said_how_images_are_read(model_file, tmp_path):
     path = described(model_file, tmp_path / "m.onnx", preprocessing={"input_size": 16})
     assert OnnxModel(path).reading == images.Reading(max_pixels=10**8, bit_depth=16)
