@@ -29,9 +29,12 @@ _GROUPS_AHEAD, _BYTES_AHEAD = 16, 2**26  # read and not yet written
 _POLL = 0.2  # seconds
 
 
-def checked(found: Iterator[SourceImage | Refused], max_pixels: int) -> Generator[Row | Refused]:
+def checked(
+    found: Iterator[SourceImage | Refused], max_pixels: int, bit_depth: int = images.DEEPEST
+) -> Generator[Row | Refused]:
     """A row for each usable image, the reason for each other, in the source's order.
 
+    max_pixels, bit_depth: see `lightline.images.check`.
     To be closed: the processes last as long as it does.
 
     Raises:
@@ -44,7 +47,7 @@ def checked(found: Iterator[SourceImage | Refused], max_pixels: int) -> Generato
     pool = ProcessPoolExecutor(_num_processes(), context, _begin, (os.getpid(),))
     try:
         for group, num_bytes in _groups(found):
-            pending.append((num_bytes, pool.submit(_check_all, group, max_pixels)))
+            pending.append((num_bytes, pool.submit(_check_all, group, max_pixels, bit_depth)))
             ahead += num_bytes
             while len(pending) > _GROUPS_AHEAD or ahead > _BYTES_AHEAD:
                 num_bytes, rows = pending.popleft()
@@ -100,24 +103,24 @@ class _Checked(NamedTuple):
     digest: str
     size: tuple[int, int]
     thumbnail: bytes | None
+    bits: int | None
 
     def row(self, thumbnail: bytes | None) -> Row:
         image = self.image
-        return Row(
-            image.id, self.encoded, image.class_name, *self.size, self.digest, image.split, image.group, thumbnail
-        )
+        what = (image.id, self.encoded, image.class_name, *self.size, self.digest)
+        return Row(*what, image.split, image.group, thumbnail, self.bits)
 
 
-def _check_all(group: list[SourceImage | Refused], max_pixels: int) -> list[Row | Refused]:
-    done = [image if isinstance(image, Refused) else _check(image, max_pixels) for image in group]
+def _check_all(group: list[SourceImage | Refused], max_pixels: int, bit_depth: int) -> list[Row | Refused]:
+    done = [image if isinstance(image, Refused) else _check(image, max_pixels, bit_depth) for image in group]
     # Small pictures of one size are reduced at once: one by one it would take as long as decoding them.
     made = iter(thumbnails([one.pixels for one in done if isinstance(one, _Checked)]))
     return [one if isinstance(one, Refused) else one.row(next(made) or one.thumbnail) for one in done]
 
 
-def _check(image: SourceImage, max_pixels: int) -> _Checked | Refused:
+def _check(image: SourceImage, max_pixels: int, bit_depth: int) -> _Checked | Refused:
     try:
-        found = images.check(image.read(), max_pixels)
+        found = images.check(image.read(), max_pixels, bit_depth)
     except images.UnusableImageError as reason:
         return Refused(image.id, str(reason))
     except OSError as error:
@@ -126,4 +129,4 @@ def _check(image: SourceImage, max_pixels: int) -> _Checked | Refused:
     height, width, _ = pixels.shape
     # Large pixels are not kept until the whole group is decoded.
     kept, thumbnail = (pixels, None) if is_small(pixels) else (pixels[:0], *thumbnails([pixels]))
-    return _Checked(image, found.encoded, kept, pixel_digest(pixels), (height, width), thumbnail)
+    return _Checked(image, found.encoded, kept, pixel_digest(pixels), (height, width), thumbnail, found.bits)

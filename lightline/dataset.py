@@ -73,6 +73,7 @@ class Row:
     split: str | None = None
     group: str | None = None
     thumbnail: bytes | None = None
+    bits: int | None = None  # see `lightline.images.CheckedImage`; not kept
 
 
 def pixel_digest(pixels: np.ndarray) -> str:
@@ -82,10 +83,13 @@ def pixel_digest(pixels: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def write_dataset(rows: Iterable[Row], classes: Sequence[str] | None, folder: Path = DATASET) -> None:
+def write_dataset(
+    rows: Iterable[Row], classes: Sequence[str] | None, folder: Path = DATASET, bit_depth: int = images.DEEPEST
+) -> None:
     """Write the dataset whole, or leave what was there; holds one batch of images in memory at a time.
 
     classes: the class names in output order; None sorts those that occur.
+    bit_depth: of 16 bits a channel those in use, as `lightline.images.check` took them.
 
     Raises:
         DataError: there is no image, two have the same id, or one has a class that is not in classes.
@@ -100,10 +104,14 @@ def write_dataset(rows: Iterable[Row], classes: Sequence[str] | None, folder: Pa
                 index.append(pa.record_batch(columns, schema=_ROW_SCHEMA))
         if not index:
             raise DataError("The source holds no usable image; reports/download/rejected.csv lists those it has.")
-        _write_index(pa.Table.from_batches(index), classes, temporary)
+        summary = _write_index(pa.Table.from_batches(index), classes, temporary)
+        # All 16 bits are the rule, which is not written down.
+        summary |= {} if bit_depth == images.DEEPEST else {"bit_depth": bit_depth}
+        (temporary / _SUMMARY).write_text(json_text(summary), encoding="utf-8")
 
 
-def _write_index(rows: pa.Table, classes: Sequence[str] | None, folder: Path) -> None:
+def _write_index(rows: pa.Table, classes: Sequence[str] | None, folder: Path) -> dict[str, object]:
+    """What dataset.json is to hold comes back."""
     occurring = rows["class_name"].combine_chunks().dictionary_encode()
     names = sorted(occurring.dictionary.to_pylist()) if classes is None else list(classes)
     labels = _positions(occurring.dictionary.to_pylist(), names)[occurring.indices.to_numpy()]
@@ -111,9 +119,7 @@ def _write_index(rows: pa.Table, classes: Sequence[str] | None, folder: Path) ->
     index = index.select(_INDEX_SCHEMA.names).cast(_INDEX_SCHEMA).sort_by("id")
     _check_ids(index["id"].to_pylist())
     pq.write_table(index, folder / _INDEX, compression="zstd")
-    digest = _identity(index, names)
-    summary = {"classes": names, "num_images": len(index), "digest": digest}
-    (folder / _SUMMARY).write_text(json_text(summary), encoding="utf-8")
+    return {"classes": names, "num_images": len(index), "digest": _identity(index, names)}
 
 
 def _positions(names: list[str], classes: list[str]) -> np.ndarray:
@@ -159,6 +165,7 @@ class Dataset:
     Attributes:
         classes: the class names, in output order.
         digest: SHA-256 of everything that matters in it, in hexadecimal.
+        bit_depth: 8 to 16, the bits in use where an image had 16 a channel.
     """
 
     def __init__(self, folder: Path = DATASET):
@@ -173,11 +180,12 @@ class Dataset:
             raise DataError(f"{folder} holds no dataset; `dvc repro download` writes it.") from None
         self.classes: list[str] = summary["classes"]
         self.digest: str = summary["digest"]
+        self.bit_depth: int = summary.get("bit_depth", images.DEEPEST)
         self._num_images: int = summary["num_images"]
 
     def __getstate__(self) -> dict[str, object]:
         # A worker process maps the files anew instead of getting a copy of what they hold.
-        kept = ("folder", "classes", "digest", "_num_images")
+        kept = ("folder", "classes", "digest", "bit_depth", "_num_images")
         return {name: self.__dict__[name] for name in kept}
 
     def __len__(self) -> int:

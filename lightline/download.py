@@ -12,6 +12,7 @@ from lightline.checking import checked
 from lightline.dataset import Row, write_dataset
 from lightline.errors import DataError
 from lightline.files import write_csv, write_json
+from lightline.images import DEEPEST
 from lightline.params_data import Source
 from lightline.sources.base import EmptyClass, ImageSource, Refused, SourceImage
 
@@ -28,8 +29,12 @@ class Counts:
     classes_named: set[str] = field(default_factory=set)
     heights: Counter[int] = field(default_factory=Counter)
     widths: Counter[int] = field(default_factory=Counter)
+    bits: Counter[int] = field(default_factory=Counter)  # in use, of images of 16 bits a channel
+    bit_depth: int = DEEPEST  # at which they were read
 
     def add(self, row: Row) -> None:
+        if row.bits is not None:
+            self.bits[row.bits] += 1
         self.images_per_class[row.class_name] += 1
         self.heights[row.height] += 1
         self.widths[row.width] += 1
@@ -51,6 +56,10 @@ class Counts:
         for name in sorted(self.images_per_class):
             alike[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
         twins = [_named(names) for names in alike.values() if len(names) > 1]
+        if over := sum(number for bits, number in self.bits.items() if bits > self.bit_depth):
+            found.append(
+                f"{over} images hold values of more bits than data.bit_depth = {self.bit_depth}; these became white."
+            )
         return found + [
             f"{names} differ only in case, spaces or form, and are classes of their own." for names in twins
         ]
@@ -64,26 +73,43 @@ class Counts:
             "largest_class": max(self.images_per_class.values(), default=0),
             "height": {"min": min(self.heights, default=0), "max": max(self.heights, default=0)},
             "width": {"min": min(self.widths, default=0), "max": max(self.widths, default=0)},
+            "16_bit_images": self.bits.total(),
+            "bit_depth": self.bit_depth if self.bits else None,
         }
 
 
+class _FewerBitsError(Exception):
+    """The 16-bit images use no more than these bits, which could not be known before the last was read."""
+
+    def __init__(self, bits: int):
+        self.bits = bits
+
+
 def download(source: ImageSource, limits: Source, reports: Path = REPORTS) -> Counts:
-    """Write data/dataset/ and reports/download/.
+    """Write data/dataset/ and reports/download/; under data.bit_depth = auto read again what uses fewer bits than 16.
 
     Raises:
         DataError: more images than limits.max_rejected cannot be used, or fewer than two classes are left; all that
             were rejected are in rejected.csv.
     """
-    counts = Counts()
+    auto = limits.bit_depth == "auto"
+    try:
+        return _download(source, limits, DEEPEST if auto else int(limits.bit_depth), reports)
+    except _FewerBitsError as found:
+        return _download(source, limits, found.bits, reports)
+
+
+def _download(source: ImageSource, limits: Source, bit_depth: int, reports: Path) -> Counts:
+    counts = Counts(bit_depth=bit_depth)
     # Closed here: an error's traceback would hold on to it, and with it to the processes that decode.
     with closing(_usable(source, limits, counts, reports)) as rows:
-        write_dataset(rows, source.classes)
+        write_dataset(rows, source.classes, bit_depth=bit_depth)
     _write_reports(counts, reports)
     return counts
 
 
 def _usable(source: ImageSource, limits: Source, counts: Counts, reports: Path) -> Generator[Row]:
-    with closing(checked(counts.note(source.images()), limits.max_pixels)) as results:
+    with closing(checked(counts.note(source.images()), limits.max_pixels, counts.bit_depth)) as results:
         for result in results:
             if isinstance(result, Row):
                 counts.add(result)
@@ -94,6 +120,8 @@ def _usable(source: ImageSource, limits: Source, counts: Counts, reports: Path) 
     if problem := _problem(counts, limits, reports):
         _write_reports(counts, reports)
         raise DataError(problem)
+    if limits.bit_depth == "auto" and counts.bits and max(counts.bits) < counts.bit_depth:
+        raise _FewerBitsError(max(counts.bits))
 
 
 def _write_reports(counts: Counts, reports: Path) -> None:

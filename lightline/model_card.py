@@ -8,10 +8,12 @@ from typing import Any
 
 from lightline import __version__
 from lightline.checkpoint import Checkpoint
+from lightline.images import DEEPEST
 from lightline.params import Export
 
 _MAX_CLASSES = 50  # listed one by one
 
+# As lightline.images reads an image, with Pillow alone.
 _LOADING = """
 ```python
 import json
@@ -21,11 +23,20 @@ from PIL import Image, ImageOps
 
 model = onnxruntime.InferenceSession("models/FILE")
 classes = json.loads(model.get_modelmeta().custom_metadata_map["classes"])
-image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")  # upright; 16 bits a channel: make them 8 first
+image = Image.open("image.jpg")
+assert image.mode not in ("I", "F") or (image.mode, image.format) == ("I", "PPM"), "pixels without an agreed range"
+image = ImageOps.exif_transpose(image)  # upright
+if image.mode.startswith("I"):  # 16 bits a channel, BITS of them in use
+    image = Image.fromarray(np.minimum(np.asarray(image.convert("I")) >> SHIFT, 255).astype(np.uint8))
+image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
 logits, probabilities = model.run(["logits", "probabilities"], {"image": np.asarray(image)[None]})
 print(classes[probabilities[0].argmax()], probabilities[0].max())
 ```
 """.strip()
+# Where not all of 16 bits are in use, since Pillow keeps the upper 8 of a colour, whatever the others hold.
+_REFUSE_DEEP_COLOURS = """
+assert ";16" not in str(image.tile) or image.mode[0] == "I", "16-bit colours: python -m lightline.onnx_model reads them"
+""".lstrip()
 
 
 def model_card(
@@ -35,11 +46,13 @@ def model_card(
     settings: Export,
     latency: str,
     quantization: str | None = None,
+    *,
+    bit_depth: int = DEEPEST,
 ) -> str:
     """Markdown.
 
     splits: number of images in train, val and test. metrics: of the test split. latency: the text of its section.
-    quantization: the same, for the card of the int8 file.
+    quantization: the same, for the card of the int8 file. bit_depth: of 16 bits a channel, those in use.
     """
     name, file = checkpoint.params["model"]["name"], "model.onnx"
     if quantization is not None:
@@ -50,8 +63,8 @@ def model_card(
         f"Fingerprint `{checkpoint.fingerprint}`, dataset `{checkpoint.dataset}`, Lightline {__version__}.",
         f"## Intended use\n\n{settings.intended_use}",
         f"## Limits\n\n{settings.limits}",
-        f"## How to load it\n\n{_LOADING.replace('FILE', file)}",
-        f"## Input and output\n\n{_interface(checkpoint)}",
+        f"## How to load it\n\n{_loading(file, bit_depth)}",
+        f"## Input and output\n\n{_interface(checkpoint, bit_depth)}",
         *([] if quantization is None else [f"## Quantisation\n\n{quantization}"]),
         f"## Metrics on the test split\n\n{_metrics(metrics)}",
         f"## Latency\n\n{latency}",
@@ -62,7 +75,13 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _interface(checkpoint: Checkpoint) -> str:
+def _loading(file: str, bit_depth: int) -> str:
+    lines = _LOADING.replace("FILE", file).replace("BITS", str(bit_depth)).replace("SHIFT", str(bit_depth - 8))
+    upright = "image = ImageOps.exif_transpose"
+    return lines if bit_depth == DEEPEST else lines.replace(upright, _REFUSE_DEEP_COLOURS + upright)
+
+
+def _interface(checkpoint: Checkpoint, bit_depth: int) -> str:
     settings = checkpoint.transform_settings()
     return (
         "`image`: uint8 `[batch, height, width, 3]`, RGB, of any size. `logits` and `probabilities`: float32 "
@@ -70,6 +89,9 @@ def _interface(checkpoint: Checkpoint) -> str:
         f"resized to {settings.input_size}×{settings.input_size} pixels and normalised with mean "
         f"{_numbers(settings.mean)} and standard deviation {_numbers(settings.std)}. `probabilities` are the softmax "
         "of `logits`; that of `logits` / temperature (below) is better calibrated where calibrated_ece is below ece."
+        "\n\nAs in training, an image file becomes these pixels upright (EXIF, XMP), transparent pixels over white, an "
+        "animation as its first frame; colour profiles and gamma are ignored. Of 16 bits a channel "
+        f"{bit_depth} are in use (`data.bit_depth`): {2**bit_depth - 1}{' and above' * (bit_depth < DEEPEST)} is white."
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import onnx
@@ -12,6 +13,7 @@ from torch import nn
 from lightline import __version__
 from lightline.checkpoint import Checkpoint
 from lightline.errors import LightlineError
+from lightline.images import Reading
 from lightline.transforms import Preprocessing, evaluation_transform
 
 INPUT, OUTPUTS = "image", ("logits", "probabilities")
@@ -33,17 +35,19 @@ class PixelClassifier(nn.Module):
         return logits, logits.softmax(1)
 
 
-def export_onnx(checkpoint: Checkpoint, metrics: dict[str, object], opset: int, path: Path) -> None:
+def export_onnx(
+    checkpoint: Checkpoint, metrics: dict[str, object], opset: int, path: Path, reading: Reading | None = None
+) -> None:
     """Write the model file of the contract: one file, equal bytes for equal checkpoints.
 
-    metrics: of the test split, for metadata_props.
+    metrics: of the test split, for metadata_props. reading: how image files become the pixels that it takes.
 
     Raises:
         LightlineError: the network has an operation that ONNX has not, or the file would pass 2 GiB.
     """
     model = _trace(PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval(), opset)
     _forget_machine(model)
-    for key, value in _metadata(checkpoint, metrics).items():
+    for key, value in _metadata(checkpoint, metrics, reading or Reading()).items():
         model.metadata_props.add(key=key, value=value)
     content = model.SerializeToString(deterministic=True)
     if len(content) > _LARGEST:
@@ -97,11 +101,11 @@ def _forget_machine(model: onnx.ModelProto) -> None:
     del model.metadata_props[:]
 
 
-def _metadata(checkpoint: Checkpoint, metrics: dict[str, object]) -> dict[str, str]:
+def _metadata(checkpoint: Checkpoint, metrics: dict[str, object], reading: Reading) -> dict[str, str]:
     return {
         "classes": json.dumps(checkpoint.classes, ensure_ascii=False),
         "fingerprint": checkpoint.fingerprint,
-        "preprocessing": json.dumps(checkpoint.preprocessing),
+        "preprocessing": json.dumps(checkpoint.preprocessing | asdict(reading)),
         "metrics": json.dumps(metrics),
         "params": json.dumps(checkpoint.params, ensure_ascii=False),
         "dataset": checkpoint.dataset,

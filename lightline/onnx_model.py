@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -16,14 +17,13 @@ import onnxruntime
 from lightline import images
 from lightline.errors import DataError, LightlineError
 
-_MAX_PIXELS = 100_000_000
-
 
 class OnnxModel:
     """A model file of Lightline's contract.
 
     Attributes:
         classes: the class names, in output order.
+        reading: how image files become the pixels that it takes.
         metadata: what else the file says of itself: fingerprint, preprocessing, metrics, params, dataset, lightline.
     """
 
@@ -34,7 +34,8 @@ class OnnxModel:
             DataError: the file is missing, damaged or not of the contract.
         """
         if not path.is_file():
-            raise DataError(f"{path} is missing; `dvc repro` writes it.")
+            problem = "is a folder, not a model file" if path.is_dir() else "is missing"
+            raise DataError(f"{path} {problem}; `dvc repro` writes models/model.onnx.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.log_severity_level = 3  # errors
@@ -46,12 +47,27 @@ class OnnxModel:
         except Exception as error:
             raise DataError(f"{path} is no model that onnxruntime can read: {str(error).splitlines()[0]}") from error
         self.metadata = self._session.get_modelmeta().custom_metadata_map
-        if "classes" not in self.metadata:
-            raise DataError(f"{path} does not name its classes; it was not written by Lightline's export.")
+        if problem := self._problem():
+            raise DataError(f"{path} {problem}; it was not written by Lightline's export.")
+
+    def _problem(self) -> str | None:
+        """What the file lacks of the contract."""
+        if not isinstance(_json(self.metadata.get("classes")), list):
+            return "does not name its classes"
+        inputs = [(taken.name, taken.type) for taken in self._session.get_inputs()]
+        if inputs != [("image", "tensor(uint8)")]:
+            return f"takes {', '.join(' '.join(taken) for taken in inputs)} instead of image tensor(uint8)"
+        missing = {"logits", "probabilities"} - {given.name for given in self._session.get_outputs()}
+        return f"does not give {' and '.join(sorted(missing))}" if missing else None
 
     @cached_property
     def classes(self) -> list[str]:
         return json.loads(self.metadata["classes"])
+
+    @cached_property
+    def reading(self) -> images.Reading:
+        said = _json(self.metadata.get("preprocessing")) or {}
+        return images.Reading(**{key: said[key] for key in ("max_pixels", "bit_depth") if key in said})
 
     def predict(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logits and probabilities, float32 [batch, classes], of uint8 RGB [batch, height, width, 3] of any size."""
@@ -64,9 +80,28 @@ class OnnxModel:
         Raises:
             UnusableImageError: it cannot be decoded.
         """
-        _, probabilities = self.predict(images.check(encoded, _MAX_PIXELS).pixels[None])
+        return self.answer(self.read(encoded).pixels)
+
+    def read(self, encoded: bytes) -> images.CheckedImage:
+        """An encoded image, read as those of the training were.
+
+        Raises:
+            UnusableImageError: it cannot be decoded.
+        """
+        return images.check(encoded, self.reading.max_pixels, self.reading.bit_depth)
+
+    def answer(self, pixels: np.ndarray) -> tuple[str, float]:
+        """The likeliest class of uint8 RGB [height, width, 3], and its probability."""
+        _, probabilities = self.predict(pixels[None])
         best = int(probabilities[0].argmax())
         return self.classes[best], float(probabilities[0, best])
+
+
+def _json(text: str | None) -> Any:
+    try:
+        return json.loads(text or "null")
+    except ValueError:
+        return None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,13 +120,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _print_answer(model: OnnxModel, path: Path) -> bool:
     try:
-        name, probability = model.classify(path.read_bytes())
+        image = model.read(path.read_bytes())
     except images.UnusableImageError as error:
         print(f"{path}: {error}", file=sys.stderr)
+        return False
+    except IsADirectoryError:
+        print(f"{path}: is a folder; name the images in it, as in {path}/*.jpg", file=sys.stderr)
         return False
     except OSError as error:
         print(f"{path}: cannot be read: {error.strerror}", file=sys.stderr)
         return False
+    if (image.bits or 0) > (depth := model.reading.bit_depth):
+        print(
+            f"{path}: its values take {image.bits} bits, those of the training images {depth} (data.bit_depth); "
+            "what is above became white",
+            file=sys.stderr,
+        )
+    name, probability = model.answer(image.pixels)
     print(f"{path}\t{name}\t{probability:.4f}")
     return True
 

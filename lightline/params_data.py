@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from lightline.section import Name, NonNegativeInt, Section, Share, Text
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+BitDepth = Annotated[int, Field(ge=8, le=16)]
 Digest = Annotated[str, Field(pattern="^([0-9a-f]{32}|[0-9a-f]{64})$")]  # MD5 or SHA-256
 
 
@@ -15,6 +16,7 @@ class Source(Section):
 
     max_rejected: NonNegativeInt  # images that cannot be used, before download stops
     max_pixels: Annotated[int, Field(ge=1, le=2**30)]  # width × height above which an image is rejected unread
+    bit_depth: BitDepth | Literal["auto"]  # bits in use of 16 a channel; auto: what the set's largest value needs
 
 
 class DigitsSource(Source):

@@ -119,6 +119,10 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
         devices = _shown("devices", values["hardware"]["devices"])
         allowed = "'auto', a number from 1 to 1024, or a list of up to 1024 numbers from 0 to 1023"
         return f"hardware.devices = {devices} is not allowed; it must be {allowed}"
+    key = ".".join(location[:2])
+    if key == "data.bit_depth" and error["type"] != "missing":
+        depth = _shown("bit_depth", values["data"]["bit_depth"])
+        return f"data.bit_depth = {depth} is not allowed; it must be 'auto' or a number from 8 to 16"
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
         return f"{key} = {_shown(key, error['input'])} is not a parameter{_nearest(location, values)}"

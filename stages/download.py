@@ -12,6 +12,8 @@ def main(params: Params) -> None:
         print(f"warning: {warning}")
     counts = done.summary()
     print(f"{counts['images']} images in {counts['classes']} classes, {counts['rejected']} rejected")
+    if deep := counts["16_bit_images"]:
+        print(f"{deep} of them with 16 bits a channel, read as {counts['bit_depth']} bits in use (data.bit_depth)")
 
 
 if __name__ == "__main__":

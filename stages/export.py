@@ -9,6 +9,7 @@ from lightline.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.dataset import Dataset
 from lightline.errors import DataError
 from lightline.files import whole_file, write_json
+from lightline.images import Reading
 from lightline.latency import Latency, measure_latency
 from lightline.model_card import model_card
 from lightline.onnx_export import PixelClassifier, export_onnx
@@ -33,9 +34,9 @@ def main(params: Params) -> None:
         )
     metrics = json.loads(TEST_METRICS.read_text(encoding="utf-8"))
     differences = Differences(params.export.rtol, params.export.atol)
-    rows = splits.rows("test")
+    rows, reading = splits.rows("test"), Reading(params.data.max_pixels, dataset.bit_depth)
     with whole_file(MODEL) as temporary:
-        export_onnx(checkpoint, metrics, params.export.opset, temporary)
+        export_onnx(checkpoint, metrics, params.export.opset, temporary, reading)
         reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
         logits = check_parity(OnnxModel(temporary), reference, dataset, rows, differences)
         accuracy = check_metrics(logits, dataset.labels[rows], metrics)
@@ -43,7 +44,7 @@ def main(params: Params) -> None:
     latency = measure_latency(reference, {"fp32": MODEL}, dataset, rows) if params.export.latency else Latency([])
     latency.write(LATENCY)
     with whole_file(CARD) as temporary:
-        card = model_card(checkpoint, counts, metrics, params.export, latency.markdown())
+        card = model_card(checkpoint, counts, metrics, params.export, latency.markdown(), bit_depth=dataset.bit_depth)
         temporary.write_text(card, encoding="utf-8")
     write_json(REPORT, _report(differences, accuracy))
     _mirror(params, checkpoint)

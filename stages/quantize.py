@@ -52,7 +52,8 @@ def main(params: Params) -> None:
     quantization = Quantization(found, len(rows), MODEL.stat().st_size, SOURCE.stat().st_size)
     metrics = json.loads(TEST_METRICS.read_text(encoding="utf-8"))
     counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}
-    card = model_card(checkpoint, counts, metrics, settings, latency.markdown(), quantization.markdown())
+    texts = (latency.markdown(), quantization.markdown())
+    card = model_card(checkpoint, counts, metrics, settings, *texts, bit_depth=dataset.bit_depth)
     with whole_file(CARD) as temporary:
         temporary.write_text(card, encoding="utf-8")
     write_json(REPORT, quantization.metrics())

@@ -3,9 +3,7 @@
 import csv
 import io
 import shutil
-import struct
 import unicodedata
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from lightline.errors import DataError
 from lightline.params_data import FolderSource
 from lightline.sources import open_source
 from lightline.transforms import CropAndResize
+from tests.deep_images import png_of_16_bits
 from tests.samples import random_pixels
 from tests.sources.settings import FETCH
 
@@ -38,23 +37,12 @@ def turned(orientation: int) -> bytes:
     return saved(RGB, "JPEG", exif=exif)
 
 
-def png_of_16_bit_colour() -> bytes:
-    """Which Pillow reads and does not write."""
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in random_pixels(6, 9, 3).astype(int) * 257)
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = struct.pack(">IIBBBBB", 9, 6, 16, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
 USABLE: dict[str, tuple[bytes, tuple[int, int]]] = {
     "a png.jpg": (saved(RGB, "PNG"), (6, 9)),
     "a jpeg.txt": (saved(RGB, "JPEG"), (6, 9)),
     "no extension": (saved(RGB, "PNG"), (6, 9)),
     "16 bit grey.png": (saved(Image.fromarray(random_pixels(6, 9).astype(np.uint16) * 257), "PNG"), (6, 9)),
-    "16 bit colour.png": (png_of_16_bit_colour(), (6, 9)),
+    "16 bit colour.png": (png_of_16_bits(random_pixels(6, 9, 3).astype(int) * 257), (6, 9)),
     "cmyk.jpg": (saved(RGB.convert("CMYK"), "JPEG"), (6, 9)),
     "palette.png": (saved(RGB.convert("P"), "PNG"), (6, 9)),
     "grey with alpha.png": (saved(RGB.convert("LA"), "PNG"), (6, 9)),
@@ -101,7 +89,14 @@ def contents() -> dict[Path, tuple[bytes, int]]:
 
 
 def settings(max_rejected: int = 0, path: str = "raw") -> FolderSource:
-    values = {"source": "folder", "path": path, "sha256": None, "fetch": FETCH, "max_pixels": 30_000}
+    values = {
+        "source": "folder",
+        "path": path,
+        "sha256": None,
+        "fetch": FETCH,
+        "max_pixels": 30_000,
+        "bit_depth": "auto",
+    }
     return FolderSource.model_validate(values | {"max_rejected": max_rejected})
 
 

@@ -1,12 +1,15 @@
 """Every kind of image becomes 8-bit RGB in one documented way, or is refused with a reason."""
 
 import io
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from lightline import images
+from tests.deep_images import png_of_16_bits, tiff, with_chunk
 
 LIMIT = 10_000  # pixels
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -69,6 +72,67 @@ def test_big_endian_16_bit_grey_keeps_its_upper_8_bits():
     np.testing.assert_array_equal(checked(image, "TIFF")[:, :, 1], values >> 8)
 
 
+def twelve_bits(*shape: int) -> np.ndarray:
+    return np.random.default_rng(2).integers(2**11, 2**12, (6, 9, *shape), dtype=np.uint16)
+
+
+DEEP = {
+    "grey PNG": (png_of_16_bits, 1),
+    "grey and alpha PNG": (png_of_16_bits, 2),
+    "RGB PNG": (png_of_16_bits, 3),
+    "RGBA PNG": (png_of_16_bits, 4),
+    **{
+        f"{channels} channels, {order} TIFF, {'deflate' if deflate else 'plain'}": (
+            lambda values, order=order, deflate=deflate: tiff(values, order, deflate=deflate),
+            channels,
+        )
+        for channels in (1, 3)
+        for order in "<>"
+        for deflate in (False, True)
+    },
+    "PGM": (lambda values: b"P5 9 6 65535\n" + values.astype(">u2").tobytes(), 1),
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+@pytest.mark.parametrize("bit_depth", [8, 11, 12, 14, 16])
+def test_of_16_bits_those_in_use_become_8(kind, bit_depth):
+    write, channels = DEEP[kind]
+    values = twelve_bits(channels)
+    if channels in (2, 4):
+        values[..., -1] = 65535  # opaque
+    encoded = write(values)
+    result = images.check(encoded, LIMIT, bit_depth)
+    colours = values[..., :3] if channels > 2 else np.repeat(values[..., :1], 3, axis=2)
+    np.testing.assert_array_equal(result.pixels, np.minimum(colours >> (bit_depth - 8), 255))
+    np.testing.assert_array_equal(images.decode(result.encoded), result.pixels)
+    assert result.bits == 12
+
+
+def test_of_16_bit_colours_alpha_keeps_its_upper_8_bits():
+    values = np.full((2, 2, 4), 4095, np.uint16)
+    values[..., :3], values[..., 3] = 0, 0x8000
+    np.testing.assert_allclose(images.check(png_of_16_bits(values), LIMIT, 12).pixels, 127, atol=1)
+
+
+def test_16_bit_colours_of_which_all_bits_are_in_use_stay_byte_for_byte():
+    encoded = png_of_16_bits(twelve_bits(3) * 16)
+    assert images.check(encoded, LIMIT).encoded == encoded
+
+
+@pytest.mark.parametrize(("largest", "bits"), [(0, 8), (255, 8), (256, 9), (4095, 12), (4096, 13), (65535, 16)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_how_many_bits_are_in_use_is_what_the_largest_value_takes(largest, bits, channels):
+    values = np.zeros((3, 3, channels), np.uint16)
+    values[1, 1, -1] = largest
+    assert images.check(png_of_16_bits(values), LIMIT).bits == bits
+
+
+def test_images_of_8_bits_have_no_bits_to_choose_from():
+    encoded = saved(RGB, "PNG")
+    assert images.check(encoded, LIMIT, 12) == images.CheckedImage(encoded, pytest.approx(COLOURS), None)
+
+
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "PA"])
 def test_transparent_pixels_are_laid_over_white(mode):
     image = RGB.convert("P").convert(mode) if mode == "PA" else RGB.convert(mode)
@@ -125,6 +189,70 @@ def test_exif_orientation_is_applied(orientation, file_format):
     np.testing.assert_allclose(pixels, turned[orientation], atol=4)  # JPEG loses a little
 
 
+def xmp(orientation: int, *, element: bool = False) -> str:
+    said = f"<tiff:Orientation>{orientation}</tiff:Orientation>" if element else f'tiff:Orientation="{orientation}"'
+    return f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description {said}/></rdf:RDF></x:xmpmeta>'
+
+
+def raw_profile(orientation: int) -> PngInfo:
+    """As ImageMagick writes it."""
+    exif, info = Image.Exif(), PngInfo()
+    exif[ExifTags.Base.Orientation] = orientation
+    content = exif.tobytes()
+    info.add_text("Raw profile type exif", f"\nexif\n{len(content):8}\n{content.hex()}\n", zip=True)
+    return info
+
+
+def xmp_text(*arguments, **options) -> PngInfo:
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", xmp(*arguments, **options))
+    return info
+
+
+TURNED = {
+    "raw profile in a PNG": ("PNG", {"pnginfo": raw_profile(6)}),
+    "XMP in a PNG": ("PNG", {"pnginfo": xmp_text(6)}),
+    "XMP in a PNG, as an element": ("PNG", {"pnginfo": xmp_text(6, element=True)}),
+    "XMP in a JPEG": ("JPEG", {"xmp": xmp(6).encode(), "quality": 100, "subsampling": 0}),
+    "XMP in a WebP": ("WEBP", {"xmp": xmp(6).encode(), "lossless": True}),
+    "XMP in a TIFF": ("TIFF", {"tiffinfo": {700: xmp(6).encode()}}),
+}
+
+
+@pytest.mark.parametrize("where", TURNED)
+def test_orientation_is_found_wherever_it_stands(where):
+    file_format, options = TURNED[where]
+    picture = np.full((16, 24, 3), 64, np.uint8)
+    picture[:8, :8] = 255
+    pixels = checked(Image.fromarray(picture), file_format, **options)
+    np.testing.assert_allclose(pixels, np.rot90(picture, -1), atol=4)
+
+
+def test_exif_counts_more_than_xmp():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    np.testing.assert_array_equal(checked(RGB, "PNG", exif=exif, pnginfo=xmp_text(6)), COLOURS[::-1, ::-1])
+
+
+@pytest.mark.parametrize("text", ["", "\nexif\n 8\nno hexadecimal", "\nexif\n 8\n4578696600001234"])
+def test_a_raw_profile_that_is_no_exif_turns_nothing(text):
+    info = PngInfo()
+    info.add_text("Raw profile type exif", text)
+    np.testing.assert_array_equal(checked(RGB, "PNG", pnginfo=info), COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "begin"),
+    [(b"zTXt", b"Comment\0\0"), (b"iTXt", b"Comment\0\1\0\0\0"), (b"iCCP", b"icc\0\0"), (b"tEXt", b"Comment\0")],
+)
+def test_a_png_may_hold_megabytes_of_text_or_a_large_profile(kind, begin):
+    content = b"x" * 3_000_000
+    encoded = with_chunk(saved(RGB, "PNG"), kind, begin + (content if kind == b"tEXt" else zlib.compress(content)))
+    result = images.check(encoded, LIMIT)
+    np.testing.assert_array_equal(result.pixels, COLOURS)
+    np.testing.assert_array_equal(images.decode(result.encoded), COLOURS)
+
+
 @pytest.mark.parametrize("file_format", ["GIF", "PNG", "TIFF", "WEBP"])
 def test_the_first_frame_of_an_animation_counts(file_format):
     first, second = Image.new("RGB", (4, 3), "red"), Image.new("RGB", (4, 3), "blue")
@@ -154,6 +282,11 @@ def test_32_bit_values_have_no_agreed_range(mode):
     values = np.zeros((3, 3), np.float32 if mode == "F" else np.int32)
     with pytest.raises(images.UnusableImageError, match=f"mode {mode} .*convert the image to 8 or 16 bits"):
         images.check(saved(Image.fromarray(values), "TIFF"), LIMIT)
+
+
+def test_signed_values_have_no_agreed_range():
+    with pytest.raises(images.UnusableImageError, match=r"mode I \(signed or of 32 bits\) have no agreed range"):
+        images.check(tiff(np.zeros((3, 3, 1), np.int16), sample_format=2), LIMIT)
 
 
 def test_an_empty_file_is_told_apart():

@@ -83,7 +83,10 @@ def test_it_says_what_it_is(exported):
     checkpoint, path = exported("cnn", **NETWORKS["cnn"])
     metadata = OnnxModel(path).metadata
     assert json.loads(metadata.pop("classes")) == list(CLASSES)
-    assert json.loads(metadata.pop("preprocessing")) == checkpoint.preprocessing
+    assert json.loads(metadata.pop("preprocessing")) == checkpoint.preprocessing | {
+        "max_pixels": 10**8,
+        "bit_depth": 16,
+    }
     assert json.loads(metadata.pop("metrics")) == {"accuracy": 0.75}
     assert json.loads(metadata.pop("params")) == checkpoint.params
     assert metadata == {"fingerprint": "f" * 64, "dataset": "d" * 64, "lightline": __version__}

@@ -21,8 +21,24 @@ MISSING = object()
 
 SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0}
 FETCH = {"allow_http": False, "allow_private": False, "max_bytes": 10}
-FOLDER = {"source": "folder", "path": "data/raw", "sha256": None, "fetch": FETCH, "max_rejected": 0, "max_pixels": 10}
-MNIST = {"source": "mnist", "mirror": None, "checksums": None, "fetch": FETCH, "max_rejected": 0, "max_pixels": 10}
+FOLDER = {
+    "source": "folder",
+    "path": "data/raw",
+    "sha256": None,
+    "fetch": FETCH,
+    "max_rejected": 0,
+    "max_pixels": 10,
+    "bit_depth": "auto",
+}
+MNIST = {
+    "source": "mnist",
+    "mirror": None,
+    "checksums": None,
+    "fetch": FETCH,
+    "max_rejected": 0,
+    "max_pixels": 10,
+    "bit_depth": "auto",
+}
 K_FOLD = {"strategy": "k_fold", "num_folds": 5, "fold": 0, "val": 0.1}
 
 
@@ -121,6 +137,8 @@ WRONG = [
     ({"hardware__num_workers": 10**4}, "hardware.num_workers = 10000 is not allowed; it must be at most 512"),
     ({"augment__random_crop_padding": 10**4}, "augment.random_crop_padding = 10000 is not allowed; it must be at most"),
     ({"data__max_pixels": 10**12}, "data.max_pixels = 1000000000000 is not allowed; it must be at most 1073741824"),
+    ({"data__bit_depth": 17}, "data.bit_depth = 17 is not allowed; it must be 'auto' or a number from 8 to 16"),
+    ({"data__bit_depth": "all"}, "data.bit_depth = 'all' is not allowed; it must be 'auto' or a number from 8 to 16"),
     ({"export__limits": "x" * 5000}, "is not allowed; it must have at most 4000 characters"),
     # what would run code or read what is elsewhere
     ({"optimizer___target_": "os.system"}, "optimizer._target_ = 'os.system' is not a parameter; allowed: name, lr, "),

@@ -98,6 +98,18 @@ def test_without_latency_equal_runs_write_equal_bytes(folder):
     assert "Not measured" in export.CARD.read_text()
 
 
+def test_both_files_and_cards_say_how_the_images_were_read(folder):
+    summary = folder / "data/dataset/dataset.json"
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"bit_depth": 12}))
+    params = stage_params(export__latency=False, data__max_pixels=900)
+    export.main(params)
+    quantize.main(params)
+    for model, card in ((export.MODEL, export.CARD), (quantize.MODEL, quantize.CARD)):
+        assert OnnxModel(model).reading == images.Reading(max_pixels=900, bit_depth=12)
+        assert "12 are in use (`data.bit_depth`)" in card.read_text()
+        assert "# 16 bits a channel, 12 of them in use" in card.read_text()
+
+
 def whiten(monkeypatch: pytest.MonkeyPatch, split: str) -> None:
     """From here on, the images of a split are white."""
     rows, pixels = set(read_splits().rows(split).tolist()), Dataset.pixels

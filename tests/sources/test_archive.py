@@ -28,6 +28,7 @@ def params(path, **changes) -> FolderSource:
         "fetch": FETCH,
         "max_rejected": 9,
         "max_pixels": 1000,
+        "bit_depth": "auto",
     }
     return FolderSource.model_validate(values | changes)
 

@@ -128,7 +128,14 @@ def params(name: str, mirror) -> BenchmarkSource:
 
 
 def benchmark(name: str, mirror: str | None, checksums: dict[str, str] | None) -> BenchmarkSource:
-    values = {"source": name, "mirror": mirror, "checksums": checksums, "max_rejected": 0, "max_pixels": 2000}
+    values = {
+        "source": name,
+        "mirror": mirror,
+        "checksums": checksums,
+        "max_rejected": 0,
+        "max_pixels": 2000,
+        "bit_depth": "auto",
+    }
     return BenchmarkSource.model_validate(values | {"fetch": FETCH})
 
 

@@ -118,7 +118,14 @@ def test_a_url_is_shown_without_secrets(url, shown):
 
 
 def folder(path: str, sha256: str | None, **fetching: object) -> FolderSource:
-    values = {"source": "folder", "path": path, "sha256": sha256, "max_rejected": 0, "max_pixels": 1000}
+    values = {
+        "source": "folder",
+        "path": path,
+        "sha256": sha256,
+        "max_rejected": 0,
+        "max_pixels": 1000,
+        "bit_depth": "auto",
+    }
     return FolderSource.model_validate(values | {"fetch": FETCH | fetching})
 
 

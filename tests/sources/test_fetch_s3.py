@@ -78,7 +78,7 @@ def test_an_archive_in_s3_gives_its_images(bucket, write, pack, tmp_path):
     bucket.put_object(Bucket="data", Key="images.zip", Body=archive)
     digest = hashlib.sha256(archive).hexdigest()
     values = {"source": "folder", "path": "s3://data/images.zip", "sha256": digest, "fetch": FETCH}
-    params = FolderSource.model_validate(values | {"max_rejected": 0, "max_pixels": 1000})
+    params = FolderSource.model_validate(values | {"max_rejected": 0, "max_pixels": 1000, "bit_depth": "auto"})
     assert [image.id for image in open_source(params).images()] == ["cat/1.png", "dog/1.png"]
 
 

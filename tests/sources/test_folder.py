@@ -17,7 +17,14 @@ NAMES = ["cat/1.png", "cat/2.png", "dog/1.png", "dog/old/3.png"]
 
 
 def params(path="raw", **changes) -> FolderSource:
-    values = {"source": "folder", "path": str(path), "sha256": None, "max_rejected": 9, "max_pixels": 1000}
+    values = {
+        "source": "folder",
+        "path": str(path),
+        "sha256": None,
+        "max_rejected": 9,
+        "max_pixels": 1000,
+        "bit_depth": "auto",
+    }
     return FolderSource.model_validate(values | {"fetch": FETCH} | changes)
 
 

@@ -12,7 +12,7 @@ from tests.sources.settings import FETCH
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"numpy", "PIL", "pyarrow", "sklearn", "scipy", "torch", "fsspec", "aiohttp", "botocore"}
-LIMITS = {"max_rejected": 0, "max_pixels": 1000}
+LIMITS = {"max_rejected": 0, "max_pixels": 1000, "bit_depth": "auto"}
 CODE = """
 import json, sys
 from pydantic import TypeAdapter

@@ -26,6 +26,7 @@ def source(path="set/table.csv", **changes) -> Table:
         "group_column": None,
         "max_rejected": 0,
         "max_pixels": 1000,
+        "bit_depth": "auto",
     }
     table = open_source(TableSource(**values | changes))
     assert isinstance(table, Table)
