@@ -13,7 +13,7 @@ from lightline.dataset import Row, write_dataset
 from lightline.errors import DataError
 from lightline.files import write_csv, write_json
 from lightline.params_data import Source
-from lightline.sources.base import EmptyClass, ImageSource, Refused, SourceImage
+from lightline.sources.base import EmptyClass, ImageSource, Refused, Remark, SourceImage
 
 REPORTS = Path("reports/download")
 _SHOWN = 5  # rejected images named in the error message
@@ -28,15 +28,19 @@ class Counts:
     classes_named: set[str] = field(default_factory=set)
     heights: Counter[int] = field(default_factory=Counter)
     widths: Counter[int] = field(default_factory=Counter)
+    remarks: list[str] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
         self.images_per_class[row.class_name] += 1
         self.heights[row.height] += 1
         self.widths[row.width] += 1
 
-    def note(self, images: Iterator[SourceImage | Refused | EmptyClass]) -> Iterator[SourceImage | Refused]:
-        """The images, while their classes are written down, usable or not."""
+    def note(self, images: Iterator[SourceImage | Refused | EmptyClass | Remark]) -> Iterator[SourceImage | Refused]:
+        """The images, while their classes are written down, usable or not, and what else the source says."""
         for image in images:
+            if isinstance(image, Remark):
+                self.remarks.append(image.text)
+                continue
             if not isinstance(image, Refused):
                 self.classes_named.add(image.class_name)
             if not isinstance(image, EmptyClass):
@@ -44,7 +48,7 @@ class Counts:
 
     def warnings(self) -> list[str]:
         """A sentence for each oddity that stops nothing."""
-        found = []
+        found = [*self.remarks]
         if empty := sorted(self.classes_named - set(self.images_per_class)):
             found.append(f"There is no usable image of {_named(empty)}, so the model will not know it.")
         alike = defaultdict(list)

@@ -102,7 +102,7 @@ def contents() -> dict[Path, tuple[bytes, int]]:
 
 def settings(max_rejected: int = 0, path: str = "raw") -> FolderSource:
     values = {"source": "folder", "path": path, "sha256": None, "fetch": FETCH, "max_pixels": 30_000}
-    return FolderSource.model_validate(values | {"max_rejected": max_rejected})
+    return FolderSource.model_validate(values | {"split_folders": "auto", "max_rejected": max_rejected})
 
 
 def opened(path: str = "raw"):

@@ -21,7 +21,15 @@ MISSING = object()
 
 SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0}
 FETCH = {"allow_http": False, "allow_private": False, "max_bytes": 10}
-FOLDER = {"source": "folder", "path": "data/raw", "sha256": None, "fetch": FETCH, "max_rejected": 0, "max_pixels": 10}
+FOLDER = {
+    "source": "folder",
+    "path": "data/raw",
+    "sha256": None,
+    "split_folders": "auto",
+    "fetch": FETCH,
+    "max_rejected": 0,
+    "max_pixels": 10,
+}
 MNIST = {"source": "mnist", "mirror": None, "checksums": None, "fetch": FETCH, "max_rejected": 0, "max_pixels": 10}
 K_FOLD = {"strategy": "k_fold", "num_folds": 5, "fold": 0, "val": 0.1}
 

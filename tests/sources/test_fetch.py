@@ -119,7 +119,7 @@ def test_a_url_is_shown_without_secrets(url, shown):
 
 def folder(path: str, sha256: str | None, **fetching: object) -> FolderSource:
     values = {"source": "folder", "path": path, "sha256": sha256, "max_rejected": 0, "max_pixels": 1000}
-    return FolderSource.model_validate(values | {"fetch": FETCH | fetching})
+    return FolderSource.model_validate(values | {"split_folders": "auto", "fetch": FETCH | fetching})
 
 
 def test_a_folder_behind_a_url_gives_its_images(server, write, pack):
