@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from lightline.image_size import size_warning
+from stages import train as stage
+from tests.tiny import tiny_params, tiny_task
 
 
 def warning(sizes: list[tuple[int, int]], input_size: int) -> str | None:
@@ -36,3 +38,20 @@ def test_images_much_larger_than_what_the_model_sees_are_told():
 
 def test_images_much_smaller_than_what_the_model_sees_are_told():
     assert "have 32×32 pixels (median), and are enlarged to 224×224" in str(warning([(32, 32)], 224))
+
+
+@pytest.mark.parametrize(("input_size", "told"), [(72, True), (16, False)])
+def test_the_train_stage_says_so_before_it_begins(tmp_path, monkeypatch, capsys, input_size, told):
+    class BegunError(Exception):
+        pass
+
+    def begin(*_):
+        raise BegunError
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage, "training_folder", begin)
+    params = tiny_params(model__input_size=input_size)
+    tiny_task(params)
+    with pytest.raises(BegunError):
+        stage.main(params)
+    assert ("warning: the images have 16×16 pixels (median)" in capsys.readouterr().out) is told
