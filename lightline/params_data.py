@@ -12,9 +12,9 @@ def _plain_digest(value: object) -> object:
     return value.strip().lower().removeprefix("sha256:").removeprefix("md5:") if isinstance(value, str) else value
 
 
-Sha256 = Annotated[str, BeforeValidator(_plain_digest), Field(pattern="^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), BeforeValidator(_plain_digest)]
 # MD5 or SHA-256
-Digest = Annotated[str, BeforeValidator(_plain_digest), Field(pattern="^([0-9a-f]{32}|[0-9a-f]{64})$")]
+Digest = Annotated[str, Field(pattern="^([0-9a-f]{32}|[0-9a-f]{64})$"), BeforeValidator(_plain_digest)]
 
 
 class Source(Section):

@@ -63,10 +63,10 @@ def _secret_in_url(url: str) -> str | None:
     if "@" in parts.netloc:
         return "a user name or password in a URL"
     for name, value in parse_qsl(parts.query, keep_blank_values=True) + parse_qsl(parts.fragment):
+        if _RANDOM.fullmatch(name):
+            return "a URL's query"
         if names_secret(name) or (_RANDOM.fullmatch(value) and not _NAMES_A_FILE.fullmatch(name)):
             return f"the part {name!r} of a URL's query"
-    if _RANDOM.fullmatch(parts.query):
-        return "a URL's query"
     return None
 
 

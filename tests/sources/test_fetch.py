@@ -145,6 +145,15 @@ def test_a_url_needs_its_digest_and_a_known_scheme(path, sha256, message):
         folder(path, sha256)
 
 
+@pytest.mark.parametrize("written", [SHA256.upper(), f"sha256:{SHA256}", f" {SHA256}\n"])
+def test_a_digest_counts_however_it_is_written(written):
+    assert folder("https://host/images.zip", written).sha256 == SHA256
+    assert open_source(folder("https://host/images.zip?id=1ZyQ9mWfE7aKc3TgB0nXvRjLhU2s", written)).identity() == {
+        "source": "folder",
+        "sha256": SHA256,
+    }
+
+
 @pytest.fixture
 def part(repository) -> Path:
     """Where what is there of CONTENT lies until all of it is."""
