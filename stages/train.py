@@ -23,8 +23,8 @@ def main(params: Params) -> None:
     identity = ingredients(params, dataset, splits, num_processes(params))
     task = Task(params, dataset, splits, fingerprint(identity))
     rows = splits.rows("train")
-    sizes = (dataset.column(name)[rows] for name in ("height", "width"))
-    if is_first_process() and (warning := size_warning(*sizes, params.model.input_size)):
+    heights, widths = dataset.column("height")[rows], dataset.column("width")[rows]
+    if is_first_process() and (warning := size_warning(heights, widths, params.model.input_size)):
         print(f"warning: {warning}", flush=True)
     with training_folder(task.fingerprint, identity) as folder:
         state = newest_state(folder)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lightline.errors import DataError
 from lightline.params_data import Fetch
@@ -11,7 +11,7 @@ from lightline.sources.archive import DamagedMemberError, Member, open_members
 from lightline.sources.base import EmptyClass, Refused, Remark, SourceImage, max_image_bytes, too_large
 from lightline.sources.digests import digest_of_file
 from lightline.sources.hard_links import HardLinks
-from lightline.sources.layout import Layout, find_layout
+from lightline.sources.layout import Layout, SplitFolders, find_layout
 from lightline.sources.names import is_hidden, printable, unusable_name, without_dot
 
 _SHOWN = 3  # names in a remark
@@ -59,11 +59,11 @@ class ArchivedFolder:
 
     classes = None
 
-    def __init__(self, path: Path, sha256: str | None, max_pixels: int, split_folders: Literal["auto", "none"]):
+    def __init__(self, path: Path, sha256: str | None, max_pixels: int, split_folders: SplitFolders):
         self.path = path
         self.sha256 = sha256
         self.max_pixels = max_pixels
-        self.split_folders = split_folders
+        self.split_folders: SplitFolders = split_folders
 
     def identity(self) -> dict[str, Any]:
         try:
@@ -114,12 +114,12 @@ class RemoteFolder:
 
     classes = None
 
-    def __init__(self, url: str, sha256: str, max_pixels: int, split_folders: Literal["auto", "none"], fetch: Fetch):
+    def __init__(self, url: str, sha256: str, max_pixels: int, split_folders: SplitFolders, fetch: Fetch):
         self.url = url
         self.sha256 = sha256
         self.fetch = fetch
         self.max_pixels = max_pixels
-        self.split_folders = split_folders
+        self.split_folders: SplitFolders = split_folders
 
     def identity(self) -> dict[str, Any]:
         # Whatever the URL gives must have this digest before anything reads it, so nothing else identifies it.

@@ -5,14 +5,14 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from lightline.errors import DataError
 from lightline.files import content_digest
 from lightline.sources.base import EmptyClass, Refused, Remark, SourceImage, max_image_bytes, too_large
 from lightline.sources.digests import FileState, digest_of_files, file_state
 from lightline.sources.dvc_cache import DvcCache
-from lightline.sources.layout import find_layout, not_used
+from lightline.sources.layout import SplitFolders, find_layout, not_used
 from lightline.sources.names import is_hidden, printable, unusable_name
 
 
@@ -38,10 +38,10 @@ class Folder:
 
     classes = None
 
-    def __init__(self, path: Path, max_pixels: int, split_folders: Literal["auto", "none"]):
+    def __init__(self, path: Path, max_pixels: int, split_folders: SplitFolders):
         self.path = path
         self.max_pixels = max_pixels
-        self.split_folders = split_folders
+        self.split_folders: SplitFolders = split_folders
 
     @cached_property
     def _contents(self) -> Contents:

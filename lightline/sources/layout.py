@@ -9,6 +9,8 @@ from lightline.errors import DataError
 from lightline.sources.base import EmptyClass, Refused, Remark
 from lightline.sources.names import class_named, printable, splits_named, unusable_name
 
+SplitFolders = Literal["auto", "none"]  # data.split_folders
+
 _SHOWN = 5  # folders, or files that cannot be used, named in a message
 
 
@@ -83,7 +85,7 @@ def find_layout(
     folders: Iterable[str],
     where: str,
     unwrap: bool,
-    split_folders: Literal["auto", "none"],
+    split_folders: SplitFolders,
     refused: Sequence[Refused] = (),
 ) -> Layout:
     """The layout of the folders that hold files, given by their relative paths ("" for the top).
@@ -111,7 +113,7 @@ def not_used(refused: Sequence[Refused]) -> str:
     return f" Not used were:{shown}{more}"
 
 
-def _find(folders: Iterable[str], where: str, unwrap: bool, split_folders: str) -> Layout:
+def _find(folders: Iterable[str], where: str, unwrap: bool, split_folders: SplitFolders) -> Layout:
     paths = {folder for folder in folders if folder}
     if not paths:
         raise DataError(f"{where} has no class folders; it must hold a folder for each class, with its images inside.")
@@ -130,7 +132,7 @@ def _find(folders: Iterable[str], where: str, unwrap: bool, split_folders: str) 
     return Layout(prefix, splits, level)
 
 
-def _tops(paths: set[str], split_folders: str) -> tuple[set[str], dict[str, str]]:
+def _tops(paths: set[str], split_folders: SplitFolders) -> tuple[set[str], dict[str, str]]:
     """The folders at the top, and what those of them mean that stand for splits."""
     tops = {path.partition("/")[0] for path in paths}
     return tops, splits_named(tops) if split_folders == "auto" else {}

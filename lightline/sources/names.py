@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 # How sources spell the splits, in lower case and without what stands between words.
 _TRAIN = frozenset({"train", "training", "trn"})
-_VAL = frozenset({"val", "valid", "validation", "dev", "development"})
+_VAL = frozenset({"val", "valid", "validate", "validation", "dev", "development"})
 _TEST = frozenset({"test", "testing", "tst", "holdout"})
 _EVALUATION = frozenset({"eval", "evaluation"})  # test, or val where something else is called test
 _WHAT_IT_IS_OF = re.compile(r"(?:data)?(?:set|data|images?|imgs?|photos?|pictures?|samples?|split|folder)$")
@@ -35,11 +35,12 @@ def is_hidden(name: str) -> bool:
 def splits_named(names: Iterable[str]) -> dict[str, str]:
     """train, val or test for those of the names that are spelled like one: Training, test_set, VALID.
 
-    Words that all of the names share say nothing: seg_train and seg_test are two splits. steam_train and steam_engine
-    are none, so a name with such a word counts only where it has another split beside it.
+    Words that all of the names share, and numbers, say nothing: seg_train and seg_test are two splits, as are train and
+    test1. steam_train and steam_engine are none, nor are test1 and test2, so a name with more in it counts only where
+    another split stands beside it.
     """
     words = {name: [word for word in re.split(r"[\W_]+", name.casefold()) if word] for name in names}
-    own = _without_shared(words)
+    own = {name: [re.sub(r"\d", "", word) for word in found] for name, found in _without_shared(words).items()}
     kinds = {name: _WHAT_IT_IS_OF.sub("", "".join(found)) or "".join(found) for name, found in own.items()}
     of_evaluation = "val" if any(kind in _TEST for kind in kinds.values()) else "test"
     meanings = dict.fromkeys(_TRAIN, "train") | dict.fromkeys(_VAL, "val") | dict.fromkeys(_TEST, "test")

@@ -35,6 +35,8 @@ def test_deeper_folders_belong_to_the_id():
         ("training validation evaluation", "train val test"),
         ("train test eval", "train test val"),
         ("trn tst", "train test"),
+        ("train test1", "train test"),
+        ("1_train 2_val", "train val"),
     ],
 )
 def test_split_folders_lie_above_the_classes(tops, splits):
@@ -46,7 +48,7 @@ def test_split_folders_lie_above_the_classes(tops, splits):
 
 
 @pytest.mark.parametrize(
-    "tops", ["steam_train steam_engine", "freight_train passenger_train bus", "trainers testers", "valuable worthless"]
+    "tops", ["steam_train steam_engine", "freight_train passenger_train bus", "trainers testers", "test1 test2"]
 )
 def test_classes_with_such_words_in_their_names_are_classes(tops):
     assert place(set(tops.split()), f"{tops.split()[0]}/1.jpg") == Place(
