@@ -14,7 +14,7 @@ from lightline.errors import DataError
 from lightline.files import write_csv, write_json
 from lightline.images import DEEPEST
 from lightline.params_data import Source
-from lightline.sources.base import EmptyClass, ImageSource, Refused, SourceImage
+from lightline.sources.base import EmptyClass, ImageSource, Refused, Remark, SourceImage
 
 REPORTS = Path("reports/download")
 _SHOWN = 5  # rejected images named in the error message
@@ -31,6 +31,7 @@ class Counts:
     widths: Counter[int] = field(default_factory=Counter)
     bits: Counter[int] = field(default_factory=Counter)  # in use, of images of 16 bits a channel
     bit_depth: int = DEEPEST  # at which they were read
+    remarks: list[str] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
         if row.bits is not None:
@@ -39,9 +40,12 @@ class Counts:
         self.heights[row.height] += 1
         self.widths[row.width] += 1
 
-    def note(self, images: Iterator[SourceImage | Refused | EmptyClass]) -> Iterator[SourceImage | Refused]:
-        """The images, while their classes are written down, usable or not."""
+    def note(self, images: Iterator[SourceImage | Refused | EmptyClass | Remark]) -> Iterator[SourceImage | Refused]:
+        """The images, while their classes are written down, usable or not, and what else the source says."""
         for image in images:
+            if isinstance(image, Remark):
+                self.remarks.append(image.text)
+                continue
             if not isinstance(image, Refused):
                 self.classes_named.add(image.class_name)
             if not isinstance(image, EmptyClass):
@@ -49,7 +53,7 @@ class Counts:
 
     def warnings(self) -> list[str]:
         """A sentence for each oddity that stops nothing."""
-        found = []
+        found = [*self.remarks]
         if empty := sorted(self.classes_named - set(self.images_per_class)):
             found.append(f"There is no usable image of {_named(empty)}, so the model will not know it.")
         alike = defaultdict(list)

@@ -2,13 +2,21 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lightline.section import Name, NonNegativeInt, Section, Share, Text
 
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 BitDepth = Annotated[int, Field(ge=8, le=16)]
-Digest = Annotated[str, Field(pattern="^([0-9a-f]{32}|[0-9a-f]{64})$")]  # MD5 or SHA-256
+
+
+def _plain_digest(value: object) -> object:
+    """A digest as it is compared, which people also write in capitals, and pages as sha256:…"""
+    return value.strip().lower().removeprefix("sha256:").removeprefix("md5:") if isinstance(value, str) else value
+
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), BeforeValidator(_plain_digest)]
+# MD5 or SHA-256
+Digest = Annotated[str, Field(pattern="^([0-9a-f]{32}|[0-9a-f]{64})$"), BeforeValidator(_plain_digest)]
 
 
 class Source(Section):
@@ -61,6 +69,7 @@ class FolderSource(Source):
     source: Literal["folder"]
     path: Text  # local folder or archive, http(s):// or s3:// URL of an archive
     sha256: Sha256 | None  # of the archive; required for a URL
+    split_folders: Literal["auto", "none"]  # none: what is called train at the top is a class like others
     fetch: Fetch
 
     @model_validator(mode="after")
@@ -88,6 +97,11 @@ class TableSource(Source):
 Data = Annotated[DigitsSource | BenchmarkSource | FolderSource | TableSource, Field(discriminator="source")]
 
 
+def _check_shares(val: float, test: float) -> None:
+    if val + test >= 1:
+        raise ValueError(f"split.val + split.test = {val + test:g} leaves nothing to train on; it must be below 1")
+
+
 class StratifiedSplit(Section):
     """Every class in the same proportions in train, val and test."""
 
@@ -97,10 +111,7 @@ class StratifiedSplit(Section):
 
     @model_validator(mode="after")
     def leave_some_for_training(self):
-        if self.val + self.test >= 1:
-            raise ValueError(
-                f"split.val + split.test = {self.val + self.test:g} leaves nothing to train on; it must be below 1"
-            )
+        _check_shares(self.val, self.test)
         return self
 
 
@@ -111,11 +122,20 @@ class GroupSplit(StratifiedSplit):
 
 
 class PredefinedSplit(Section):
-    """What the source says; val is cut from train where the source has none."""
+    """What the source says; what it has not is cut from train."""
 
     strategy: Literal["predefined"]
-    val: Share  # of the source's train rows
+    val: Share  # of the source's train rows, where it has no val
+    test: Share  # of the source's train rows, where it has no test and without_test is train
+    # Where the source has no test: the end, or test is cut from train, or its val is test and val is cut from train.
+    without_test: Literal["error", "train", "val"]
     duplicates: Literal["error", "exclude"]  # what copies across the source's splits are: the end, or left out once
+
+    @model_validator(mode="after")
+    def leave_some_for_training(self):
+        if self.without_test == "train":
+            _check_shares(self.val, self.test)
+        return self
 
 
 class KFoldSplit(Section):

@@ -13,6 +13,11 @@ _NAME = re.compile(
 _SHORTEST = 8  # characters of an environment variable's value that is taken for a key
 # What no person types: file names and versions in a query are shorter or made of words.
 _RANDOM = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[A-Za-z0-9_~+/=%.-]{20,}")
+# Parts of a query that say which file is meant: Google Drive's id, S3's versionId, a checksum.
+_NAMES_A_FILE = re.compile(
+    r"(?i)((file|doc|item|record|dataset|resource|object|persistent|version|res)[_-]?)?id|[ug]uid|doi"
+    r"|version|rev|revision|commit|hash|checksum|etag|md5|sha1|sha256"
+)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 _USER = re.compile(r"(?<=://)[^/@\s]+@")
 _ENVIRONMENT = re.compile(r"oc\.env:\s*(\w+)")
@@ -58,10 +63,10 @@ def _secret_in_url(url: str) -> str | None:
     if "@" in parts.netloc:
         return "a user name or password in a URL"
     for name, value in parse_qsl(parts.query, keep_blank_values=True) + parse_qsl(parts.fragment):
-        if names_secret(name) or _RANDOM.fullmatch(value):
+        if _RANDOM.fullmatch(name):
+            return "a URL's query"
+        if names_secret(name) or (_RANDOM.fullmatch(value) and not _NAMES_A_FILE.fullmatch(name)):
             return f"the part {name!r} of a URL's query"
-    if _RANDOM.fullmatch(parts.query):
-        return "a URL's query"
     return None
 
 

@@ -9,13 +9,14 @@ import numpy as np
 from lightline.allocation import codes
 from lightline.files import write_csv, write_json
 from lightline.near_copies import NearCopies
-from lightline.splits import EXCLUDED, NAMES
+from lightline.splits import EXCLUDED, NAMES, TRAIN
 from lightline.splitting import DUPLICATES, Columns
 
 REPORTS = DUPLICATES.parent
 _NEAR_COPIES = REPORTS / "near_copies.csv"
 _SHOWN = 10  # classes named in a warning
 _PAIRS_SHOWN = 3
+_FEW = 10  # training images of a class, or fewer, from which little can be learned
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,20 @@ class Report:
                 names = ", ".join(self.columns.classes[label] for label in missing[:_SHOWN])
                 more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
                 found.append(f"{name} has no image of {len(missing)} classes: {names}{more}.")
-        return found
+        return found + self._few()
+
+    def _few(self) -> list[str]:
+        """What to say of classes with hardly an image to learn from, if there are any."""
+        training = self.counts[:, TRAIN]
+        few = np.flatnonzero((training > 0) & (training <= _FEW))
+        if len(few) == 0:
+            return []
+        names = ", ".join(f"{self.columns.classes[label]} ({training[label]})" for label in few[:_SHOWN])
+        more = f" and {len(few) - _SHOWN} more" if len(few) > _SHOWN else ""
+        return [
+            f"{len(few)} of {len(training)} classes have {_FEW} training images or fewer: {names}{more}. So few teach "
+            "and prove little; add images, and try recipe=fine_tune."
+        ]
 
     def write(self, folder: Path = REPORTS) -> None:
         """summary.json, classes.csv (class × split), duplicates.csv and near_copies.csv."""

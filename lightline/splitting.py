@@ -94,7 +94,7 @@ def _k_fold(columns: Columns, split: KFoldSplit, seed: int) -> np.ndarray:
 
 
 def _predefined(columns: Columns, split: PredefinedSplit, seed: int) -> np.ndarray:
-    result = _source_splits(columns)
+    result = _source_splits(columns, split)
     digest = codes(columns.digests)
     if split.duplicates == "error":
         _refuse_duplicates(columns, result, digest)
@@ -103,11 +103,7 @@ def _predefined(columns: Columns, split: PredefinedSplit, seed: int) -> np.ndarr
         seen = np.zeros(digest.max() + 1, bool)
         seen[digest[result == stronger]] = True
         result[(result == weaker) & seen[digest]] = EXCLUDED
-    if not (result == VAL).any():
-        rows = np.flatnonzero(result == TRAIN)
-        train = columns.select(rows)
-        sets = sets_of(train.digests, train.groups)
-        result[rows] = _cut(train, sets, {VAL: split.val, TRAIN: 1 - split.val}, (seed, "val"))
+    _cut_what_is_missing(columns, result, split, seed)
     untaught = np.setdiff1d(np.arange(len(columns.classes)), columns.labels[result == TRAIN])
     if len(untaught):
         raise DataError(
@@ -116,6 +112,17 @@ def _predefined(columns: Columns, split: PredefinedSplit, seed: int) -> np.ndarr
             "Add training images of them, remove them from the source, or choose split=stratified."
         )
     return result
+
+
+def _cut_what_is_missing(columns: Columns, splits: np.ndarray, split: PredefinedSplit, seed: int) -> None:
+    """Move some of train into each split that the source does not have."""
+    shares = {number: share for number, share in ((TEST, split.test), (VAL, split.val)) if not (splits == number).any()}
+    if not shares:
+        return
+    rows = np.flatnonzero(splits == TRAIN)
+    train = columns.select(rows)
+    fractions = {**shares, TRAIN: 1 - sum(shares.values())}
+    splits[rows] = _cut(train, sets_of(train.digests, train.groups), fractions, (seed, "val"))
 
 
 def _refuse_duplicates(columns: Columns, splits: np.ndarray, digest: np.ndarray) -> None:
@@ -138,7 +145,7 @@ def _refuse_duplicates(columns: Columns, splits: np.ndarray, digest: np.ndarray)
     )
 
 
-def _source_splits(columns: Columns) -> np.ndarray:
+def _source_splits(columns: Columns, split: PredefinedSplit) -> np.ndarray:
     result = np.full(len(columns.ids), -1, np.int8)
     for number, name in enumerate(NAMES[:EXCLUDED]):
         result[columns.splits == name] = number
@@ -154,13 +161,29 @@ def _source_splits(columns: Columns) -> np.ndarray:
             f"train, val and test: {_named([columns.ids[row] for row in unknown])}. "
             "Name their split in the source, or choose split=stratified."
         )
-    for number in (TRAIN, TEST):
-        if not (result == number).any():
-            raise DataError(
-                f"split.strategy = 'predefined', but the source has no image in {NAMES[number]}. "
-                "Name some in the source, or choose split=stratified."
-            )
+    if not (result == TRAIN).any():
+        raise _nothing_in("train", "Name some in the source, or choose split=stratified.")
+    if not (result == TEST).any():
+        _do_without_test(result, split)
     return result
+
+
+def _do_without_test(splits: np.ndarray, split: PredefinedSplit) -> None:
+    """Let the source's val be test, or say what can be done; where test is to be cut from train, that comes later."""
+    has_val = (splits == VAL).any()
+    if split.without_test == "val" and has_val:
+        splits[splits == VAL] = TEST
+    elif split.without_test != "train":
+        take_val = ", or split.without_test=val to take its val as test and cut val from train" if has_val else ""
+        raise _nothing_in(
+            "test",
+            f"Set split.without_test=train to cut split.test = {split.test:g} from train{take_val}; or choose "
+            "split=stratified, which divides all images anew.",
+        )
+
+
+def _nothing_in(name: str, advice: str) -> DataError:
+    return DataError(f"split.strategy = 'predefined', but the source has no image in {name}. {advice}")
 
 
 def _cut(

@@ -23,7 +23,7 @@ def main(params: Params) -> None:
     report = Report.of(columns, splits, near)
     write_splits(columns.ids, columns.labels, splits)
     report.write()
-    if params.split.strategy != "predefined" and any(name is not None for name in columns.splits):
+    if params.split.strategy != "predefined" and len({*columns.splits} - {None}) > 1:
         print(
             "warning: the source says which images are for training and which for testing; split.strategy = "
             f"{params.split.strategy!r} divides them anew, split=predefined keeps to it"

@@ -6,6 +6,7 @@ from lightline.checkpoint import BEST
 from lightline.dataset import Dataset
 from lightline.files import write_json
 from lightline.fingerprint import fingerprint, ingredients
+from lightline.image_size import size_warning
 from lightline.params import Params
 from lightline.splits import read_splits
 from lightline.state_files import newest_state
@@ -21,6 +22,10 @@ def main(params: Params) -> None:
     splits = read_splits()
     identity = ingredients(params, dataset, splits, num_processes(params))
     task = Task(params, dataset, splits, fingerprint(identity))
+    rows = splits.rows("train")
+    heights, widths = dataset.column("height")[rows], dataset.column("width")[rows]
+    if is_first_process() and (warning := size_warning(heights, widths, params.model.input_size)):
+        print(f"warning: {warning}", flush=True)
     with training_folder(task.fingerprint, identity) as folder:
         state = newest_state(folder)
         with track(params, task.fingerprint, "train", resume=state is not None, enabled=is_first_process()) as run:

@@ -133,7 +133,7 @@ def read_archive(content: bytes) -> None:
         path = Path(folder, "images")
         path.write_bytes(content)
         with suppress(DataError):
-            for image in ArchivedFolder(path, None, MAX_PIXELS).images():
+            for image in ArchivedFolder(path, None, MAX_PIXELS, "auto").images():
                 assert isinstance(image.id, str)
         with suppress(DataError), open_members(path) as members:
             for member in members:

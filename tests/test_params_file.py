@@ -25,6 +25,7 @@ FOLDER = {
     "source": "folder",
     "path": "data/raw",
     "sha256": None,
+    "split_folders": "auto",
     "fetch": FETCH,
     "max_rejected": 0,
     "max_pixels": 10,

@@ -71,9 +71,20 @@ def test_each_oddity_is_a_warning():
 
 
 def test_an_ordinary_split_warns_of_nothing():
-    plain = TABLE.select(np.array([0, 1, 3]))
-    plain = Columns(plain.ids, np.array([0, 0, 0], np.int32), plain.digests, plain.splits, plain.groups, ["cat"])
-    assert Report.of(plain, np.array([0, 1, 2], np.int8), NONE).warnings() == []
+    assert Report.of(of_one_class(13), np.array([0] * 11 + [1, 2], np.int8), NONE).warnings() == []
+
+
+def test_classes_of_ten_training_images_or_fewer_are_told_in_one_line():
+    (warning,) = Report.of(of_one_class(12), np.array([0] * 10 + [1, 2], np.int8), NONE).warnings()
+    assert warning == (
+        "1 of 1 classes have 10 training images or fewer: cat (10). So few teach and prove little; add images, and "
+        "try recipe=fine_tune."
+    )
+
+
+def of_one_class(rows: int) -> Columns:
+    names, nothing = np.arange(rows).astype(str).astype(object), np.array([None] * rows, object)
+    return Columns(names, np.zeros(rows, np.int32), names, nothing, nothing, ["cat"])
 
 
 def test_a_leak_would_be_counted():

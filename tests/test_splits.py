@@ -39,7 +39,8 @@ def columns(
 
 
 def strategy(name: str, **settings: float | str) -> Split:
-    settings = {"duplicates": "exclude"} | settings if name == "predefined" else settings
+    if name == "predefined":
+        settings = {"test": 0.2, "without_test": "error", "duplicates": "exclude"} | settings
     return TypeAdapter(Split).validate_python({"strategy": name, **settings})
 
 
@@ -244,6 +245,32 @@ def test_val_is_cut_from_train_where_the_source_has_none():
     assert set(splits[100:]) == {TEST}
 
 
+def test_test_is_cut_from_train_where_the_source_has_none_and_that_is_asked_for():
+    table = columns([0, 1] * 60, splits=["train"] * 100 + ["val"] * 20)
+    splits = assign(table, strategy("predefined", val=0.5, test=0.1, without_test="train"), 0)
+    assert counts(table, splits) == [[45, 10, 5, 0]] * 2
+    assert set(splits[100:]) == {VAL}
+    table = columns([0, 1] * 50, splits=["train"] * 100)
+    splits = assign(table, strategy("predefined", val=0.2, test=0.1, without_test="train"), 0)
+    assert counts(table, splits) == [[35, 10, 5, 0]] * 2
+
+
+def test_the_sources_val_is_test_where_it_has_none_and_that_is_asked_for():
+    table = columns([0, 1] * 60, splits=["train"] * 100 + ["val"] * 20)
+    splits = assign(table, strategy("predefined", val=0.1, without_test="val"), 0)
+    assert counts(table, splits) == [[45, 5, 10, 0]] * 2
+    assert set(splits[100:]) == {TEST}
+    with pytest.raises(DataError, match=r"no image in test. Set split.without_test=train"):
+        assign(columns([0, 1] * 3, splits=["train"] * 6), strategy("predefined", val=0.1, without_test="val"), 0)
+
+
+@pytest.mark.parametrize("without_test", ["error", "train", "val"])
+def test_a_source_with_a_test_keeps_it(without_test):
+    table = columns([0, 1] * 30, splits=["train"] * 40 + ["val"] * 10 + ["test"] * 10)
+    splits = assign(table, strategy("predefined", val=0.5, without_test=without_test), 0)
+    assert splits.tolist() == [TRAIN] * 40 + [VAL] * 10 + [TEST] * 10
+
+
 def test_copies_across_the_sources_splits_are_left_out_of_the_weaker_one():
     source = ["train", "val", "test", "train", "val", "train", "test", "train", "train"]
     table = columns([0] * 9, digests=["a", "a", "a", "b", "b", "c", "d", "e", "e"], splits=source)
@@ -287,7 +314,11 @@ def test_copies_inside_one_of_the_sources_splits_are_no_error():
     [
         ([None] * 6, "the source says of no image"),
         (["train", "train", None, "test", "test", None], "puts 2 of 6 images in none of train, val and test: image-0"),
-        (["train"] * 6, "no image in test"),
+        (
+            ["train"] * 6,
+            r"no image in test. Set split.without_test=train to cut split.test = 0.2 from train; or choose",
+        ),
+        (["train", "val"] * 3, r"split.without_test=train .*, or split.without_test=val to take its val as test and"),
         (["test", "val"] * 3, "no image in train"),
         (["test", "train", "test", "train", "test", "val"], "no training image is left of 1 of 2 classes: class-0"),
     ],

@@ -35,12 +35,12 @@ def _open_folder(data: FolderSource) -> ImageSource:
     if data.sha256 and "://" in data.path:
         from lightline.sources.archived_folder import RemoteFolder
 
-        return RemoteFolder(data.path, data.sha256, data.max_pixels, data.fetch)
+        return RemoteFolder(data.path, data.sha256, data.max_pixels, data.split_folders, data.fetch)
     path = _find(data.path)
     if path.is_file():
         from lightline.sources.archived_folder import ArchivedFolder
 
-        return ArchivedFolder(path, data.sha256, data.max_pixels)
+        return ArchivedFolder(path, data.sha256, data.max_pixels, data.split_folders)
     if not path.is_dir():
         raise DataError(
             f"data.path = {data.path!r} is neither a folder nor a file"
@@ -49,7 +49,7 @@ def _open_folder(data: FolderSource) -> ImageSource:
         )
     from lightline.sources.folder import Folder
 
-    return Folder(path, data.max_pixels)
+    return Folder(path, data.max_pixels, data.split_folders)
 
 
 def _find(path: str) -> Path:

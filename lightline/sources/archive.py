@@ -9,14 +9,16 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 from lightline.errors import DataError
+from lightline.sources.hard_links import HardLinks
 from lightline.sources.names import printable
+from lightline.sources.zip_names import name_of
 
 _HEADER_TYPES = (
     tarfile.GNUTYPE_LONGNAME,
@@ -48,12 +50,16 @@ class Member(NamedTuple):
 
     read: its bytes; only until the next member is asked for; raises DamagedMemberError.
     refused: why it cannot be used, where its entry in the archive says so.
+    hard_link: the member that it is another name of; such a one holds nothing itself.
+    is_guess: whether the archive leaves open how its name is encoded.
     """
 
     name: str
     size: int
     read: Callable[[], bytes]
     refused: str | None = None
+    hard_link: str | None = None
+    is_guess: bool = False
 
     @property
     def is_folder(self) -> bool:
@@ -61,15 +67,17 @@ class Member(NamedTuple):
 
 
 @contextmanager
-def open_members(path: Path) -> Iterator[Iterator[Member]]:
+def open_members(path: Path, links: HardLinks | None = None) -> Iterator[Iterator[Member]]:
     """All files and folders of an archive, in its order, recognised by its first bytes.
+
+    links: those of the archive; given them, each comes as a file, right behind the one that it is another name of.
 
     Raises:
         DataError: it is no archive of a known kind, damaged, or unfolds to more than can be meant.
     """
     with ExitStack() as stack:
         try:
-            yield _bounded(path, _zip_members(path, stack) if _is_zip(path) else _tar_members(path, stack))
+            yield _bounded(path, _zip_members(path, stack) if _is_zip(path) else _tar_members(path, stack, links))
         except _damage() as error:
             text = f": {error}" if str(error) else ""
             raise DataError(f"{path} is damaged or no zip, tar, tar.gz or tar.zst archive{text}.") from None
@@ -113,19 +121,20 @@ def _zip_members(path: Path, stack: ExitStack) -> Iterator[Member]:
     except (NotImplementedError, ValueError, struct.error) as error:  # versions, names and fields that cannot be
         raise zipfile.BadZipFile(str(error)) from None
     for info in archive.infolist():
-        if info.filename.endswith("/"):
-            yield Member(info.filename, 0, bytes, _unsafe(info.filename))
+        name, is_guess = name_of(info)
+        if name.endswith("/"):
+            yield Member(name, 0, bytes, _unsafe(name), is_guess=is_guess)
         else:
             # Zip writers of other systems leave the Unix mode empty.
             mode = info.external_attr >> 16
-            refused = _unsafe(info.filename)
+            refused = _unsafe(name)
             if info.flag_bits & 1:
                 refused = "it is encrypted"
             elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 refused = "packed in a way that Python unfolds without limit; pack the archive with deflate"
             elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
                 refused = "a link or device in the archive"
-            yield Member(info.filename, info.file_size, partial(_read_zip, archive, info), refused)
+            yield Member(name, info.file_size, partial(_read_zip, archive, info), refused, is_guess=is_guess)
 
 
 class _DirectoryReader(io.FileIO):
@@ -149,25 +158,44 @@ def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         raise DamagedMemberError(f"damaged in the archive: {error}") from None
 
 
-def _tar_members(path: Path, stack: ExitStack) -> Iterator[Member]:
+def _tar_members(path: Path, stack: ExitStack, links: HardLinks | None) -> Iterator[Member]:
     file = stack.enter_context(path.open("rb"))
     stream, mode = _decompressed(file)
     stack.callback(stream.close)
-    archive = stack.enter_context(tarfile.open(fileobj=stream, mode=mode, tarinfo=_Entry))  # noqa: SIM115 - by stack
+    # Names are of one encoding on every machine.
+    opened = tarfile.open(fileobj=stream, mode=mode, tarinfo=_Entry, encoding="utf-8")  # noqa: SIM115 - by stack
+    archive = stack.enter_context(opened)
+    given = set[str]()  # links that have come already
     while (info := archive.next()) is not None:
         archive.members.clear()  # type: ignore[attr-defined] - else tarfile keeps a kilobyte a member
         if info.isdir():
             yield Member(f"{info.name}/", 0, bytes, _unsafe(info.name))
+        elif info.islnk():
+            if links is None:
+                yield Member(info.name, 0, bytes, _unsafe(info.name), info.linkname)
+            elif info.name not in given:
+                yield Member(info.name, 0, bytes, "a hard link to nothing before it in the archive")
         else:
-            refused = _unsafe(info.name)
-            if not info.isfile():
-                refused = "a link or device in the archive"
-            elif info.issparse():
-                refused = "a file with holes in the archive; pack it without --sparse"
-            yield Member(info.name, info.size, partial(_read_tar, archive, info), refused)
+            others = links.of(info.name) if links else ()
+            given.update(others)
+            yield from _tar_file(archive, info, others)
     # The checksum of a compressed file is behind its last byte, which tarfile does not read.
     while stream.read(_DRAIN):
         pass
+
+
+def _tar_file(archive: tarfile.TarFile, info: tarfile.TarInfo, others: Sequence[str]) -> Iterator[Member]:
+    """A member that is no folder, under its name and those that hard links give to it."""
+    refused = None
+    if not info.isfile():
+        refused = "a link or device in the archive"
+    elif info.issparse():
+        refused = "a file with holes in the archive; pack it without --sparse"
+    read = partial(_read_tar, archive, info)
+    if others:
+        read = cache(read)  # what is read from a stream comes once
+    for name in (info.name, *others):
+        yield Member(name, info.size, read, refused or _unsafe(name))
 
 
 class _Entry(tarfile.TarInfo):

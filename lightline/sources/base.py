@@ -39,6 +39,13 @@ class EmptyClass:
     class_name: str
 
 
+@dataclass(frozen=True)
+class Remark:
+    """Something about the source that a person should know and that stops nothing, in a sentence or two."""
+
+    text: str
+
+
 class ImageSource(Protocol):
     """A source of images."""
 
@@ -52,8 +59,8 @@ class ImageSource(Protocol):
         """
         ...
 
-    def images(self) -> Iterator[SourceImage | Refused | EmptyClass]:
-        """All images, and the classes without any, in an order that is the same every time.
+    def images(self) -> Iterator[SourceImage | Refused | EmptyClass | Remark]:
+        """All images, the classes without any, and what else to say, in an order that is the same every time.
 
         Raises:
             DataError: the source cannot be read as a whole.

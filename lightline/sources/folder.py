@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from lightline.errors import DataError
 from lightline.files import content_digest
-from lightline.sources.base import EmptyClass, Refused, SourceImage, max_image_bytes, too_large
+from lightline.sources.base import EmptyClass, Refused, Remark, SourceImage, max_image_bytes, too_large
 from lightline.sources.digests import FileState, digest_of_files, file_state
-from lightline.sources.layout import find_layout
+from lightline.sources.dvc_cache import DvcCache
+from lightline.sources.layout import SplitFolders, find_layout, not_used
 from lightline.sources.names import is_hidden, printable, unusable_name
 
 
@@ -37,9 +38,10 @@ class Folder:
 
     classes = None
 
-    def __init__(self, path: Path, max_pixels: int):
+    def __init__(self, path: Path, max_pixels: int, split_folders: SplitFolders):
         self.path = path
         self.max_pixels = max_pixels
+        self.split_folders: SplitFolders = split_folders
 
     @cached_property
     def _contents(self) -> Contents:
@@ -51,7 +53,10 @@ class Folder:
     def identity(self) -> dict[str, Any]:
         files, refused, _ = self._contents
         if not files:
-            raise DataError(f"{self.path} holds no files; data.path must lead to a folder of class folders.")
+            raise DataError(
+                f"{self.path} holds no files that can be used; data.path must lead to a folder of class folders."
+                f"{not_used(refused)}"
+            )
         try:
             digest = digest_of_files(self.path, files, self.path.joinpath)
         except OSError as error:
@@ -63,11 +68,12 @@ class Folder:
             identity["empty"] = content_digest([printable(folder) for folder in empty])
         return identity
 
-    def images(self) -> Iterator[SourceImage | Refused | EmptyClass]:
+    def images(self) -> Iterator[SourceImage | Refused | EmptyClass | Remark]:
         files, refused, folders = self._contents
         filled = self._contents.filled()
-        layout = find_layout(filled, str(self.path), unwrap=False)
+        layout = find_layout(filled, str(self.path), False, self.split_folders, refused)
         yield from layout.empty_classes(folders, filled)
+        yield from layout.merged(filled)
         yield from refused
         for file in files:
             place = layout.place(file.path)
@@ -85,13 +91,14 @@ class Folder:
 def list_folder(root: Path) -> Contents:
     """All files below a folder.
 
-    Links are followed where they stay below the folder; others, and those that lead in circles, are refused.
+    Links are followed where they stay below the folder or lead to what DVC has put into its cache; others, and those
+    that lead in circles, are refused.
 
     Raises:
         OSError: a folder cannot be read.
     """
     contents = Contents([], [], [])
-    _collect(str(root), "", [os.path.realpath(root)], contents)
+    _collect(str(root), "", [os.path.realpath(root)], DvcCache(root), contents)
     contents.files.sort()
     contents.folders.sort()
     contents.refused.sort(key=lambda image: image.id)
@@ -108,7 +115,7 @@ def _read(path: str) -> bytes:
     return Path(path).read_bytes()
 
 
-def _collect(folder: str, prefix: str, above: list[str], contents: Contents) -> None:
+def _collect(folder: str, prefix: str, above: list[str], cache: DvcCache, contents: Contents) -> None:
     """Add what is below `folder`; above: the real paths of the folders from the source's root down to it."""
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -116,20 +123,22 @@ def _collect(folder: str, prefix: str, above: list[str], contents: Contents) -> 
             if is_hidden(entry.name):
                 continue
             real = os.path.realpath(entry.path) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
-            if entry.is_symlink() and (reason := _link_problem(real, above)):
+            if entry.is_symlink() and (reason := _link_problem(real, above, cache)):
                 contents.refused.append(Refused(printable(path), reason))
             elif entry.is_dir():
                 contents.folders.append(path)
-                _collect(entry.path, f"{path}/", [*above, real], contents)
+                _collect(entry.path, f"{path}/", [*above, real], cache, contents)
             elif entry.is_file():
                 contents.files.append(file_state(path, entry.stat()))
             else:
                 contents.refused.append(Refused(printable(path), "neither a file nor a folder"))
 
 
-def _link_problem(target: str, above: list[str]) -> str | None:
+def _link_problem(target: str, above: list[str], cache: DvcCache) -> str | None:
     if target in above:
         return "a symbolic link to a folder that it lies in"
-    if not target.startswith(f"{above[0]}/"):
-        return "a symbolic link that leads out of the folder"
-    return None if Path(target).exists() else "a symbolic link to nothing"
+    if target.startswith(f"{above[0]}/"):
+        return None if Path(target).exists() else "a symbolic link to nothing"
+    if not cache.would_hold(target):
+        return "a symbolic link that leads out of the folder; put there what it leads to"
+    return None if Path(target).is_file() else "a symbolic link to what DVC's cache lacks; `dvc pull` may bring it"

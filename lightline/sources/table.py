@@ -1,6 +1,7 @@
 """A CSV or Parquet file with a row an image: path, label, and optionally split and group."""
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from lightline.origin import find_source, origin
 from lightline.params_data import TableSource
 from lightline.sources.base import Refused, SourceImage, max_image_bytes, too_large
 from lightline.sources.digests import digest_of_files, file_state
-from lightline.sources.names import SPLIT_NAMES, class_named
+from lightline.sources.names import class_named, splits_named
 
 
 class Table:
@@ -43,6 +44,11 @@ class Table:
         num_rows = len(found[self.params.path_column])
         return {key: found.get(name, [None] * num_rows) for key, name in zip(keys, names, strict=True)}
 
+    @cached_property
+    def _splits(self) -> dict[str, str]:
+        """The split that each text in the split column stands for, where it stands for one."""
+        return splits_named({split for split in self._columns["split"] if split})
+
     def identity(self) -> dict[str, Any]:
         files, missing = [], []
         for path in sorted({path for path in self._columns["path"] if path}):
@@ -72,25 +78,39 @@ class Table:
     def _image(self, path: str, label: str | None, split: str | None, group: str | None) -> SourceImage | Refused:
         if not label:
             return Refused(path, f"has no {self.params.label_column}")
-        if self.params.split_column and (split or "").lower() not in SPLIT_NAMES:
+        if self.params.split_column and split not in self._splits:
             found = f"has {self.params.split_column} {split!r}" if split else f"has no {self.params.split_column}"
-            return Refused(path, f"{found}; allowed: {', '.join(SPLIT_NAMES)}")
+            return Refused(path, f"{found}; allowed: train, val and test, in their usual spellings")
         found = self._find(path)
         if found is None:
-            return Refused(path, f"no such file in {self.params.path.rpartition('/')[0] or '.'}")
+            return Refused(path, self._missing(path))
         file, status = found
         if status.st_size > max_image_bytes(self.params.max_pixels):
             return Refused(path, too_large(status.st_size, self.params.max_pixels))
-        split = SPLIT_NAMES[split.lower()] if split else None
+        split = self._splits[split] if split else None
         return SourceImage(path, class_named(label), file.read_bytes, status.st_size, split, group)
 
+    def _missing(self, path: str) -> str:
+        if "://" in path:
+            return "a URL; a table names files on this machine, by their paths"
+        tried = ", with its backslashes as slashes neither" if "\\" in path else ""
+        return f"no such file in {self.params.path.rpartition('/')[0] or '.'}{tried}"
+
     def _find(self, path: str) -> tuple[Path, os.stat_result] | None:
-        for folder in self.folders:
-            try:
-                return folder / path, (folder / path).stat()
-            except (OSError, ValueError):  # ValueError: a zero byte in the name
-                continue
+        for spelling in _spellings(path):
+            for folder in self.folders:
+                try:
+                    return folder / spelling, (folder / spelling).stat()
+                except (OSError, ValueError):  # ValueError: a zero byte in the name
+                    continue
         return None
+
+
+def _spellings(path: str) -> list[str]:
+    """A path, and as it is on this machine where the table was written on Windows or a Mac, whichever is needed."""
+    with_slashes = path.replace("\\", "/")
+    forms = [unicodedata.normalize(form, with_slashes) for form in ("NFC", "NFD")]
+    return list(dict.fromkeys([path, with_slashes, *forms]))
 
 
 def _repeated(label: str | None, first: str | None) -> str:

@@ -125,6 +125,7 @@ def folder(path: str, sha256: str | None, **fetching: object) -> FolderSource:
         "max_rejected": 0,
         "max_pixels": 1000,
         "bit_depth": "auto",
+        "split_folders": "auto",
     }
     return FolderSource.model_validate(values | {"fetch": FETCH | fetching})
 
@@ -150,6 +151,15 @@ def test_a_folder_behind_a_url_gives_its_images(server, write, pack):
 def test_a_url_needs_its_digest_and_a_known_scheme(path, sha256, message):
     with pytest.raises(ValueError, match=message):
         folder(path, sha256)
+
+
+@pytest.mark.parametrize("written", [SHA256.upper(), f"sha256:{SHA256}", f" {SHA256}\n"])
+def test_a_digest_counts_however_it_is_written(written):
+    assert folder("https://host/images.zip", written).sha256 == SHA256
+    assert open_source(folder("https://host/images.zip?id=1ZyQ9mWfE7aKc3TgB0nXvRjLhU2s", written)).identity() == {
+        "source": "folder",
+        "sha256": SHA256,
+    }
 
 
 @pytest.fixture

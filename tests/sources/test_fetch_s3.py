@@ -77,7 +77,13 @@ def test_an_archive_in_s3_gives_its_images(bucket, write, pack, tmp_path):
     archive = pack(write(tmp_path / "raw", ["cat/1.png", "dog/1.png"]), tmp_path / "images", "zip").read_bytes()
     bucket.put_object(Bucket="data", Key="images.zip", Body=archive)
     digest = hashlib.sha256(archive).hexdigest()
-    values = {"source": "folder", "path": "s3://data/images.zip", "sha256": digest, "fetch": FETCH}
+    values = {
+        "source": "folder",
+        "path": "s3://data/images.zip",
+        "sha256": digest,
+        "fetch": FETCH,
+        "split_folders": "auto",
+    }
     params = FolderSource.model_validate(values | {"max_rejected": 0, "max_pixels": 1000, "bit_depth": "auto"})
     assert [image.id for image in open_source(params).images()] == ["cat/1.png", "dog/1.png"]
 

@@ -24,6 +24,7 @@ def params(path="raw", **changes) -> FolderSource:
         "max_rejected": 9,
         "max_pixels": 1000,
         "bit_depth": "auto",
+        "split_folders": "auto",
     }
     return FolderSource.model_validate(values | {"fetch": FETCH} | changes)
 
@@ -64,6 +65,9 @@ def test_split_folders_give_the_split(write):
 
 def test_hidden_files_are_passed_over(write):
     hidden = [".DS_Store", "cat/._1.png", "cat/Thumbs.db", "__MACOSX/cat/1.png", ".git/config", "dog/desktop.ini"]
+    hidden += ["THUMBS.DB", "cat/ehthumbs.db", "Desktop.ini", "cat/Icon\r", "dog/.picasa.ini", "cat/Picasa.ini"]
+    hidden += ["cat/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", "$RECYCLE.BIN/1.png", "System Volume Information/x", "cat.dvc"]
+    hidden += ["lost+found/1.png", "cat/.ipynb_checkpoints/1.png", ".AppleDouble/1.png", "dog/1.png:Zone.Identifier"]
     write(Path("raw"), NAMES + hidden)
     assert len(found()) == 4
     assert refused() == {}
@@ -93,13 +97,25 @@ def test_links_out_of_the_folder_in_circles_and_to_nothing_are_refused(write, tm
         (Path("raw") / name).symlink_to(target)
     assert len(found()) == 4
     assert refused() == {
-        "cat/out.png": "a symbolic link that leads out of the folder",
-        "cat/up.png": "a symbolic link that leads out of the folder",
-        "more": "a symbolic link that leads out of the folder",
+        "cat/out.png": "a symbolic link that leads out of the folder; put there what it leads to",
+        "cat/up.png": "a symbolic link that leads out of the folder; put there what it leads to",
+        "more": "a symbolic link that leads out of the folder; put there what it leads to",
         "cat/circle": "a symbolic link to a folder that it lies in",
         "cat/all": "a symbolic link to a folder that it lies in",
         "cat/gone.png": "a symbolic link to nothing",
     }
+
+
+def test_links_that_are_not_followed_are_told_where_too_little_is_left(write, tmp_path):
+    write(tmp_path / "elsewhere", NAMES)
+    Path("raw").mkdir()
+    Path("raw/cat").symlink_to(tmp_path / "elsewhere/cat")
+    told = r"Not used were:\n  cat: a symbolic link that leads out of the folder; put there what it leads to$"
+    with pytest.raises(DataError, match=rf"holds no files that can be used(.|\n)*{told}"):
+        source().identity()
+    write(Path("raw"), ["dog/1.png"])
+    with pytest.raises(DataError, match=rf"only one class, dog/(.|\n)*{told}"):
+        found()
 
 
 def test_two_folders_that_link_to_one_another_do_not_hang(write):

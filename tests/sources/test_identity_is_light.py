@@ -33,12 +33,13 @@ def ask(data: dict) -> dict:
     "data",
     [
         {"source": "digits"},
-        {"source": "folder", "path": "raw", "sha256": None, "fetch": FETCH},
-        {"source": "folder", "path": "images.tar.zst", "sha256": None, "fetch": FETCH},
+        {"source": "folder", "path": "raw", "sha256": None, "split_folders": "auto", "fetch": FETCH},
+        {"source": "folder", "path": "images.tar.zst", "sha256": None, "split_folders": "auto", "fetch": FETCH},
         {
             "source": "folder",
             "path": "https://user:key@127.0.0.1:1/images.zip?sig=1",
             "sha256": "0" * 64,
+            "split_folders": "auto",
             "fetch": FETCH,
         },
         {"source": "cifar10", "mirror": None, "checksums": None, "fetch": FETCH},

@@ -78,6 +78,7 @@ def test_a_parquet_file_is_recognised_whatever_its_name(folder):
 @pytest.mark.parametrize(
     ("labels", "texts"),
     [
+        (["nan", "roti", "nan"], ["nan", "roti", "nan"]),
         ([1, 2, 1], ["1", "2", "1"]),
         ([1.0, 2.0, 0.5], ["1", "2", "0.5"]),
         ([True, False, True], ["true", "false", "true"]),
@@ -109,16 +110,65 @@ def test_rows_without_label_path_split_or_file_are_refused(folder, name):
     assert [row[0] for row in listed(table)] == ["images/1.png"]
     assert refused(table) == {
         "images/2.png": "has no label",
-        "images/3.png": "has split 'extra'; allowed: train, val, valid, validation, test",
+        "images/3.png": "has split 'extra'; allowed: train, val and test, in their usual spellings",
         "row 4": "has no path",
         "images/9.png": "no such file in set",
-        "images": "has no split; allowed: train, val, valid, validation, test",
+        "images": "has no split; allowed: train, val and test, in their usual spellings",
     }
 
 
 def test_labels_that_are_not_a_number_are_missing(folder):
     write_table(folder / "table.parquet", {"path": IMAGES, "label": [1.0, float("nan"), 2.0]})
     assert refused(source("set/table.parquet")) == {"images/2.png": "has no label"}
+
+
+def test_nan_among_numbers_is_missing_in_a_csv_too(folder):
+    (folder / "table.csv").write_text("path,label\nimages/1.png,1\nimages/2.png,nan\nimages/3.png,2\n")
+    assert refused(source()) == {"images/2.png": "has no label"}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_table_is_read_whatever_its_separator_and_encoding(folder, separator, encoding):
+    lines = ["path,label,note", "images/1.png,größe,x", '"images/2.png","dog","x"', "images/3.png,größe,"]
+    text = "".join(f"{line.replace(',', separator)}\r\n" for line in lines)
+    (folder / "table.csv").write_bytes((("\ufeff" if encoding == "utf-16-le" else "") + text).encode(encoding))
+    assert [row[:2] for row in listed(source())] == list(zip(IMAGES, ["größe", "dog", "größe"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("path,label\nimages/1.png,größe\n".encode("latin-1"), "its encoding is not UTF-8"),
+        (
+            b"path, label\nimages/1.png, a\n",
+            r"columns are 'path', ' label'.*the separator is a comma, .* without spaces",
+        ),
+        (b"images/1.png,a\n", "the first line names the columns"),
+        (b"path:label\nimages/1.png:a\n", "the separator is a comma, semicolon, tab or |"),
+        (b"PK\x03\x04\x14\x00\x06\x00\xff", "an Excel file; save the table as CSV"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_told_in_the_users_words(folder, content, message):
+    (folder / "table.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        source().identity()
+
+
+def test_paths_are_found_as_other_systems_write_them(folder, write):
+    write(folder, ["images/e\u0301.png"])
+    paths = ["images\\1.png", ".\\images\\2.png", "images/é.png", "images\\9.png", "file:///images/1.png"]
+    write_table(folder / "table.csv", {"path": paths, "label": list("ababa")})
+    assert [row[0] for row in listed(source())] == paths[:3]
+    assert refused(source()) == {
+        "images\\9.png": "no such file in set, with its backslashes as slashes neither",
+        "file:///images/1.png": "a URL; a table names files on this machine, by their paths",
+    }
+
+
+def test_splits_are_known_in_any_usual_spelling(folder):
+    write_table(folder / "table.csv", {"path": IMAGES, "label": list("aba"), "split": ["Training", "dev", "TESTING"]})
+    assert [row[2] for row in listed(source(split_column="split"))] == ["train", "val", "test"]
 
 
 def test_an_image_that_is_listed_twice_is_refused_the_second_time(folder):
