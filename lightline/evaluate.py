@@ -76,12 +76,11 @@ def evaluate(
     lower, upper = bootstrap_accuracy(correct, settings.bootstrap_samples, settings.confidence)
     plain, scaled = overall(logits, labels), overall(logits * scale, labels)
     metrics = {
-        "accuracy": plain["accuracy"],
+        "accuracy": plain.pop("accuracy"),
         "accuracy_lower": lower,
         "accuracy_upper": upper,
-        **({"top5_accuracy": plain["top5_accuracy"]} if "top5_accuracy" in plain else {}),
+        **plain,
         **macro(scores),
-        "loss": plain["loss"],
         "ece": expected_calibration_error(logits, labels, settings.calibration_bins),
         "temperature": temperature or 1.0,
         "calibrated_loss": scaled["loss"],
