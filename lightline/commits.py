@@ -21,7 +21,7 @@ def committed(rev: str, path: str, folder: Path = Path()) -> str | None:
 def experiments_named(name: str) -> list[str]:
     """The commits of the experiments of that name: the one on HEAD, or all there are on other commits."""
     listed = git("for-each-ref", "--format=%(objectname) %(refname)", f"refs/exps/*/*/{name}") or ""
-    found = dict(reversed(line.split(" ", 1)) for line in listed.splitlines())
+    found = {ref: commit for commit, _, ref in (line.partition(" ") for line in listed.splitlines())}
     head = git("rev-parse", "HEAD") or ""
     on_head = found.get(f"refs/exps/{head[:2]}/{head[2:]}/{name}")
     return [on_head] if on_head else list(found.values())

@@ -155,8 +155,7 @@ def _load(path: Path) -> dict[str, Any]:
     """What a file of conf/ and those of its group that it builds on hold; not what it chooses from other groups."""
     from omegaconf import OmegaConf
 
-    values = OmegaConf.to_container(OmegaConf.load(path))
-    own = dict(values) if isinstance(values, dict) else {}  # type: ignore[call-overload]
+    own: Any = OmegaConf.to_container(OmegaConf.load(path)) or {}
     for name in own.pop("defaults", []):
         if isinstance(name, str) and (path.parent / f"{name}.yaml").exists():
             own = _merged(_load(path.parent / f"{name}.yaml"), own)

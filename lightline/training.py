@@ -92,7 +92,7 @@ def write_outputs(task: Task, folder: Path, data: ImageData) -> dict[str, Any]:
     save_checkpoint(_checkpoint(task, data, _network_weights(state), rows[-1]), LAST)
     _write_val_logits(task, data, checkpoint)
     write_csv(REPORTS / "history.csv", HISTORY_COLUMNS, [[row[name] for name in HISTORY_COLUMNS] for row in rows])
-    draw_curves(rows, metrics["best_epoch"], REPORTS / "curves.png")
+    draw_curves(rows, best["epoch"] + 1, REPORTS / "curves.png")
     # `dvc exp show` lists what stands in metrics: so an experiment is found by the fingerprint of a file.
     write_json(REPORTS / "metrics.json", {"fingerprint": task.fingerprint[:16], **metrics})
     return metrics
