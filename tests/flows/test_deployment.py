@@ -47,7 +47,9 @@ def test_the_documents_commands(quick_project, tmp_path):
         wrong = shlex.split(run.replace("model=resnet18", "trainer.max_epoch=3"))
         watched = quick_project.run(*wrong, **environment, check=False)
         assert watched.returncode == 1
-        assert "trainer.max_epoch = 3 is not a parameter; did you mean trainer.max_epochs?" in watched.stdout
+        assert "trainer.max_epoch = 3 is not a parameter; did you mean trainer.max_epochs?" in " ".join(
+            watched.stdout.split()
+        )
         watched = quick_project.run(*shlex.split(run), **environment)
         assert "finished successfully" in watched.stdout
         _check(url)
