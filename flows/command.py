@@ -156,15 +156,19 @@ def _unreachable(message: str) -> str:
 
 
 def _apply(results: "Results") -> bool:
-    """Bring the results into the workspace they belong to, where nothing there would be lost."""
-    from flows.repository import git, holds_only_recorded_changes
+    """Bring the results into the workspace they belong to, where nothing there would be lost.
+
+    As `dvc exp apply` does, which would also take all that git does not track, photos too, away and bring it back.
+    """
+    from flows.repository import apply, can_take, git
 
     origin = Path(results.origin)
     if not origin.is_dir() or git("rev-parse", "HEAD", folder=origin) != results.commit:
         return False
-    if not holds_only_recorded_changes(origin):
+    if not can_take(origin, results.experiment):
         return False
-    command = (sys.executable, "-m", "dvc", "exp", "apply", "--quiet", results.experiment)
+    apply(origin, results.experiment)
+    command = (sys.executable, "-m", "dvc", "checkout", "--force", "--quiet")
     done = subprocess.run(command, cwd=origin, stderr=subprocess.PIPE, text=True, check=False)
     # Stages that were not asked for and never ran have nothing to bring.
     return done.returncode == 0 or "Checkout failed" in done.stderr
@@ -194,7 +198,7 @@ def _print(results: "Results", applied: bool, asked: bool) -> None:
     console.print(f"reports     {REPORTS}/{here}")
     console.print(f"experiment  {results.experiment}: `dvc exp show` lists it beside the others")
     if asked and not applied:
-        console.print("The workspace is as it was: it has changes that are not committed, or is at another commit.")
+        console.print("The workspace is as it was: it has changes that would be lost, or is at another commit.")
     console.print("\nNext:")
     for command in _next(applied, commands(results)):
         console.print(f"  {command}")

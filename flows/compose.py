@@ -1,31 +1,49 @@
 """params.yaml of a run: conf/ composed with the overrides as `dvc exp run` does it, and checked."""
 
+import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from flows.faults import RequestError
+from lightline.origin import ORIGIN_VARIABLE
+
+Change = tuple[str, Any, Any]  # dotted key, value before, value now
 
 
-def compose(overrides: list[str]) -> list[tuple[str, Any, Any]]:
+def compose(overrides: list[str]) -> tuple[list[Change], list[Change]]:
     """Write params.yaml in the working directory.
 
-    Returns what changed: (dotted key, value before, value now).
+    Returns what changed, and of that what no override asked for: values that stood in params.yaml and not in conf/.
 
     Raises:
         RequestError: an override cannot be parsed, names a choice that is not there or asks for several values.
         ParameterError: a key, type or value is not allowed.
     """
-    import yaml
-
     from lightline.params_file import PARAMS_FILE, load_params
 
     before = _flat(yaml.safe_load(PARAMS_FILE.read_bytes())) if PARAMS_FILE.exists() else {}
     _write(overrides, PARAMS_FILE)
     load_params()
     now = _flat(yaml.safe_load(PARAMS_FILE.read_bytes()))
-    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    return [(key, before.get(key), now.get(key)) for key in keys]
+    changed = [(key, before.get(key), now.get(key)) for key in {**before, **now} if before.get(key) != now.get(key)]
+    return changed, _not_asked_for(changed, overrides)
+
+
+def _not_asked_for(changed: list[Change], overrides: list[str]) -> list[Change]:
+    asked = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    rest = [change for change in changed if not any(f"{change[0]}.".startswith(f"{key}.") for key in asked)]
+    if not (rest and overrides):
+        return rest
+    # A recipe sets values of all groups.
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder, "params.yaml")
+        _write([], plain)
+        values = _flat(yaml.safe_load(plain.read_bytes()))
+    return [(key, before, now) for key, before, now in rest if values.get(key) == now]
 
 
 def _write(overrides: list[str], file: Path) -> None:
@@ -58,6 +76,12 @@ def _forced(override: str, folder: Path) -> str:
 
 def _missing(file: str | None, options: Any, folder: Path) -> str:
     group, _, choice = str(file).rpartition("/")
+    path = f"{folder.name}/{file}.yaml"
+    if Path(os.environ.get(ORIGIN_VARIABLE, "/nowhere"), path).exists():
+        return (
+            f"{group} = {choice!r}: {path} is not in the commit of this run, and what is not committed is no part of "
+            f"one. `git add {path}` and commit it, or try it first with `dvc exp run -S {group}={choice}`."
+        )
     return f"{group} = {choice!r} is not allowed; {folder.name}/{group}/ has {', '.join(options or ()) or 'nothing'}"
 
 

@@ -26,6 +26,7 @@ from flows.repository import homes
 from flows.results import Results, publish, read_results, server_answers
 from flows.workspace import Ahead, Request, Workspace, open_workspace
 from lightline.errors import LightlineError
+from lightline.left_behind import sentence
 
 RETRY_DELAYS = [10.0, 60.0]  # seconds before each retry of what may pass by itself
 prepared_ahead: Ahead | None = None  # set by flows.command, for the one run of its process
@@ -143,14 +144,23 @@ def _failure(name: str, error: LightlineError, last_lines: list[str]) -> str:
 
 
 def _not_committed(changes: list[str]) -> str:
-    shown = "".join(f"\n  {change}" for change in changes[:10])
-    more = f"\n  … and {len(changes) - 10} more" if len(changes) > 10 else ""
-    return f"Not committed, and so no part of this run:{shown}{more}"
+    return f"Not committed, and so no part of this run:{_listed(changes)}"
+
+
+def _listed(lines: list[str]) -> str:
+    shown = "".join(f"\n  {line}" for line in lines[:10])
+    return f"{shown}\n  … and {len(lines) - 10} more" if len(lines) > 10 else shown
 
 
 def _announce(workspace: Workspace, logger: Any) -> None:
-    if changes := workspace.origin.changes():
-        logger.warning("%s", _not_committed(changes))
+    read, unread = workspace.uncommitted()
+    if unread:
+        logger.warning("%s", _not_committed(unread))
+    if read:
+        logger.warning("Not committed, and read from where it lies, as it is now (data.path):%s", _listed(read))
     logger.info("Experiment %s on commit %s", workspace.experiment, workspace.commit[:12])
     for key, before, now in workspace.changed:
         logger.info("%s = %r instead of %r", key, now, before)
+    if workspace.left:
+        told = sentence(workspace.left, "this commit", workspace.commit[:12])
+        logger.warning("%s", told[:1].upper() + told[1:])

@@ -37,7 +37,8 @@ class Origin:
 
     def changes(self) -> list[str]:
         """What is not committed, as git's short status has it; nothing where the repository is elsewhere."""
-        return git("status", "--porcelain", folder=self.home).splitlines() if self.is_here else []
+        listed = git("status", "--porcelain", "--no-renames", "-z", folder=self.home) if self.is_here else ""
+        return [line for line in listed.split("\0") if line]
 
 
 def find_origin(repo: str) -> Origin:
@@ -139,14 +140,28 @@ def experiments(origin: Origin, commit: str, folder: Path) -> dict[str, str]:
     return {line.rpartition("/")[2]: line.partition("\t")[0] for line in listed.splitlines()}
 
 
-def holds_only_recorded_changes(root: Path) -> bool:
-    """Whether a workspace can be overwritten: it is as its commit, or as an experiment that was applied to it."""
-    changes = git("status", "--porcelain", folder=root).splitlines()
-    if any(change.startswith("??") for change in changes):
-        return False
+def can_take(root: Path, experiment: str) -> bool:
+    """Whether an experiment can be applied to a workspace and nothing there is lost.
+
+    It may be as its commit, or as an experiment that was applied to it; files that git does not track may lie beside,
+    where the experiment has none of their names.
+    """
     commit = git("rev-parse", "HEAD", folder=root)
-    recorded = experiments(Origin(str(root), root), commit, root).values() if changes else ()
-    return not changes or any(equals_here(experiment, root) for experiment in recorded)
+    recorded = experiments(Origin(str(root), root), commit, root)
+    if git("status", "--porcelain", "--untracked-files=no", folder=root) and not any(
+        equals_here(one, root) for one in recorded.values()
+    ):
+        return False
+    untracked = git("ls-files", "-z", "--others", "--exclude-standard", folder=root).split("\0")
+    brought = git("ls-tree", "-r", "-z", "--full-tree", "--name-only", recorded[experiment], folder=root).split("\0")
+    return not {*untracked} & {*brought} - {""}
+
+
+def apply(root: Path, experiment: str) -> None:
+    """Give the files of a workspace that git tracks the content they have in an experiment."""
+    commit = experiments(Origin(str(root), root), git("rev-parse", "HEAD", folder=root), root)[experiment]
+    git("restore", f"--source={commit}", "--worktree", "--", ":/", ":(exclude,top).dvc/tmp", folder=root)
+    git("update-ref", "refs/exps/exec/EXEC_APPLY", commit, folder=root)  # DVC's note of what was applied last
 
 
 def equals_here(commit: str, folder: Path) -> bool:

@@ -63,10 +63,10 @@ class Session:
         self._digests = Digests(Path(environment[ORIGIN_VARIABLE]) / RECORD)
         self._cache = LookingInto(self._repo, self._digests, print)
 
-    def compose(self, overrides: list[str]) -> list[tuple[str, Any, Any]]:
+    def compose(self, overrides: list[str]) -> tuple[list[Any], list[Any]]:
         """Write params.yaml from conf/ with the overrides and check it.
 
-        Returns what changed: (dotted key, value in the commit, value in this run).
+        Returns what changed, as (dotted key, value in the commit, value in this run), and what of it nobody asked for.
         """
         from flows.compose import compose
 

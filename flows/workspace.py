@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from flows.faults import RequestError
 from flows.leftovers import Claim
 from flows.process import DvcProcess, Listener
 from flows.repository import Origin, clone, equals_here, experiments, find_origin, git
@@ -32,6 +35,7 @@ class Workspace:
     Attributes:
         experiment: the name under which the run will be saved.
         changed: parameters: (dotted key, value in the commit, value in this run).
+        left: those of them that no override asked for: the commit's params.yaml had values that its conf/ has not.
         steps: (stage, all that is reproduced with it), in order.
         recorded: the experiments that the origin has on this commit already: their commits by name.
     """
@@ -42,6 +46,7 @@ class Workspace:
     commit: str = ""
     experiment: str = ""
     changed: list[tuple[str, Any, Any]] = field(default_factory=list)
+    left: list[tuple[str, Any, Any]] = field(default_factory=list)
     steps: list[tuple[str, list[str]]] = field(default_factory=list)
     recorded: dict[str, str] = field(default_factory=dict)
 
@@ -61,6 +66,18 @@ class Workspace:
         """Stop what runs in it and delete it."""
         await self.dvc.stop()
         self.claim.release()
+
+    def uncommitted(self) -> tuple[list[str], list[str]]:
+        """What is not committed where the run comes from: what it reads all the same, as data, and the rest."""
+        changes = self.origin.changes()
+        params = yaml.safe_load((self.folder / "params.yaml").read_bytes())
+        path = Path(params["data"].get("path") or self.folder).expanduser()
+        # As lightline.origin finds it: a relative path in the clone, where the commit has it.
+        source = self.origin.home / path
+        if not path.is_absolute() and (self.folder / path).exists():
+            return [], changes
+        read = [change for change in changes if _overlap(self.origin.home / change[3:], source)]
+        return read, [change for change in changes if change not in read]
 
     def _stages(self, targets: list[str]) -> list[str]:
         """Those of the plan; none for all that there are, which DVC finds faster by itself."""
@@ -90,6 +107,10 @@ class Workspace:
         told = git("cat-file", "--batch-check=%(objectname)", folder=self.folder, given=asked).splitlines()
         rows = [told[n : n + len(files)] for n in range(0, len(told), len(files))]
         return [name for name, row in zip(self.recorded, rows, strict=True) if row == here]
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 async def prepare(request: Request, listener: Listener) -> Workspace:
@@ -123,11 +144,22 @@ async def _fill(workspace: Workspace, request: Request, listener: Listener) -> N
         origin=str(origin.home) if origin.is_here else None,
         environment={ORIGIN_VARIABLE: str(origin.home)},
     )
-    workspace.changed = [tuple(change) for change in await call("compose", overrides=request.overrides)]
+    try:
+        changed, left = await call("compose", overrides=request.overrides)
+    except RequestError as error:
+        raise RequestError(_with_uncommitted(str(error), origin)) from None
+    workspace.changed = [tuple(change) for change in changed]
+    workspace.left = [tuple(change) for change in left]
     workspace.recorded = experiments(origin, workspace.commit, folder)
     workspace.experiment = await call("name", wanted=request.experiment, taken=list(workspace.recorded))
     workspace.steps = [tuple(step) for step in await call("plan", targets=request.targets)]
     await workspace.take_what_is_known(request.targets)
+
+
+def _with_uncommitted(message: str, origin: Origin) -> str:
+    """An error in the parameters, and what in conf/ is not committed, which may be why."""
+    paths = [change[3:] for change in origin.changes() if change[3:].startswith("conf/") and change[3:] not in message]
+    return f"{message}\nNot committed, and so no part of this run: {', '.join(paths)}." if paths else message
 
 
 class Ahead:

@@ -75,13 +75,14 @@ def evaluate(
     scores = per_class(logits, labels, classes)
     lower, upper = bootstrap_accuracy(correct, settings.bootstrap_samples, settings.confidence)
     plain, scaled = overall(logits, labels), overall(logits * scale, labels)
+    accuracy, loss = plain.pop("accuracy"), plain.pop("loss")
     metrics = {
-        "accuracy": plain["accuracy"],
+        "accuracy": accuracy,
         "accuracy_lower": lower,
         "accuracy_upper": upper,
-        **({"top5_accuracy": plain["top5_accuracy"]} if "top5_accuracy" in plain else {}),
+        **plain,  # whatever else there is
         **macro(scores),
-        "loss": plain["loss"],
+        "loss": loss,
         "ece": expected_calibration_error(logits, labels, settings.calibration_bins),
         "temperature": temperature or 1.0,
         "calibrated_loss": scaled["loss"],

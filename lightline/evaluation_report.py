@@ -12,6 +12,7 @@ from lightline.dataset import Dataset
 from lightline.evaluate import Evaluation
 from lightline.figures import Mistake, draw_confusion, draw_mistakes, draw_reliability
 from lightline.files import whole_file, write_csv, write_json
+from lightline.metrics import SCORES
 
 REPORTS = Path("reports/test")
 _DIGITS = 6  # decimal places; further ones are rounding of the arithmetic
@@ -21,7 +22,7 @@ def write_report(evaluation: Evaluation, dataset: Dataset, rows: np.ndarray, num
     """rows: int [images], where the images that were judged stand in the dataset; num_mistakes: in the figure."""
     write_json(REPORTS / "metrics.json", {name: _rounded(value) for name, value in evaluation.metrics.items()})
     _write_predictions(evaluation, dataset.column("id")[rows])
-    columns = ("name", "images", "precision", "recall", "f1", "auroc")
+    columns = ("name", "images", *SCORES)
     scores = [[_rounded(getattr(score, column)) for column in columns] for score in evaluation.scores]
     write_csv(REPORTS / "per_class.csv", ("class", *columns[1:]), scores)
     names = np.array(evaluation.classes, object)

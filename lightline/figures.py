@@ -1,24 +1,18 @@
-"""Figures of an evaluation as PNG files; equal content makes equal bytes.
+"""Figures of an evaluation as PNG files; equal content makes equal bytes."""
 
-Drawn without pyplot: no window, no state that one figure leaves to the next.
-"""
-
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from PIL import Image
 
 from lightline.calibration import Bin
-from lightline.files import whole_file
+from lightline.figure_file import save_figure
 
-_DOTS_PER_INCH = 100
 _THUMBNAIL = 320  # pixels; larger images are scaled down before they are drawn
 _MOST_NUMBERED = 20  # classes up to which the confusion matrix shows counts
 _MOST_NAMED = 120  # classes up to which it shows names
@@ -49,7 +43,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], title: str, path: Path) -> None:
         _draw_mistake(axes, mistake)
     if not mistakes:
         figure.set_size_inches(4.5, 0.7)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_mistake(axes: Axes, mistake: Mistake) -> None:
@@ -87,7 +81,7 @@ def draw_reliability(before: Sequence[Bin], after: Sequence[Bin], labels: tuple[
     for axes in (curve, counts):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_confusion(confusion: np.ndarray, classes: Sequence[str], path: Path) -> None:
@@ -107,7 +101,7 @@ def draw_confusion(confusion: np.ndarray, classes: Sequence[str], path: Path) ->
         _name_classes(axes, classes)
     if num_classes <= _MOST_NUMBERED:
         _write_counts(axes, confusion, share)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _name_classes(axes: Axes, classes: Sequence[str]) -> None:
@@ -133,12 +127,3 @@ def _short(text: str, length: int) -> str:
 def _plain(text: str) -> str:
     """The text as it stands: a dollar sign would begin a formula, a line break a second line."""
     return " ".join(text.split()).replace("$", r"\$")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure)
-    with whole_file(path) as temporary, warnings.catch_warnings():
-        # A class name in a script that the font lacks is drawn as boxes; that costs nobody a result.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        # Without metadata: the name and version of the library would make other bytes of the same figure.
-        figure.savefig(temporary, dpi=_DOTS_PER_INCH, metadata={"Software": None})

@@ -1,10 +1,11 @@
 """What a classifier's logits are worth on labelled images: torchmetrics on plain arrays, in double precision.
 
-To add a metric: a line in `overall` (or a column in `per_class`), and a test beside tests/test_metrics.py.
+To add a metric: a line in `overall`, or a field of ClassScores and its column in `per_class`; and a test beside
+tests/test_metrics.py. Reports, `dvc exp show`, W&B and the model card show what there is.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -32,6 +33,9 @@ class ClassScores:
     recall: float | None
     f1: float | None
     auroc: float | None
+
+
+SCORES = [field.name for field in fields(ClassScores) if field.name not in ("name", "images")]
 
 
 def overall(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -70,9 +74,9 @@ def per_class(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
 
 
 def macro(scores: Sequence[ClassScores]) -> dict[str, float | None]:
-    """precision, recall, f1 and auroc: the plain mean over the classes for which they are defined; None without any."""
+    """precision, recall and so on: the plain mean over the classes for which they are defined; None without any."""
     result: dict[str, float | None] = {}
-    for name in ("precision", "recall", "f1", "auroc"):
+    for name in SCORES:
         defined = [value for value in (getattr(score, name) for score in scores) if value is not None]
         result[name] = float(np.mean(defined)) if defined else None
     return result

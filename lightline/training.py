@@ -10,6 +10,7 @@ import torch
 from lightline.airbench import Airbench
 from lightline.callbacks import HISTORY_COLUMNS, History, SamplePredictions
 from lightline.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
+from lightline.curves import draw_curves
 from lightline.data import ImageData
 from lightline.dataset import Dataset
 from lightline.files import write_csv, write_json
@@ -91,6 +92,7 @@ def write_outputs(task: Task, folder: Path, data: ImageData) -> dict[str, Any]:
     save_checkpoint(_checkpoint(task, data, _network_weights(state), rows[-1]), LAST)
     _write_val_logits(task, data, checkpoint)
     write_csv(REPORTS / "history.csv", HISTORY_COLUMNS, [[row[name] for name in HISTORY_COLUMNS] for row in rows])
+    draw_curves(rows, best["epoch"] + 1, REPORTS / "curves.png")
     # `dvc exp show` lists what stands in metrics: so an experiment is found by the fingerprint of a file.
     write_json(REPORTS / "metrics.json", {"fingerprint": task.fingerprint[:16], **metrics})
     return metrics

@@ -7,6 +7,7 @@ python -m lightline.tune batch_size
 from lightline.stage import run_stage  # isort: skip  (first: it sets up threads before torch loads)
 
 import argparse
+import shlex
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import yaml
 from lightning.pytorch.tuner.tuning import Tuner
 
+from lightline.composition import CompositionError, overrides_for, setting_file
 from lightline.dataset import Dataset
 from lightline.errors import LightlineError
 from lightline.files import whole_file
 from lightline.params import Params
+from lightline.params_file import PARAMS_FILE
 from lightline.splits import read_splits
 from lightline.trainer import build_trainer
 from lightline.training import Task, prepare
@@ -102,8 +106,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _advise(section: str, choice: str, key: str, value: float) -> None:
-    print(f"Put into conf/{section}/{choice}.yaml:\n  {key}: {value:g}")
-    print(f"or try it first: dvc exp run -S {section}.{key}={value:g}")
+    try:
+        others = overrides_for(yaml.safe_load(PARAMS_FILE.read_bytes()))
+    except CompositionError:
+        others = []  # there is no conf/, or another than params.yaml was composed from
+    others = [override for override in others if not override.startswith(f"{section}.{key}=")]
+    # What conf/ does not have, the value was found for, and the run has to be told.
+    if not others:
+        print(f"Put into {setting_file(section, choice, key)}:\n  {key}: {value:g}")
+    overrides = [*others, f"{section}.{key}={value:g}"]
+    command = "dvc exp run " + " ".join(f"-S {shlex.quote(override)}" for override in overrides)
+    print(f"{'or try' if not others else 'Try'} it first: {command}")
+    if others:
+        print("`make keep EXP=NAME` then makes that experiment a recipe in conf/.")
 
 
 if __name__ == "__main__":

@@ -176,16 +176,6 @@ def test_a_wrong_override_stops_before_any_work(copy: Project, override: str, ex
     assert (copy.path / "dvc.lock").read_text() == before
 
 
-def test_a_hand_edit_of_params_yaml_is_caught(copy: Project):
-    file = copy.path / "params.yaml"
-    copy.run("python", "tools/params.py")
-    assert copy.run("python", "tools/params.py", "--check").returncode == 0
-    file.write_text(file.read_text().replace("seed: 42", "seed: 43"))
-    result = copy.run("python", "tools/params.py", "--check", check=False)
-    assert result.returncode == 1
-    assert "edited in conf/" in result.stderr
-
-
 def test_the_model_is_an_artifact_that_dvc_and_gto_know(copy: Project, tmp_path: Path):
     copy.run("gto", "register", "classifier", "--version", "v1.0.0")
     assert "classifier@v1.0.0" in copy.run("git", "tag").stdout

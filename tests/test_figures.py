@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from lightline.calibration import reliability
+from lightline.curves import draw_curves
 from lightline.figures import Mistake, draw_confusion, draw_mistakes, draw_reliability
 
 
@@ -69,3 +70,14 @@ def test_equal_content_makes_equal_bytes(tmp_path: Path):
             files.append((tmp_path / f"{name}-{number}.png").read_bytes())
     assert files[:3] == files[3:]
     assert all(b"matplotlib" not in file.lower() for file in files)
+
+
+@pytest.mark.parametrize("epochs", [1, 30])
+def test_the_curves_of_a_training(tmp_path: Path, epochs: int):
+    names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+    rows = [{"epoch": n + 1, **dict.fromkeys(names, 1 / (n + 1))} for n in range(epochs)]
+    for name in ("one.png", "again.png"):
+        draw_curves(rows, epochs, tmp_path / name)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "again.png").read_bytes()
+    blue = (np.abs(read(tmp_path / "one.png").astype(int) - [0x1F, 0x5F, 0xA8]).max(axis=2) < 40).sum()
+    assert blue > 50

@@ -1,14 +1,19 @@
 """Finding a learning rate and a batch size, as a command."""
 
+import io
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 import yaml
 from PIL import Image
 
+from lightline.composition import composed_text
+from lightline.tune import _advise
 from tests.tiny import ROOT, tiny_params, tiny_task
 
 
@@ -54,3 +59,24 @@ def test_without_data_it_says_what_to_run():
     assert result.returncode == 1
     assert "`dvc repro download`" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_printed_commands_lose_nothing_that_conf_does_not_have(folder: None):
+    shutil.copytree(ROOT / "conf", "conf")
+
+    def advised(*overrides: str) -> str:
+        Path("params.yaml").write_text(composed_text(overrides))
+        with redirect_stdout(io.StringIO()) as printed:
+            _advise("optimizer", "adam", "lr", 0.003)
+        return printed.getvalue()
+
+    assert advised() == (
+        "Put into conf/optimizer/adam.yaml:\n  lr: 0.003\nor try it first: dvc exp run -S optimizer.lr=0.003\n"
+    )
+    told = advised("data=folder", "data.path='my photos'", "optimizer.lr=0.01")
+    assert "Put into" not in told
+    assert "dvc exp run -S data=folder -S 'data.path=\"my photos\"' -S optimizer.lr=0.003\n" in told
+    # Where a recipe is chosen that sets it, a value in the group's file would be without effect.
+    config = Path("conf/config.yaml")
+    config.write_text(config.read_text().replace("recipe: none", "recipe: fine_tune"))
+    assert "Put into conf/recipe/fine_tune.yaml:\n  lr: 0.003\n" in advised()

@@ -1,6 +1,7 @@
-"""Write params.yaml from conf/, as `dvc exp run` does; with --check, only compare."""
+"""Write params.yaml from conf/, as `dvc exp run` does; with --check, only compare what would be committed."""
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -14,30 +15,73 @@ sys.path.insert(0, str(ROOT))
 from lightline.errors import LightlineError  # noqa: E402
 from lightline.supervision import occupy_folder  # noqa: E402
 
-PARAMS = ROOT / "params.yaml"
+PARAMS = Path("params.yaml")
+_WRONG = (
+    "error: {} is not what conf/ composes to. Values are edited in conf/; then `make params` writes params.yaml, or "
+    "`make keep` makes those of an experiment a recipe in conf/.\nFor one run, leave both alone: "
+    "`dvc exp run -S KEY=VALUE`."
+)
 
 
 def main() -> None:
-    if sys.argv[1:] != ["--check"]:
-        os.chdir(ROOT)
-        try:
-            occupy_folder()  # a run that goes on would record these values as its own
-        except LightlineError as error:
-            sys.exit(f"error: {error}")
-        _compose(PARAMS)
-        return
+    os.chdir(ROOT)
+    if sys.argv[1:] == ["--check"]:
+        sys.exit(_check())
+    try:
+        occupy_folder()  # a run that goes on would record these values as its own
+    except LightlineError as error:
+        sys.exit(f"error: {error}")
+    _compose(Path("conf"), PARAMS)
+
+
+def _check() -> str | None:
+    """What is wrong with what would be committed; a note on stdout where params.yaml alone differs from it.
+
+    `dvc exp run` writes its experiment's values into params.yaml, and those belong into no commit.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        composed = Path(folder, "params.yaml")
-        _compose(composed)
-        if yaml.safe_load(composed.read_bytes()) != yaml.safe_load(PARAMS.read_bytes()):
-            sys.exit(
-                "error: params.yaml is not what conf/ composes to. Values are edited in conf/; then `make params` "
-                "writes params.yaml.\nFor one run, leave both alone: `dvc exp run -S KEY=VALUE`."
-            )
+        staged = Path(folder, "staged")
+        if not _check_out_staged(staged):
+            return None if _fits(Path()) else _WRONG.format("params.yaml")
+        if not _fits(staged):
+            return _WRONG.format("params.yaml, as it is committed or staged,")
+        if _fits(Path()):
+            return None
+        if _same_conf(staged):
+            print("params.yaml has values that conf/ does not have: of a run, or edited by hand. They are not staged.")
+            print("`make params` takes them back, `make keep AS=NAME` makes them a recipe in conf/.")
+            return None
+        return _WRONG.format("conf/ has been edited: params.yaml")
 
 
-def _compose(file: Path) -> None:
-    compose_and_dump(file, str(ROOT / "conf"), None, "config", str(ROOT), [])
+def _check_out_staged(folder: Path) -> bool:
+    """Put params.yaml and conf/ as git would commit them into a folder; says whether it has them."""
+    listed = subprocess.run(("git", "ls-files", "-z", "conf", PARAMS.name), capture_output=True, check=False)
+    if listed.returncode != 0 or f"{PARAMS.name}\0".encode() not in listed.stdout:
+        return False
+    command = ("git", "checkout-index", "-z", "--stdin", f"--prefix={folder}/")
+    subprocess.run(command, input=listed.stdout, check=True)
+    return True
+
+
+def _fits(folder: Path) -> bool:
+    composed = folder / ".composed.yaml"
+    try:
+        _compose(folder / "conf", composed)
+        return yaml.safe_load(composed.read_bytes()) == yaml.safe_load((folder / PARAMS).read_bytes())
+    finally:
+        composed.unlink(missing_ok=True)
+
+
+def _same_conf(staged: Path) -> bool:
+    def contents(folder: Path) -> dict[Path, bytes]:
+        return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*.yaml")}
+
+    return contents(Path("conf")) == contents(staged / "conf")
+
+
+def _compose(conf: Path, file: Path) -> None:
+    compose_and_dump(file, str(conf.resolve()), None, "config", str(ROOT), [])
 
 
 if __name__ == "__main__":

@@ -24,10 +24,32 @@ def workspace(tmp_path, monkeypatch):
 
 
 def test_writes_what_conf_composes_to():
-    assert compose([]) == []
-    changed = compose(["model=resnet18", "trainer.max_epochs=3"])
+    assert compose([]) == ([], [])
+    changed, left = compose(["model=resnet18", "trainer.max_epochs=3"])
+    assert left == []
     assert changed == [("model.name", "cnn", "resnet18"), ("trainer.max_epochs", MAX_EPOCHS, 3)]
     assert yaml.safe_load(Path("params.yaml").read_text())["model"]["name"] == "resnet18"
+
+
+@pytest.mark.parametrize("overrides", [[], ["model=resnet18"], ["recipe=fast_cifar_one_epoch"]])
+def test_values_of_params_yaml_that_conf_does_not_have_are_left_behind(overrides):
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["seed"], values["model"]["stem"], values["data"]["path"] = 5, "small", "photos"
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    left = [("data.path", "photos", None), ("model.stem", "small", "auto"), ("seed", 5, 42)]
+    assert compose(overrides)[1] == [
+        change for change in left if not (overrides == ["model=resnet18"] and change[2] == "auto")
+    ]
+
+
+def test_a_choice_that_is_not_committed_is_called_so(tmp_path, monkeypatch):
+    origin = tmp_path.parent / f"{tmp_path.name}-origin"
+    shutil.copytree(tmp_path / "conf", origin / "conf")
+    (origin / "conf/model/mine.yaml").write_text("defaults: [cnn]\n")
+    monkeypatch.setenv("LIGHTLINE_ORIGIN", str(origin))
+    with pytest.raises(RequestError, match=r"conf/model/mine\.yaml is not in the commit of this run.*git add") as error:
+        compose(["model=mine"])
+    assert "is not allowed" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +72,7 @@ def test_a_parameter_that_cannot_be_used(override, message):
 
 def test_nothing_is_run_and_nothing_is_written_elsewhere(tmp_path):
     elsewhere, before = tmp_path.parent / "elsewhere", set(tmp_path.rglob("*"))
-    assert compose([f"hydra.run.dir={elsewhere}", "hydra.job.chdir=true"]) == []
+    assert compose([f"hydra.run.dir={elsewhere}", "hydra.job.chdir=true"]) == ([], [])
     touch = f"{{_target_: pathlib.Path.touch, _args_: [{elsewhere}]}}"
     for override in (f"model={touch}", f"+extra={touch}", f"+hydra.callbacks.x={touch}"):
         with suppress(LightlineError):

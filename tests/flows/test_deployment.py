@@ -44,6 +44,12 @@ def test_the_documents_commands(quick_project, tmp_path):
         start(worker)
         _wait(lambda: httpx.get(f"{url}/work_pools/local").is_success, tmp_path / "log")
         quick_project.run(*shlex.split(deploy), **environment)
+        wrong = shlex.split(run.replace("model=resnet18", "trainer.max_epoch=3"))
+        watched = quick_project.run(*wrong, **environment, check=False)
+        assert watched.returncode == 1
+        assert "trainer.max_epoch = 3 is not a parameter; did you mean trainer.max_epochs?" in " ".join(
+            watched.stdout.split()
+        )
         watched = quick_project.run(*shlex.split(run), **environment)
         assert "finished successfully" in watched.stdout
         _check(url)
@@ -60,7 +66,8 @@ def _check(url: str) -> None:
     assert {task["name"]: task["state_name"] for task in tasks} == dict.fromkeys(stages, "Ran")
     artifacts = httpx.post(f"{url}/artifacts/filter", json={}).json()
     assert {artifact["key"] for artifact in artifacts} == {"metrics", "summary", "confusion"}
-    (run,) = httpx.post(f"{url}/flow_runs/filter", json={}).json()
+    runs = httpx.post(f"{url}/flow_runs/filter", json={}).json()
+    (run,) = [run for run in runs if run["state_type"] == "COMPLETED"]
     assert len(run["labels"]["fingerprint"]) == 64
     nightly = httpx.get(f"{url}/deployments/name/pipeline/nightly").json()
     assert [schedule["active"] for schedule in nightly["schedules"]] == [False]

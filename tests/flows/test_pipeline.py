@@ -80,6 +80,27 @@ def test_the_workspace_stays_as_it_was(small_project, flow, server):
     assert any("Not committed" in line and "work.py" in line for line in server.logs(server.flow_runs()[0]["id"]))
 
 
+def test_the_log_says_what_is_read_what_is_not_and_what_is_left_behind(small_project, flow, server):
+    params = small_project.path / "params.yaml"
+    params.write_text(params.read_text().replace("seed: 42", "seed: 43"))
+    commit = small_project.commit("by hand")
+    (small_project.path / "photos").mkdir()
+    (small_project.path / "photos/größe 1.png").write_text("1")
+    (small_project.path / "notes.txt").write_text("mine")
+    flow(small_project, "--apply", "-S", "data=folder", "-S", "data.path=photos")
+    logs = "\n".join(server.logs(server.flow_runs()[0]["id"]))
+    assert "Not committed, and so no part of this run:\n  ?? notes.txt\n" in logs
+    assert "Not committed, and read from where it lies, as it is now (data.path):\n  ?? photos/\n" in logs
+    assert "Values in params.yaml of this commit that conf/ does not have" in logs
+    assert f"seed = 43 (now 42). `make keep EXP={commit[:12]}`" in logs
+    # What git does not track hinders nothing and stays.
+    assert "path: photos\n" in params.read_text()
+    assert (small_project.path / "models/model.onnx").exists()
+    assert (small_project.path / "photos/größe 1.png").read_text() == "1"
+    status = small_project.run("git", "status", "--porcelain").stdout
+    assert status == " M dvc.lock\n M params.yaml\n?? notes.txt\n?? photos/\n"
+
+
 def test_two_runs_at_once_both_finish(small_project, flow):
     with ThreadPoolExecutor(2) as pool:
         runs = pool.map(lambda n: flow(small_project, "-S", f"trainer.max_epochs={n}", "-n", f"run-{n}"), (1, 2))

@@ -13,7 +13,7 @@ from tempfile import mkdtemp
 import pytest
 
 from flows.faults import RequestError, StageError, UnavailableError
-from flows.repository import clone, find_origin
+from flows.repository import can_take, clone, find_origin
 from flows.workspace import Request, open_workspace
 
 _STARTED = "pathlib.Path(os.environ['LIGHTLINE_ORIGIN'], 'pid.log').write_text(str(os.getpid()))"
@@ -137,6 +137,19 @@ def test_a_repository_without_dvc(tmp_path):
     subprocess.run(("git", "init", "--quiet", str(tmp_path)), check=True)
     with pytest.raises(RequestError, match="is no DVC project"):
         find_origin(str(tmp_path))
+
+
+def test_an_experiment_overwrites_nothing_that_git_does_not_track(small_project):
+    commit = small_project.run("git", "rev-parse", "HEAD").stdout.strip()
+    (small_project.path / "new.txt").write_text("of the experiment")
+    experiment = small_project.commit("experiment")
+    small_project.run("git", "update-ref", f"refs/exps/{commit[:2]}/{commit[2:]}/mine", experiment)
+    small_project.run("git", "reset", "--quiet", "--hard", commit)
+    assert can_take(small_project.path, "mine")
+    (small_project.path / "other.txt").write_text("mine")
+    assert can_take(small_project.path, "mine")
+    (small_project.path / "new.txt").write_text("mine")
+    assert not can_take(small_project.path, "mine")
 
 
 def test_a_repository_that_cannot_be_reached(small_project, monkeypatch, tmp_path):
