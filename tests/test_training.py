@@ -194,7 +194,7 @@ def test_balanced_class_weights():
 
 @pytest.mark.parametrize("loss", [{}, {"label_smoothing": 0.1}, {"reduction": "sum"}], ids=str)
 def test_the_loss_of_a_split_does_not_depend_on_its_batches(loss: dict[str, Any]):
-    """Where classes weigh differently, a mean of batches' means would; torch's mean of the whole split is the right one."""
+    """Where classes weigh differently, a mean of batches' means would; right is torch's mean of the whole split."""
     weights = torch.tensor([0.2, 1.0, 5.0])
     found = []
     for batch_size in (1, 4, 64):
