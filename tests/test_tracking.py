@@ -114,8 +114,15 @@ def test_the_stages_of_a_pipeline_share_a_run(finished_project):
     assert len({run.id for run in (train, test, export)}) == 1
     fingerprint = json.loads((finished_project.path / "reports/train/fingerprint.json").read_text())["fingerprint"]
     assert train.tags == [fingerprint]
-    assert all(" / " in caption for caption in train.history[-1]["val_predictions.captions"])
-    assert {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"} <= set(train.history[-1])
+    *epochs, extremes = train.history
+    for row in epochs:
+        actual = [caption.split(" / ")[1] for caption in row["val_predictions.captions"]]
+        assert len(actual) == 16
+        assert set(actual) == set("0123456789")
+    assert {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"} <= set(epochs[-1])
+    (wrong, *_), (right, *_) = extremes["val_worst.captions"], extremes["val_best.captions"]
+    assert wrong[0] != wrong[-1]
+    assert right[0] == right[-1]
     assert train.artifacts == [("checkpoint", ["best", "latest"], ["best.ckpt"])]
     best = json.loads((finished_project.path / "reports/train/metrics.json").read_text())
     assert train.summary["val_accuracy"] == best["val_accuracy"]
