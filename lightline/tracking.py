@@ -24,6 +24,7 @@ from lightline.redaction import redacted
 from lightline.tracking_mode import Mode, chosen_mode
 
 _ONLINE_TIMEOUT = 30  # seconds until an unreachable server is given up
+_MOST_CHARTED = 100  # classes
 _FULL = 2**16  # bytes: a disk with fewer left is full
 _FINISH_TIMEOUT = 120  # seconds for what is still to be uploaded when a stage ends
 
@@ -53,14 +54,17 @@ class Run:
 
         self._safely(send)
 
-    def log_evaluation(self, labels: list[int], predicted: list[int], classes: list[str], picture: Path) -> None:
-        """W&B's own confusion matrix, and a figure."""
+    def log_evaluation(self, labels: list[int], predicted: list[int], classes: list[str], *pictures: Path) -> None:
+        """Figures. Up to 100 classes, W&B's chart is the confusion matrix; it takes a row for each pair of classes."""
 
         def send(run: Any) -> None:
             import wandb
 
-            plot = wandb.plot.confusion_matrix(y_true=labels, preds=predicted, class_names=classes)
-            run.log({"confusion": plot, picture.stem: wandb.Image(str(picture))}, step=self.step + 1)
+            values: dict[str, Any] = {picture.stem: wandb.Image(str(picture)) for picture in pictures}
+            if len(classes) <= _MOST_CHARTED:
+                chart = wandb.plot.confusion_matrix(y_true=labels, preds=predicted, class_names=classes)
+                values["confusion"] = chart
+            run.log(values, step=self.step + 1, commit=True)
             self.step += 1
 
         self._safely(send)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wandb
+from PIL import Image
 
 from lightline.params import Params
 from lightline.tracking import Run, track
@@ -65,6 +66,21 @@ def test_later_stages_log_into_the_run_that_train_began(origin: Path, params: Pa
     train, test, export = written(origin)
     assert train.id == test.id == export.id
     assert [row["_step"] for stage in (train, test, export) for row in stage.history] == [7, 8, 9]
+
+
+@pytest.mark.parametrize(("num_classes", "kind"), [(100, "table-file"), (10_000, "image-file")])
+def test_the_confusion_of_many_classes_is_sent_as_a_picture(origin: Path, params: Params, num_classes: int, kind: str):
+    """W&B's chart takes a row for each pair: 50 minutes and 25 GB of 10,000 classes."""
+    pictures = [origin / "mistakes.png", origin / "confusion.png"]
+    for picture in pictures:
+        Image.new("RGB", (8, 8)).save(picture)
+    names = [f"class {number}" for number in range(num_classes)]
+    with track(params, FINGERPRINT, "test") as run:
+        run.log_evaluation([0, 1, num_classes - 1], [0, 1, 2], names, *pictures)
+    (run,) = written(origin)
+    (row,) = run.history
+    assert kind in [value for name, value in row.items() if name.startswith("confusion") and name.endswith("_type")]
+    assert row["mistakes._type"] == "image-file"
 
 
 def test_training_anew_begins_a_run_of_its_own(origin: Path, params: Params):
