@@ -91,8 +91,8 @@ def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, num_classes: int
     predicted, labels: int [images].
     """
     share = -(-num_classes // _MOST_ROWS)
-    pair = (torch.from_numpy(numbers.astype(np.int64) // share) for numbers in (predicted, labels))
-    return multiclass_confusion_matrix(*pair, -(-num_classes // share)).numpy()
+    guesses, actual = (torch.from_numpy(numbers.astype(np.int64) // share) for numbers in (predicted, labels))
+    return multiclass_confusion_matrix(guesses, actual, -(-num_classes // share)).numpy()
 
 
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, num_bins: int) -> float:

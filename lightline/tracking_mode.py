@@ -18,7 +18,10 @@ from lightline.redaction import redacted
 Mode = Literal["online", "offline", "disabled"]
 _BY_PRIVACY: tuple[Mode, ...] = ("online", "offline", "disabled")
 # Besides these three, W&B 0.31 knows their older names, and shared, in which several processes write one run.
-_MODES: dict[str, Mode] = {mode: mode for mode in _BY_PRIVACY} | {
+_MODES: dict[str, Mode] = {
+    "online": "online",
+    "offline": "offline",
+    "disabled": "disabled",
     "run": "online",
     "shared": "online",
     "dryrun": "offline",
@@ -36,9 +39,12 @@ def chosen_mode(settings: Tracking) -> Mode:
         if asked not in _MODES:
             os.environ["WANDB_MODE"] = mode  # with the other one, W&B would not start
         return mode
-    written = ((asked, file) for file in _settings_files() if (asked := _mode_in(file)))
-    switched: Mode = next((_understood(asked, f"the mode in {file}") for asked, file in written), "online")
-    return max(switched, _of_parameter(settings), key=_BY_PRIVACY.index)
+    modes = [_of_parameter(settings)]
+    for file in _settings_files():
+        if asked := _mode_in(file):
+            modes.append(_understood(asked, f"the mode in {file}"))
+            break  # W&B takes the first one too
+    return max(modes, key=_BY_PRIVACY.index)
 
 
 def _understood(asked: str, place: str) -> Mode:
