@@ -39,12 +39,12 @@ def chosen_mode(settings: Tracking) -> Mode:
         if asked not in _MODES:
             os.environ["WANDB_MODE"] = mode  # with the other one, W&B would not start
         return mode
-    modes = [_of_parameter(settings)]
+    modes: list[Mode] = [_of_parameter(settings)]
     for file in _settings_files():
         if asked := _mode_in(file):
             modes.append(_understood(asked, f"the mode in {file}"))
             break  # W&B takes the first one too
-    return max(modes, key=_BY_PRIVACY.index)
+    return max(modes, key=lambda mode: _BY_PRIVACY.index(mode))
 
 
 def _understood(asked: str, place: str) -> Mode:
