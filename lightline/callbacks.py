@@ -1,11 +1,9 @@
-"""What watches training: the history, progress for people, and sample predictions for W&B."""
+"""What watches training: the history, and progress for people."""
 
 import time
 from typing import Any
 
 import lightning
-import numpy as np
-import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
 from lightline.module import Classifier
@@ -61,26 +59,6 @@ class History(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = state_dict["rows"]
-
-
-class SamplePredictions(Callback):
-    """The first validation images with the caption "predicted / actual", sent to W&B after every epoch."""
-
-    def __init__(self, run: Run, images: np.ndarray, inputs: torch.Tensor, labels: list[str], classes: list[str]):
-        """images: uint8 [n, size, size, 3], shown; inputs: the same, normalised, float [n, 3, size, size]."""
-        self.run = run
-        self.images = images
-        self.inputs = inputs
-        self.labels = labels
-        self.classes = classes
-
-    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if trainer.sanity_checking or not len(self.images) or not trainer.is_global_zero:
-            return
-        with torch.no_grad():
-            predicted = pl_module(self.inputs.to(pl_module.device)).argmax(1).tolist()
-        captions = [f"{self.classes[guess]} / {label}" for guess, label in zip(predicted, self.labels, strict=True)]
-        self.run.log_images("val_predictions", self.images, captions, step=trainer.current_epoch + 1)
 
 
 class Progress(RichProgressBar):

@@ -31,7 +31,7 @@ class Evaluation:
     logits: float [images, classes].
     probability: float64 [images], of the predicted class, as the model gives it.
     confidence: float64 [images], the same after division of the logits by the temperature.
-    confusion: int64 [actual, predicted], images.
+    confusion: int64 [actual, predicted], images; see `lightline.metrics.confusion_matrix`.
     before, after: the reliability diagram of probability and of confidence.
     """
 

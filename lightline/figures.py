@@ -85,18 +85,27 @@ def draw_reliability(before: Sequence[Bin], after: Sequence[Bin], labels: tuple[
 
 
 def draw_confusion(confusion: np.ndarray, classes: Sequence[str], path: Path) -> None:
-    """The confusion matrix, int [actual, predicted], coloured by the share of each actual class."""
+    """The confusion matrix, int [actual, predicted], coloured by the share of each actual class.
+
+    Where it has fewer rows than there are classes, each stands for equally many neighbours.
+    """
     num_classes = len(classes)
+    together = -(-num_classes // len(confusion))
+    edge = len(confusion) * together - 0.5
     side = float(np.clip(2.5 + 0.55 * num_classes, 5, 8) if num_classes <= _MOST_NUMBERED else 13)
     figure = Figure(figsize=(side + 1, side), layout="compressed")
     axes = figure.subplots()
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     # The root makes a mistake of one image in a hundred visible beside a class that is right.
-    picture = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    picture = axes.imshow(
+        share, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest", extent=(-0.5, edge, edge, -0.5)
+    )
     bar = figure.colorbar(picture, ax=axes, fraction=0.045, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1])
     bar.set_label("share of the actual class")
     bar.ax.set_yticklabels(["0", "1 %", "5 %", "10 %", "25 %", "50 %", "75 %", "100 %"])
-    axes.set(xlabel="predicted", ylabel="actual", title=f"Confusion on the test split, {int(confusion.sum()):,} images")
+    rows = f", a cell is {together} × {together} classes" if together > 1 else ""
+    title = f"Confusion on the test split, {int(confusion.sum()):,} images{rows}"
+    axes.set(xlabel="predicted", ylabel="actual", title=title)
     if num_classes <= _MOST_NAMED:
         _name_classes(axes, classes)
     if num_classes <= _MOST_NUMBERED:

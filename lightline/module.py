@@ -18,33 +18,36 @@ from lightline.randomness import seed_generators, step_seed
 
 
 class Sums:
-    """Loss, correct answers and images of an epoch so far; kept on the device, read once an epoch."""
+    """Loss, correct answers, images and their weight of an epoch so far; kept on the device, read once an epoch."""
 
     def __init__(self):
         self.loss, self.correct = torch.zeros(()), torch.zeros((), dtype=torch.int64)
-        self.images = 0
+        self.images, self.weight = 0, 0
 
-    def add(self, loss: torch.Tensor, correct: torch.Tensor, num_images: int) -> None:
-        """loss: summed over the images of a batch."""
+    def add(self, loss: torch.Tensor, correct: torch.Tensor, num_images: int, weight: torch.Tensor | int) -> None:
+        """loss: summed over the images of a batch; weight: the sum of their weights in it."""
         self.loss += loss
         self.correct += correct
         self.images += num_images
+        self.weight += weight
 
     def to(self, device: torch.device) -> None:
         self.loss, self.correct = self.loss.to(device), self.correct.to(device)
 
     def totals(self) -> torch.Tensor:
-        """float64 or, on devices without it, float32 [3]: loss, correct, images."""
+        """float64 or, on devices without it, float32 [4]: loss, correct, images, weight."""
         dtype = torch.float32 if self.loss.device.type == "mps" else torch.float64
-        return torch.stack([self.loss.to(dtype), self.correct.to(dtype), self.loss.new_tensor(self.images).to(dtype)])
+        sums = (self.loss, self.correct, self.images, self.weight)
+        return torch.stack([torch.as_tensor(one, dtype=dtype, device=self.loss.device) for one in sums])
 
     def set(self, totals: torch.Tensor) -> None:
         """Go on from what `totals` gave."""
-        loss, correct, num_images = totals.tolist()
+        loss, correct, num_images, self.weight = totals.tolist()
         self.loss, self.correct, self.images = torch.tensor(loss), torch.tensor(int(correct)), int(num_images)
 
     def clear(self) -> None:
-        self.loss, self.correct, self.images = torch.zeros_like(self.loss), torch.zeros_like(self.correct), 0
+        self.loss, self.correct = torch.zeros_like(self.loss), torch.zeros_like(self.correct)
+        self.images, self.weight = 0, 0
 
 
 class Classifier(lightning.LightningModule):
@@ -102,10 +105,16 @@ class Classifier(lightning.LightningModule):
         loss = self.loss(logits, targets)
         labels = targets if targets.ndim == 1 else targets.argmax(1)
         num_images = len(labels)
+        weight = self._weight(targets)
         summed = loss.detach()
         correct = (logits.argmax(1) == labels).sum()
-        sums.add(summed if self._summed else summed * num_images, correct, num_images)
+        sums.add(summed if self._summed else summed * weight, correct, num_images, weight)
         return loss
+
+    def _weight(self, targets: torch.Tensor) -> torch.Tensor | int:
+        """What torch divides a batch's summed loss by for its mean: of mixed images, their number."""
+        weights = self.loss.weight
+        return len(targets) if weights is None or targets.ndim == 2 else weights[targets].sum()
 
     def on_fit_start(self) -> None:
         for sums in self.sums.values():
@@ -123,14 +132,18 @@ class Classifier(lightning.LightningModule):
         self.log_dict(self.epoch_metrics("val"), sync_dist=True)  # equal everywhere, which Lightning cannot know
 
     def epoch_metrics(self, split: str) -> dict[str, torch.Tensor]:
-        """<split>_loss and <split>_accuracy of all images since the last call, over all processes."""
-        loss, correct, num_images = self._totals_of_all(split).sum(0)
+        """<split>_loss and <split>_accuracy of all images since the last call, over all processes.
+
+        The loss is torch's mean over all of them as one batch: a mean of the batches' own means would depend, where
+        classes weigh differently, on which images meet in a batch.
+        """
+        loss, correct, num_images, weight = self._totals_of_all(split).sum(0)
         self.sums[split].clear()
-        return {f"{split}_loss": loss / num_images, f"{split}_accuracy": correct / num_images}
+        return {f"{split}_loss": loss / weight, f"{split}_accuracy": correct / num_images}
 
     def _totals_of_all(self, split: str) -> torch.Tensor:
-        """[processes, 3]: see `Sums.totals`."""
-        return torch.as_tensor(self.all_gather(self.sums[split].totals())).reshape(-1, 3)
+        """[processes, 4]: see `Sums.totals`."""
+        return torch.as_tensor(self.all_gather(self.sums[split].totals())).reshape(-1, 4)
 
     def configure_optimizers(self) -> Any:
         # The Trainer's, one for all processes: each would choose for its own device, and the replicas would differ.

@@ -187,7 +187,7 @@ class Trainer(Section):
     batch_size: BatchSize  # images a device and step
     drop_last: bool  # leave out an epoch's last batch where it is not full
     # auto: bf16-mixed where the hardware computes in bfloat16, else 16-mixed on a GPU and 32-true on a CPU
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     compile: bool  # torch.compile of the network
     gradient_clip_val: PositiveFloat | None
     gradient_clip_algorithm: Literal["norm", "value"]

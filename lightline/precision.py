@@ -2,11 +2,21 @@
 
 import torch
 
+from lightline.errors import ParameterError
 from lightline.params_training import Trainer
 
 
 def choose_precision(settings: Trainer, device: torch.device) -> str:
-    """Lightning's name of the precision to train in; `auto` becomes the quickest that loses no accuracy."""
+    """Lightning's name of the precision to train in; `auto` becomes the quickest that loses no accuracy.
+
+    Raises:
+        ParameterError: the device does not compute in it, and Lightning would take another one in its place.
+    """
+    if settings.precision == "16-mixed" and device.type == "cpu":
+        raise ParameterError(
+            "trainer.precision = '16-mixed' needs a GPU, and this training would run on a CPU; bf16-mixed and 32-true "
+            "run anywhere, and auto takes the one that is quickest here."
+        )
     if settings.precision != "auto":
         return settings.precision
     if device.type == "cuda":
@@ -21,7 +31,7 @@ def matrix_dtype(precision: str) -> torch.dtype:
     precision: Lightning's name. bfloat16 where the network computes in it, else float32: a processor without
     instructions for bfloat16 takes twenty times as long in it.
     """
-    return torch.bfloat16 if precision.startswith("bf16") else torch.float32
+    return torch.bfloat16 if precision == "bf16-mixed" else torch.float32
 
 
 def _cpu_computes_in_bfloat16() -> bool:

@@ -19,7 +19,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from lightline.allocation import set_keys
+from lightline.allocation import stratified_choice
 from lightline.errors import LightlineError
 
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -32,15 +32,8 @@ class QuantizationError(LightlineError):
 
 
 def calibration_rows(ids: np.ndarray, labels: np.ndarray, rows: np.ndarray, num_images: int, seed: int) -> np.ndarray:
-    """int64 [at most num_images], ascending: a random choice among rows, as many of every class as can be.
-
-    ids: texts of all images, sorted; labels: int of all images; rows: int64, ascending, those to choose from.
-    """
-    keys = set_keys(ids[rows], np.arange(len(rows)), seed, "calibration")
-    order = np.lexsort((keys, labels[rows]))
-    by_class = labels[rows][order]
-    rank = np.arange(len(rows)) - np.searchsorted(by_class, by_class)
-    return np.sort(rows[order[np.lexsort((keys[order], rank))[:num_images]]])
+    """int64 [at most num_images]: see `lightline.allocation.stratified_choice`."""
+    return stratified_choice(ids, labels, rows, num_images, seed, "calibration")
 
 
 def quantize(source: Path, images: Iterable[np.ndarray], path: Path) -> None:

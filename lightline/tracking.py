@@ -7,25 +7,24 @@ The run that train begins is found by the fingerprint, so that the later stages 
 import errno
 import json
 import logging
-import netrc
 import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any
 
 import numpy as np
 
 from lightline.files import free_bytes, no_room_code, write_json
 from lightline.origin import experiment_name, origin, records
-from lightline.params import Params, Tracking
+from lightline.params import Params
 from lightline.redaction import redacted
+from lightline.tracking_mode import Mode, chosen_mode
 
-Mode = Literal["online", "offline", "disabled"]
 _ONLINE_TIMEOUT = 30  # seconds until an unreachable server is given up
+_MOST_CHARTED = 100  # classes
 _FULL = 2**16  # bytes: a disk with fewer left is full
 _FINISH_TIMEOUT = 120  # seconds for what is still to be uploaded when a stage ends
 
@@ -39,12 +38,13 @@ class Run:
         self.step = step
 
     def log(self, values: dict[str, Any], step: int | None = None) -> None:
-        """Values of one step; without a number, of the step after the last."""
+        """The last values of one step; without a number, of the step after the last."""
         self.step = self.step + 1 if step is None else step
-        self._safely(lambda run: run.log(values, step=self.step))
+        # Committed, because W&B would keep the step open until the run's end, and then put it over the summary.
+        self._safely(lambda run: run.log(values, step=self.step, commit=True))
 
     def log_images(self, name: str, images: np.ndarray, captions: list[str], step: int) -> None:
-        """uint8 [n, height, width, 3], each with its caption."""
+        """uint8 [n, height, width, 3], each with its caption; before `log`, which ends a step."""
 
         def send(run: Any) -> None:
             import wandb
@@ -54,14 +54,17 @@ class Run:
 
         self._safely(send)
 
-    def log_evaluation(self, labels: list[int], predicted: list[int], classes: list[str], picture: Path) -> None:
-        """W&B's own confusion matrix, and a figure."""
+    def log_evaluation(self, labels: list[int], predicted: list[int], classes: list[str], *pictures: Path) -> None:
+        """Figures. Up to 100 classes, W&B's chart is the confusion matrix; it takes a row for each pair of classes."""
 
         def send(run: Any) -> None:
             import wandb
 
-            plot = wandb.plot.confusion_matrix(y_true=labels, preds=predicted, class_names=classes)
-            run.log({"confusion": plot, picture.stem: wandb.Image(str(picture))}, step=self.step + 1)
+            values: dict[str, Any] = {picture.stem: wandb.Image(str(picture)) for picture in pictures}
+            if len(classes) <= _MOST_CHARTED:
+                chart = wandb.plot.confusion_matrix(y_true=labels, preds=predicted, class_names=classes)
+                values["confusion"] = chart
+            run.log(values, step=self.step + 1, commit=True)
             self.step += 1
 
         self._safely(send)
@@ -127,26 +130,6 @@ def track(params: Params, fingerprint: str, job: str, *, resume: bool = True, en
     finally:
         run.remember(record)
         run.finish()
-
-
-def chosen_mode(settings: Tracking) -> Mode:
-    """online, offline or disabled; WANDB_MODE wins over the parameter."""
-    mode = os.environ.get("WANDB_MODE") or settings.mode
-    if mode == "disabled":
-        return "disabled"
-    if mode == "offline" or (mode == "auto" and not _has_key()):
-        return "offline"
-    return "online"
-
-
-def _has_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return netrc.netrc().authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
 
 
 def _begin(params: Params, fingerprint: str, job: str, known: dict[str, Any]) -> Any:

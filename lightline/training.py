@@ -8,7 +8,7 @@ import lightning
 import torch
 
 from lightline.airbench import Airbench
-from lightline.callbacks import HISTORY_COLUMNS, History, SamplePredictions
+from lightline.callbacks import HISTORY_COLUMNS, History
 from lightline.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from lightline.curves import draw_curves
 from lightline.data import ImageData
@@ -20,6 +20,7 @@ from lightline.logits import write_logits
 from lightline.models import build_network
 from lightline.module import Classifier, class_weights
 from lightline.params import Params
+from lightline.samples import SamplePredictions
 from lightline.save_state import Best, SaveState
 from lightline.splits import Splits
 from lightline.state_files import FINISHED
@@ -43,7 +44,7 @@ class Task:
 def fit(task: Task, folder: Path, state: Path | None, run: Run) -> ImageData:
     """Train, or go on from a state in `folder`, which holds a finished one afterwards."""
     data, module = prepare(task)
-    trainer = build_trainer(task.params, folder, [History(run), _samples(task, data, run)])
+    trainer = build_trainer(task.params, folder, [History(run), SamplePredictions(run, data, task.dataset)])
     if state is not None and state.name == FINISHED:
         print("this training is finished already: its results are written", flush=True)
         return data
@@ -70,13 +71,6 @@ def prepare(task: Task) -> tuple[ImageData, Classifier]:
     if params.trainer.compile:
         network.compile()
     return data, module
-
-
-def _samples(task: Task, data: ImageData, run: Run) -> SamplePredictions:
-    num_images = task.params.tracking.num_sample_images
-    images = data.val.images_at(torch.arange(min(num_images, len(data.val))))
-    labels = [task.dataset.classes[label] for label in data.val.labels[:num_images].tolist()]
-    return SamplePredictions(run, images.numpy(), data.normalize(images), labels, task.dataset.classes)
 
 
 def write_outputs(task: Task, folder: Path, data: ImageData) -> dict[str, Any]:

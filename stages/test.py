@@ -37,7 +37,8 @@ def main(params: Params) -> None:
     with track(params, checkpoint.fingerprint, "test") as run:
         run.summarize({f"test/{name}": value for name, value in metrics.items()})
         labels, predicted = evaluation.labels.tolist(), evaluation.predicted.tolist()
-        run.log_evaluation(labels, predicted, dataset.classes, REPORTS / "mistakes.png")
+        pictures = (REPORTS / f"{name}.png" for name in ("mistakes", "confusion"))
+        run.log_evaluation(labels, predicted, dataset.classes, *pictures)
 
 
 if __name__ == "__main__":

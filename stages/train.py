@@ -7,7 +7,9 @@ from lightline.dataset import Dataset
 from lightline.files import write_json
 from lightline.fingerprint import fingerprint, ingredients
 from lightline.image_size import size_warning
+from lightline.logits import read_logits
 from lightline.params import Params
+from lightline.samples import log_extremes
 from lightline.splits import read_splits
 from lightline.state_files import newest_state
 from lightline.supervision import is_first_process
@@ -34,6 +36,7 @@ def main(params: Params) -> None:
                 return
             metrics = write_outputs(task, folder, data)
             write_json(REPORTS / "fingerprint.json", {"fingerprint": task.fingerprint, **identity})
+            log_extremes(run, data, *read_logits(), dataset.classes)
             run.summarize(metrics)
             if params.tracking.log_checkpoints:
                 run.log_artifact("checkpoint", "model", [BEST], {"fingerprint": task.fingerprint, **metrics})

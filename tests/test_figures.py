@@ -7,6 +7,7 @@ from PIL import Image
 from lightline.calibration import reliability
 from lightline.curves import draw_curves
 from lightline.figures import Mistake, draw_confusion, draw_mistakes, draw_reliability
+from lightline.metrics import confusion_matrix
 
 
 def read(path: Path) -> np.ndarray:
@@ -53,6 +54,15 @@ def test_confusion_of_any_number_of_classes(tmp_path: Path, num_classes: int):
     height, width, _ = read(tmp_path / "confusion.png").shape
     assert 400 <= height <= 1400
     assert width > height
+
+
+def test_every_image_of_ten_thousand_classes_is_in_a_figure_of_the_usual_size(tmp_path: Path):
+    labels = np.arange(10_000)
+    confusion = confusion_matrix(labels[::-1], labels, len(labels))
+    assert confusion.shape == (1000, 1000)
+    assert (np.fliplr(confusion).diagonal() == 10).all()
+    draw_confusion(confusion, labels.astype(str).tolist(), tmp_path / "confusion.png")
+    assert len(read(tmp_path / "confusion.png")) <= 1400
 
 
 def test_equal_content_makes_equal_bytes(tmp_path: Path):

@@ -154,8 +154,11 @@ WRONG = [
     # choices
     (
         {"trainer__precision": "32"},
-        "trainer.precision = '32' is not allowed; allowed: 'auto', '32-true', 'bf16-mixed', '16-mixed', 'bf16-true', ",
+        "trainer.precision = '32' is not allowed; allowed: 'auto', '32-true', 'bf16-mixed' or '16-mixed'",
     ),
+    ({"trainer__precision": "bf16-true"}, "trainer.precision = 'bf16-true' is not allowed; allowed: 'auto', '32-true'"),
+    ({"trainer__precision": "16-true"}, "trainer.precision = '16-true' is not allowed; allowed: 'auto', '32-true'"),
+    ({"trainer__precision": "64-true"}, "trainer.precision = '64-true' is not allowed; allowed: 'auto', '32-true'"),
     ({"trainer__monitor": "loss"}, "trainer.monitor = 'loss' is not allowed; allowed: 'val_accuracy' or 'val_loss'"),
     ({"optimizer__name": "lion"}, "optimizer.name = 'lion' is not allowed; allowed: 'adam', 'adamw', 'sgd', 'muon'"),
     ({"data__source": "imagenet"}, "data.source = 'imagenet' is not allowed; allowed: 'digits', 'cifar10', "),

@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from lightline.checkpoint import BEST, LAST, load_checkpoint
 from lightline.errors import ParameterError
 from lightline.inference import predict_logits
 from lightline.logits import read_logits
-from lightline.module import class_weights
+from lightline.module import Classifier, class_weights
 from lightline.optimization import build_optimizer, build_schedule
 from lightline.randomness import seed_generators, step_seed
+from lightline.trainer import build_trainer
 from lightline.training import REPORTS, prepare
-from tests.tiny import CLASSES, ROOT, tiny_params, train
+from tests.tiny import CLASSES, ROOT, tiny_params, tiny_task, train
 
 MUON = {
     "name": "muon", "lr": 0.02, "momentum": 0.95, "nesterov": True, "ns_steps": 5, "weight_decay": 0.0,
@@ -188,6 +190,26 @@ def test_balanced_class_weights():
     assert weights is not None
     torch.testing.assert_close(weights, torch.tensor([4 / 6, 2.0]))
     assert class_weights(tiny_params().loss, np.array([0, 1]), 2) is None
+
+
+@pytest.mark.parametrize("loss", [{}, {"label_smoothing": 0.1}, {"reduction": "sum"}], ids=str)
+def test_the_loss_of_a_split_does_not_depend_on_its_batches(loss: dict[str, Any]):
+    """Where classes weigh differently, a mean of batches' means would; right is torch's mean of the whole split."""
+    weights = torch.tensor([0.2, 1.0, 5.0])
+    found = []
+    for batch_size in (1, 4, 64):
+        changes = {f"loss__{name}": value for name, value in loss.items()}
+        params = tiny_params(**changes, trainer__batch_size=batch_size, trainer__precision="32-true")
+        data, module = prepare(tiny_task(params))
+        module = Classifier(module.network, params, weights)
+        trainer = build_trainer(params, Path(), [])
+        trainer.validate(module, data, verbose=False)
+        found.append(trainer.callback_metrics["val_loss"].item())
+    images = data.normalize(data.val.images_at(torch.arange(len(data.val))))
+    with torch.no_grad():
+        logits = module.eval()(images)
+    mean = cross_entropy(logits, data.val.labels, weights, label_smoothing=params.loss.label_smoothing).item()
+    assert found == pytest.approx([mean] * 3, rel=1e-5)
 
 
 def test_two_processes_train_together():

@@ -1,6 +1,7 @@
 """Finding a learning rate and a batch size, as a command."""
 
 import io
+import math
 import os
 import shutil
 import subprocess
@@ -8,13 +9,26 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
+from lightline.batch_size import find_batch_size
 from lightline.composition import composed_text
-from lightline.tune import _advise
-from tests.tiny import ROOT, tiny_params, tiny_task
+from lightline.dataset import Dataset
+from lightline.errors import DataError
+from lightline.learning_rate import Sweep, find_lr
+from lightline.module import Classifier
+from lightline.splits import write_splits
+from lightline.trial import prepare_trial, take_steps
+from lightline.tune import _advise, main
+from tests.tiny import CLASSES, NUM_IMAGES, ROOT, tiny_params, tiny_task
+
+MUON = {
+    "name": "muon", "lr": 0.02, "momentum": 0.95, "nesterov": True, "ns_steps": 5, "weight_decay": 0.0,
+    "adamw_lr": 0.001,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -36,21 +50,67 @@ def prepare() -> None:
 
 def test_a_learning_rate_with_its_curve_and_where_it_goes():
     prepare()
-    result = tune("lr_find", "--steps", "60")
+    result = tune("lr_find", "--steps", "150")
     assert result.returncode == 0, result.stderr
     lr = yaml.safe_load(result.stdout.split("conf/optimizer/adam.yaml:")[1].splitlines()[1])["lr"]
-    assert 1e-6 < float(lr) < 10
+    assert 1e-4 < float(lr) < 1
     assert f"dvc exp run -S optimizer.lr={lr}" in result.stdout
     with Image.open("reports/tune/lr_find.png") as picture:
         assert len(picture.convert("L").getcolors() or ()) > 10  # something is drawn
     assert not Path("models").exists()
 
 
-def test_a_batch_size():
-    prepare()
-    result = tune("batch_size")
-    assert result.returncode == 0, result.stderr
-    assert "conf/trainer/default.yaml:\n  batch_size: 6" in result.stdout  # the 64 train images, or all of them
+@pytest.mark.parametrize("changes", [{}, {"loss__reduction": "sum"}, {"trainer__accumulate_grad_batches": 2}], ids=str)
+def test_the_curve_is_the_mean_loss_of_each_step_s_images_at_its_rate(changes):
+    params = tiny_params(trainer__precision="32-true", **changes)
+    tiny_task(params)
+    sweep = Sweep(np.geomspace(1e-9, 1e-8, 10))  # nothing is learnt
+    trial = prepare_trial(params)
+    take_steps(*trial, 10, [sweep])
+    assert len(sweep.losses) == 10
+    assert sweep.losses == pytest.approx([math.log(len(CLASSES))] * 10, rel=0.05)
+
+
+def test_every_rate_is_raised_in_proportion_and_advised():
+    params = tiny_params(optimizer=MUON)
+    tiny_task(params)
+    rates = find_lr(params, 100)
+    assert rates.keys() == {"lr", "adamw_lr"}
+    assert rates["lr"] / rates["adamw_lr"] == pytest.approx(MUON["lr"] / MUON["adamw_lr"], rel=0.1)
+
+
+@pytest.mark.parametrize("steps", ["0", "1", "-5", "1.5", "1e3", "many", "", "99999999999999999999"])
+def test_steps_that_cannot_be_taken_are_refused_in_a_sentence(steps, capsys):
+    with pytest.raises(SystemExit):
+        main(["lr_find", f"--steps={steps}"])
+    assert f"{steps!r} is not allowed; a whole number from 50 to 10,000 is" in capsys.readouterr().err
+
+
+def test_the_batch_sizes_that_were_tried_are_a_tenth_of_the_images_at_most(monkeypatch):
+    taken = []
+    original = Classifier.training_step
+
+    def noted(module, batch, batch_idx):
+        taken.append(len(batch.images))
+        return original(module, batch, batch_idx)
+
+    monkeypatch.setattr(Classifier, "training_step", noted)
+    params = tiny_params()
+    task = tiny_task(params)
+    assert len(task.splits.rows("train")) == 63
+    assert find_batch_size(params) == [2, 4]
+    assert taken == [2, 2, 4, 4]
+
+
+def test_too_few_images_for_any_batch_are_said():
+    params = tiny_params()
+    tiny_task(params)
+    few = np.zeros(NUM_IMAGES, np.int8)
+    few[15:] = 1
+    dataset = Dataset()
+    write_splits(dataset.column("id"), dataset.labels, few)
+    with pytest.raises(DataError, match="15 training images"):
+        find_batch_size(params)
 
 
 def test_without_data_it_says_what_to_run():
@@ -67,7 +127,7 @@ def test_printed_commands_lose_nothing_that_conf_does_not_have(folder: None):
     def advised(*overrides: str) -> str:
         Path("params.yaml").write_text(composed_text(overrides))
         with redirect_stdout(io.StringIO()) as printed:
-            _advise("optimizer", "adam", "lr", 0.003)
+            _advise("optimizer", "adam", {"lr": 0.003})
         return printed.getvalue()
 
     assert advised() == (
