@@ -152,7 +152,7 @@ def test_a_refused_export_is_recorded_up_to_test(copy: Project):
     copy.run("dvc", "exp", "apply", "strict-before-export", check=False)
     values = params(copy)
     assert values["export"]["rtol"] == 1e-9
-    values["export"]["rtol"] = 0.001
+    values["export"]["rtol"] = 0.002  # as the commit has it, DVC takes the file from its cache
     (copy.path / "params.yaml").write_text(yaml.safe_dump(values))
     assert ran(copy.run("dvc", "repro").stdout) == ["source", "export"]
     assert (copy.path / "models/model.onnx").exists()
