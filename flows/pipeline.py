@@ -27,11 +27,13 @@ from flows.results import Results, publish, read_results, server_answers
 from flows.workspace import Ahead, Request, Workspace, open_workspace
 from lightline.errors import LightlineError
 from lightline.left_behind import sentence
+from lightline.partial_experiment import advice
 
 RETRY_DELAYS = [10.0, 60.0]  # seconds before each retry of what may pass by itself
 prepared_ahead: Ahead | None = None  # set by flows.command, for the one run of its process
 without_server: asyncio.Future[Any] | None = None  # set there too; gets what came of it where Prefect is gone
 _UNAVAILABLE = "Unavailable"  # name of the failed state that is retried
+_TEST = "test"  # the stage after which a run that fails is worth an experiment
 _UNHEARD = "Unheard"  # name of the completed state of a run whose server has gone
 
 
@@ -77,7 +79,7 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
         stage: Any = stage_task(workspace, name, stages)
         state = await stage(wait_for=states[-1:], return_state=True)
         if not state.is_completed():
-            return Failed(message=state.message)
+            return Failed(message=f"{state.message}{await _keep_what_is_finished(workspace, name)}")
         states.append(state)
         ran += [name] if state.name == "Ran" else []
     if not (ran or named) and (equal := workspace.equal_experiment()):
@@ -99,6 +101,19 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
         return Completed(name=_UNHEARD, message=results.headline(), data=results)
     await publish(results)
     return Completed(message=results.headline(), data=results)
+
+
+async def _keep_what_is_finished(workspace: Workspace, failed: str) -> str:
+    """Record what was finished before a stage failed, if it was tested by then; gives what is to be said of it."""
+    names = [name for name, _ in workspace.steps]
+    if _TEST not in names[: names.index(failed)]:
+        return ""
+    try:
+        experiment = await workspace.save_before(failed)
+    except LightlineError as error:
+        return f"\nAll before it is in the cache, but could not be recorded as an experiment: {error}"
+    fetch = "" if workspace.origin.is_here else f"\nFirst: `dvc exp pull origin {experiment}`."
+    return f"\n{advice(experiment, failed)}{fetch}"
 
 
 async def _take_over(workspace: Workspace, logger: Any) -> None:

@@ -12,7 +12,7 @@ from flows.faults import RequestError
 from flows.loading import loading
 from lightline.cache import LookingInto
 from lightline.digests import RECORD, Digests
-from lightline.lockfile import is_lock
+from lightline.lockfile import is_lock, without
 from lightline.origin import EXPERIMENT_VARIABLE, ORIGIN_VARIABLE
 
 
@@ -133,6 +133,11 @@ class Session:
                 f"Another run has recorded an experiment {name!r} meanwhile. This run's results are in the cache: "
                 "run again under another name and nothing will be computed twice."
             )
+
+    def forget(self, stage: str) -> None:
+        """Take a stage and those after it out of dvc.lock, which may have them of an earlier run."""
+        lock = Path("dvc.lock")
+        lock.write_text(without(lock.read_text(encoding="utf-8"), stage), encoding="utf-8")
 
     @cached_property
     def _repo(self) -> Any:  # DVC adds its commands to the class in ways that no type checker follows

@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from flows.leftovers import Claim
 from flows.process import DvcProcess, Listener
 from flows.repository import Origin, clone, equals_here, experiments, find_origin, git
 from lightline.origin import ORIGIN_VARIABLE
+from lightline.partial_experiment import partial_name
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,16 @@ class Workspace:
     async def save(self, targets: list[str]) -> None:
         """Record the experiment in the origin."""
         await self.dvc.call("save", name=self.experiment, targets=self._stages(targets))
+
+    async def save_before(self, stage: str) -> str:
+        """Record in the origin what was finished before a stage that failed; gives the name of that experiment."""
+        await self.dvc.call("forget", stage=stage)
+        if equal := self.equal_experiment():
+            return equal
+        name = partial_name(self.experiment, stage, self.recorded)
+        finished = takewhile(lambda step: step[0] != stage, self.steps)
+        await self.dvc.call("save", name=name, targets=[one for _, stages in finished for one in stages])
+        return name
 
     async def close(self) -> None:
         """Stop what runs in it and delete it."""

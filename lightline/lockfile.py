@@ -13,3 +13,16 @@ def is_lock(content: bytes) -> bool:
     except (yaml.YAMLError, Invalid):
         return False
     return True
+
+
+def without(content: str, stage: str) -> str:
+    """A dvc.lock without a stage and all that depends on it: what it has of them is of an earlier run."""
+    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+
+    lock = parse_yaml_for_update(content, "dvc.lock")  # as DVC does it: its numbers are not PyYAML's
+    stages, waiting = lock["stages"], [stage]
+    while waiting:
+        entry = stages.pop(waiting.pop(), {})
+        made = {out["path"] for out in entry.get("outs", ())}
+        waiting += [name for name, other in stages.items() if made & {dep["path"] for dep in other.get("deps", ())}]
+    return dumps_yaml(lock)

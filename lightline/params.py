@@ -28,8 +28,9 @@ class Evaluate(Section):
 
 class Export(Section):
     opset: Annotated[int, Field(ge=18, le=24)]
-    rtol: PositiveFloat  # between torch's and onnxruntime's logits
-    atol: PositiveFloat
+    rtol: PositiveFloat  # between torch's and onnxruntime's logits, as a share of the spread of an image's
+    atol: PositiveFloat  # beside it, in logits
+    test_rtol: PositiveFloat  # as rtol, between the logits that `test` had, on a GPU perhaps, and onnxruntime's
     quantize: Annotated[list[Literal["int8"]], Field(max_length=1)]  # [int8]: a second file, models/model.int8.onnx
     # Training images from which int8 takes the ranges of its numbers.
     calibration_images: Annotated[int, Field(ge=1, le=100_000)]

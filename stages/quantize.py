@@ -20,6 +20,7 @@ from lightline.model_card import model_card
 from lightline.onnx_export import PixelClassifier
 from lightline.onnx_model import OnnxModel
 from lightline.params import Params
+from lightline.partial_experiment import keeping_what_is_finished
 from lightline.quantization import calibration_rows, quantize
 from lightline.quantization_gate import Quantization, compare
 from lightline.splits import read_splits
@@ -68,4 +69,4 @@ def _latency(checkpoint: Checkpoint, dataset: Dataset, rows: np.ndarray) -> Late
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(keeping_what_is_finished(main))

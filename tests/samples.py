@@ -1,16 +1,20 @@
 """Small data sets and checkpoints to test with."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from lightline import images
 from lightline.checkpoint import BEST, Checkpoint, save_checkpoint
 from lightline.dataset import Dataset, Row, pixel_digest, write_dataset
 from lightline.models import build_network
+from lightline.onnx_export import PixelClassifier
 from lightline.params_training import Model
 from lightline.splits import write_splits
 
@@ -82,11 +86,39 @@ def make_checkpoint(settings: Model, classes: Sequence[str] = CLASSES, dataset: 
     )
 
 
-def prepare_export(folder: Path, settings: Model | None = None) -> tuple[Checkpoint, Dataset]:
-    """What the export stage reads below a folder, but for the test metrics: rows 0 to 5 are test, 6 to 11 train."""
+def prepare_export(folder: Path, settings: Model | None = None, scale: float = 1) -> tuple[Checkpoint, Dataset]:
+    """What the export stage reads below a folder, but for what `test` wrote: rows 0 to 5 are test, 6 to 11 train.
+
+    scale: of the network's last layer.
+    """
     dataset = save_dataset(folder / "data/dataset", list(random_pixels(12, 16, 16, 3)))
     splits = np.array([2] * 6 + [0] * 6, np.int8)
     write_splits(dataset.column("id"), dataset.labels, splits, folder / "data/splits.parquet")
     checkpoint = make_checkpoint(settings or model_settings(), dataset=dataset.digest)
+    scale_head(checkpoint, scale)
     save_checkpoint(checkpoint, folder / BEST)
     return checkpoint, dataset
+
+
+def scale_head(checkpoint: Checkpoint, scale: float) -> None:
+    """Make its logits so many times as large; of the cnn, airbench and resnet18."""
+    head = [name for name in checkpoint.state_dict if name.startswith(("classes.", "fc.", "head."))]
+    assert head
+    for name in head:
+        checkpoint.state_dict[name] = checkpoint.state_dict[name] * scale
+
+
+def expected_logits(checkpoint: Checkpoint, dataset: Dataset) -> np.ndarray:
+    """What `test` finds for the six test rows of `prepare_export`."""
+    reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+    with torch.inference_mode():
+        return reference(torch.from_numpy(np.stack([dataset.pixels(row) for row in range(6)])))[0].numpy()
+
+
+def write_test_reports(dataset: Dataset, logits: np.ndarray) -> None:
+    """What the export stage reads of `test`, below the working directory."""
+    Path("reports/test").mkdir(parents=True, exist_ok=True)
+    accuracy = float((logits.argmax(1) == dataset.labels[:6]).mean())
+    Path("reports/test/metrics.json").write_text(json.dumps({"accuracy": accuracy}))
+    table = pa.table({"id": pa.array(dataset.column("id")[:6], pa.string()), "logits": list(logits)})
+    pq.write_table(table, "reports/test/predictions.parquet")

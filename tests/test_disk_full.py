@@ -1,6 +1,5 @@
 """A full disk under the stages that write most: what is said of it, and that the disk is as it was afterwards."""
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ import yaml
 
 from lightline.checkpoint import BEST
 from lightline.dataset import DATASET
-from tests.samples import prepare_export
+from tests.samples import expected_logits, prepare_export, write_test_reports
 from tests.small_disk import Outcome, run_on_small_disk
 from tests.tiny import tiny_params, tiny_task
 
@@ -67,8 +66,7 @@ def test_checkpoint(project, tmp_path):
 
 
 def test_export(project, tmp_path):
-    prepare_export(project)
-    Path("reports/test").mkdir(parents=True)
-    Path("reports/test/metrics.json").write_text(json.dumps({"accuracy": 0.5}))
+    checkpoint, dataset = prepare_export(project)
+    write_test_reports(dataset, expected_logits(checkpoint, dataset))
     outcome = run_on_small_disk(project, tmp_path / "disk", ROOM, sys.executable, "-m", "stages.export")
     check(outcome, Path("models/model.onnx"), tmp_path / "disk")

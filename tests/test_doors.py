@@ -130,6 +130,32 @@ def test_an_int8_file_that_is_not_right_enough_is_none_and_says_so(copy: Project
     assert "export.max_accuracy_drop allows 0.005" in output
     assert "Traceback" not in output
     assert not (copy.path / "models/model.int8.onnx").exists()
+    (recorded,) = copy.experiments()
+    assert recorded.endswith("-before-quantize")
+    assert f"recorded as experiment {recorded}" in output
+
+
+def test_a_refused_export_is_recorded_up_to_test(copy: Project):
+    refused = copy.run("dvc", "exp", "run", "-n", "strict", "-S", "export.rtol=1e-9", check=False)
+    assert refused.returncode != 0
+    assert ran(refused.stdout) == ["source", "export"]
+    assert "(export.rtol = 1e-09 of the spread of an image's logits). No model was written." in refused.stderr
+    assert "recorded as experiment strict-before-export" in refused.stderr
+    assert not (copy.path / "models/model.onnx").exists()
+    shown = json.loads(copy.run("dvc", "exp", "show", "--json").stdout)
+    (experiment,) = shown[1]["experiments"]
+    metrics = experiment["revs"][0]["data"]["metrics"]
+    assert experiment["name"] == "strict-before-export"
+    assert metrics["reports/test/metrics.json"]["data"]["accuracy"] > 0.5
+    assert not metrics.get("reports/export/metrics.json", {}).get("data"), "nothing of another model"
+
+    copy.run("dvc", "exp", "apply", "strict-before-export", check=False)
+    values = params(copy)
+    assert values["export"]["rtol"] == 1e-9
+    values["export"]["rtol"] = 0.002  # as the commit has it, DVC takes the file from its cache
+    (copy.path / "params.yaml").write_text(yaml.safe_dump(values))
+    assert ran(copy.run("dvc", "repro").stdout) == ["source", "export"]
+    assert (copy.path / "models/model.onnx").exists()
 
 
 def test_queued_experiments_sweep_and_find_untracked_data(copy: Project):
