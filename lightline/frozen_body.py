@@ -4,7 +4,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from lightline.models import head_name
+from lightline.models import head_names
 
 
 class FrozenBody(Callback):
@@ -18,9 +18,10 @@ class FrozenBody(Callback):
         self._body: list[nn.Parameter] = []
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        head = f"{head_name(_network(pl_module))}."
-        named = _network(pl_module).named_parameters()
-        self._body = [parameter for name, parameter in named if parameter.requires_grad and not name.startswith(head)]
+        network = _network(pl_module)
+        heads = tuple(f"{name}." for name in head_names(network))
+        named = network.named_parameters()
+        self._body = [parameter for name, parameter in named if parameter.requires_grad and not name.startswith(heads)]
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # Resumed in the middle of an epoch, Lightning does not start that epoch again.
@@ -31,9 +32,9 @@ class FrozenBody(Callback):
         for parameter in self._body:
             parameter.requires_grad_(learns)
         network = _network(pl_module)
-        head = network.get_submodule(head_name(network))
+        heads = [network.get_submodule(name) for name in head_names(network)]
         for module in network.modules():
-            if module is not head and not any(module.children()):
+            if module not in heads and not any(module.children()):
                 module.train(learns)
 
 

@@ -13,6 +13,7 @@ from lightline.errors import ParameterError
 from lightline.params_training import Model
 
 _SMALL_IMAGES = 64  # pixels up to which stem: auto means small
+_HEAD_STD = 0.01  # of a new head's logits, for features of unit size
 
 
 def build_network(settings: Model, num_classes: int, *, pretrained: bool = True) -> nn.Module:
@@ -31,6 +32,7 @@ def build_network(settings: Model, num_classes: int, *, pretrained: bool = True)
     build = _timm if settings.name.startswith("timm/") else _torchvision
     try:
         network = build(settings, weights, num_classes)
+        _start_small(network)
         _try_out(network, settings.input_size)
     except OSError as error:
         raise ParameterError(
@@ -137,14 +139,19 @@ def _timm(settings: Model, weights: str | None, num_classes: int) -> nn.Module:
     return network
 
 
-def head_name(network: nn.Module) -> str:
-    """Where in the network its last layer stands, a Linear or (in SqueezeNet) a convolution."""
-    return [name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+def head_names(network: nn.Module) -> list[str]:
+    """Name the last layers: a Linear or (in SqueezeNet) a convolution; timm's distilled networks have two."""
+    layers = [name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    told = getattr(network, "pretrained_cfg", None) or {}  # timm's word for where they stand
+    classifiers = told.get("classifier") or ()
+    classifiers = [classifiers] if isinstance(classifiers, str) else list(classifiers)
+    inside = [[layer for layer in layers if f"{layer}.".startswith(f"{name}.")] for name in classifiers]
+    return [found[-1] for found in inside if found] or layers[-1:]
 
 
 def _fit_head(network: nn.Module, num_classes: int) -> None:
     """Replace the last layer, a Linear or (in SqueezeNet) a convolution, by one with num_classes outputs."""
-    name = head_name(network)
+    (name,) = head_names(network)
     layer = network.get_submodule(name)
     if isinstance(layer, nn.Linear):
         head: nn.Module = nn.Linear(layer.in_features, num_classes, bias=layer.bias is not None)
@@ -152,6 +159,21 @@ def _fit_head(network: nn.Module, num_classes: int) -> None:
         assert isinstance(layer, nn.Conv2d)
         head = nn.Conv2d(layer.in_channels, num_classes, 1)
     network.set_submodule(name, head)
+
+
+@torch.no_grad()
+def _start_small(network: nn.Module) -> None:
+    """Make the new head say next to nothing, so that the first loss is ln(num_classes), whatever the features' size.
+
+    timm gives the heads of EfficientNets weights of up to 0.7, which a few frozen epochs never undo. Zeros (as in A.
+    Kolesnikov et al., "Big transfer", 2020) would never learn in SqueezeNet, whose head ends in a ReLU.
+    """
+    for name in head_names(network):
+        layer = network.get_submodule(name)
+        assert isinstance(layer, nn.Linear | nn.Conv2d)
+        nn.init.normal_(layer.weight, std=_HEAD_STD / layer.weight[0].numel() ** 0.5)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def _fit_stem(network: nn.Module, settings: Model) -> None:

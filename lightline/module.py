@@ -149,9 +149,9 @@ class Classifier(lightning.LightningModule):
         # The Trainer's, one for all processes: each would choose for its own device, and the replicas would differ.
         dtype = matrix_dtype(self.trainer.precision)
         optimizer = build_optimizer(self.params.optimizer, self.network, dtype)
-        num_steps = int(self.trainer.estimated_stepping_batches)
+        num_steps, settings = int(self.trainer.estimated_stepping_batches), self.params.trainer
         schedule = build_schedule(
-            self.params.schedule, optimizer, num_steps, steps_per_epoch=num_steps / self.params.trainer.max_epochs
+            self.params.schedule, optimizer, num_steps, num_steps / settings.max_epochs, settings.freeze_epochs
         )
         if schedule is None:
             return optimizer

@@ -94,6 +94,7 @@ class Model(Section):
 class Adam(Section):
     name: Literal["adam", "adamw"]
     lr: PositiveFloat
+    head_lr: PositiveFloat | None  # of the last layer in trainer.freeze_epochs, falling to zero; null: lr
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
     eps: PositiveFloat
     weight_decay: NonNegativeFloat
@@ -102,6 +103,7 @@ class Adam(Section):
 class SGD(Section):
     name: Literal["sgd"]
     lr: PositiveFloat
+    head_lr: PositiveFloat | None  # of the last layer in trainer.freeze_epochs, falling to zero; null: lr
     momentum: Fraction
     nesterov: bool
     weight_decay: NonNegativeFloat

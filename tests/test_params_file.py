@@ -137,6 +137,10 @@ WRONG = [
     ({"model__depths": [2, 2, 10**5]}, "model.depths.2 = 100000 is not allowed; it must be at most 3"),
     ({"hardware__num_workers": 10**4}, "hardware.num_workers = 10000 is not allowed; it must be at most 512"),
     ({"augment__random_crop_padding": 10**4}, "augment.random_crop_padding = 10000 is not allowed; it must be at most"),
+    (
+        {"optimizer__head_lr": 0.01},
+        "optimizer.head_lr = 0.01 is for the epochs in which the last layer learns alone, and trainer.freeze_epochs = 0",
+    ),
     ({"data__max_pixels": 10**12}, "data.max_pixels = 1000000000000 is not allowed; it must be at most 1073741824"),
     ({"data__bit_depth": 17}, "data.bit_depth = 17 is not allowed; it must be 'auto' or a number from 8 to 16"),
     ({"data__bit_depth": "all"}, "data.bit_depth = 'all' is not allowed; it must be 'auto' or a number from 8 to 16"),

@@ -1,0 +1,30 @@
+"""An average of the weights, which is often better than the weights that training ends with."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+class ExponentialMovingAverage(WeightAveraging):
+    """Lightning's EMAWeightAveraging with a decay that grows: min(decay, (1 + step) / (10 + step)).
+
+    With a constant one, a short training's average is mostly the random start. The rule is TensorFlow's
+    (`tf.train.ExponentialMovingAverage`, num_updates).
+    """
+
+    def __init__(self, decay: float):
+        super().__init__(multi_avg_fn=self._average)
+        self._largest = decay
+        self._decay = 0.0
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Take every step, and note how far training is: a function of the step alone, so that resuming changes nothing."""
+        if step_idx is None:
+            return False
+        self._decay = min(self._largest, (1 + step_idx) / (10 + step_idx))
+        return True
+
+    def _average(self, averaged: list[torch.Tensor], current: list[torch.Tensor], num_averaged: Any) -> None:
+        get_ema_multi_avg_fn(self._decay)(averaged, current, num_averaged)
