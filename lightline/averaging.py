@@ -20,7 +20,7 @@ class ExponentialMovingAverage(WeightAveraging):
         self._decay = 0.0
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """Take every step, and note how far training is: a function of the step alone, so that resuming changes nothing."""
+        """Take every step, and note its decay: a function of the step alone, so that resuming changes nothing."""
         if step_idx is None:
             return False
         self._decay = min(self._largest, (1 + step_idx) / (10 + step_idx))

@@ -102,6 +102,8 @@ def _shown(key: str, value: Any) -> str:
 
 
 def _sentence(error: Any, values: dict[str, Any]) -> str:
+    if error["type"] == "value_error":
+        return redacted(str(error["ctx"]["error"]))
     location = [str(part) for part in error["loc"]]
     section = location[0]
     if section in _VARIANT_KEYS and len(location) > 1 and _VARIANT_KEYS[section] != location[1]:
@@ -128,8 +130,6 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
         return f"{key} = {_shown(key, error['input'])} is not a parameter{_nearest(location, values)}"
     if error["type"] == "missing":
         return f"{key} is missing"
-    if error["type"] == "value_error":
-        return redacted(str(error["ctx"]["error"]))
     template = _ALLOWED.get(error["type"])
     allowed = template.format(**error.get("ctx", {})) if template else error["msg"]
     return f"{key} = {_shown(key, error['input'])} is not allowed; {allowed}"

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# Enlarged by 2 or 7, many pixels lie halfway between two levels, where every runtime would round by its own last digits.
+# In enlarged images many pixels lie halfway between two levels, where each runtime would round by its last digit.
 _ABOVE_HALF = 0.5 + 2**-10
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

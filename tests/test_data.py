@@ -13,7 +13,14 @@ from lightline.data import EpochBatches, ImageData
 from lightline.dataset import Dataset
 from lightline.pictures import Pictures, PicturesInMemory, channel_statistics, fits_memory
 from lightline.splits import Splits
-from lightline.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResize
+from lightline.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CropAndResize,
+    PixelNormalizer,
+    Preprocessing,
+    evaluation_transform,
+)
 from tests.samples import random_pixels, save_dataset
 from tests.tiny import tiny_params
 
@@ -176,6 +183,16 @@ def test_images_of_mixed_sizes_are_decoded_to_one_size_in_order(tmp_path):
         expected = np.asarray(square.resize((16, 16), Image.Resampling.BILINEAR)).astype(int)
         assert np.abs(image - expected).max() <= 1
     assert pictures_in_memory.labels.tolist() == [0, 2, 1, 0, 2, 1, 0]
+
+
+@pytest.mark.parametrize(("side", "crop_pct"), [(5, 1.0), (8, 1.0), (8, 0.875), (16, 0.9), (40, 1.0), (97, 0.875)])
+def test_training_and_the_file_see_the_same_numbers(tmp_path, side, crop_pct):
+    dataset = save_dataset(tmp_path / "dataset", list(random_pixels(4, side, side, 3)))
+    settings = Preprocessing(16, crop_pct, IMAGENET_MEAN, IMAGENET_STD)
+    rows = np.arange(4)
+    kept = PicturesInMemory(dataset, rows, CropAndResize(16, crop_pct))
+    pixels = torch.from_numpy(np.stack([dataset.pixels(row) for row in rows]))
+    torch.testing.assert_close(PixelNormalizer(settings)(kept.images), evaluation_transform(settings)(pixels))
 
 
 def test_a_crop_is_taken_of_images_that_have_the_network_s_size_too(tmp_path):

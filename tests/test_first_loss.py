@@ -13,8 +13,8 @@ from tests.test_models import FAMILIES
 
 _CLASSES, _IMAGES = 7, 8
 _OF_TIMM = (
-    "tf_efficientnet_lite0 mobilenetv3_small_050 test_efficientnet test_convnext test_resnet test_vit test_nfnet test_byobnet "
-    "levit_128s deit_tiny_distilled_patch16_224"
+    "tf_efficientnet_lite0 mobilenetv3_small_050 test_efficientnet test_convnext test_resnet test_vit test_nfnet "
+    "test_byobnet levit_128s deit_tiny_distilled_patch16_224"
 ).split()
 NETWORKS = {
     **{name: 32 for name in FAMILIES if not name.startswith("timm/")},

@@ -19,7 +19,7 @@ CHOICES = [f"{path.parent.name}={path.stem}" for path in GROUPS]
 VALUES = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 MISSING = object()
 
-SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0}
+SGD = {"name": "sgd", "lr": 0.1, "head_lr": None, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0}
 FETCH = {"allow_http": False, "allow_private": False, "max_bytes": 10}
 FOLDER = {
     "source": "folder",
@@ -72,7 +72,7 @@ WRONG = [
     ({"trainer__max_epoch": 3}, "trainer.max_epoch = 3 is not a parameter; did you mean trainer.max_epochs?"),
     (
         {"optimizer__momentum": 0.9},
-        "optimizer.momentum = 0.9 is not a parameter; allowed: name, lr, betas, eps, weight_decay",
+        "optimizer.momentum = 0.9 is not a parameter; allowed: name, lr, head_lr, betas, eps, weight_decay",
     ),
     (
         {"augment__rand_augment__num_op": 1},
@@ -139,7 +139,8 @@ WRONG = [
     ({"augment__random_crop_padding": 10**4}, "augment.random_crop_padding = 10000 is not allowed; it must be at most"),
     (
         {"optimizer__head_lr": 0.01},
-        "optimizer.head_lr = 0.01 is for the epochs in which the last layer learns alone, and trainer.freeze_epochs = 0",
+        "optimizer.head_lr = 0.01 is for the epochs in which the last layer learns alone, and "
+        "trainer.freeze_epochs = 0 has none",
     ),
     ({"data__max_pixels": 10**12}, "data.max_pixels = 1000000000000 is not allowed; it must be at most 1073741824"),
     ({"data__bit_depth": 17}, "data.bit_depth = 17 is not allowed; it must be 'auto' or a number from 8 to 16"),

@@ -102,7 +102,16 @@ def test_wherever_it_was_stopped(stops, every, steps):
         {"trainer__ema_decay": 0.9},
         {"trainer__gradient_clip_val": 1.0, "trainer__accumulate_grad_batches": 2},
         {"augment__mixup_alpha": 0.4, "augment__cutmix_alpha": 1.0, "augment__random_erasing": 0.5},
-        {"optimizer": {"name": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0}},
+        {
+            "optimizer": {
+                "name": "sgd",
+                "lr": 0.01,
+                "head_lr": None,
+                "momentum": 0.9,
+                "nesterov": True,
+                "weight_decay": 0.0,
+            }
+        },
         {"optimizer": MUON},
         {"schedule": {"name": "cosine", "warmup_epochs": 0.5, "eta_min": 0.0}},
         {"loss__class_weights": "balanced"},
