@@ -19,10 +19,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from lightline.files import free_bytes, no_room_code, write_json
+from lightline.files import write_json
 from lightline.origin import experiment_name, origin, records
 from lightline.params import Params, Tracking
 from lightline.redaction import redacted
+from lightline.room import free_bytes, no_room_code
 
 Mode = Literal["online", "offline", "disabled"]
 _ONLINE_TIMEOUT = 30  # seconds until an unreachable server is given up

@@ -20,12 +20,14 @@ import yaml
 from lightning.pytorch.tuner.tuning import Tuner
 
 from lightline.composition import CompositionError, overrides_for, setting_file
+from lightline.cores import counted_training
 from lightline.dataset import Dataset
 from lightline.errors import LightlineError
 from lightline.files import whole_file
 from lightline.params import Params
 from lightline.params_file import PARAMS_FILE
 from lightline.splits import read_splits
+from lightline.threads import use_share
 from lightline.trainer import build_trainer
 from lightline.training import Task, prepare
 
@@ -73,7 +75,8 @@ def _tuner(params: Params) -> Iterator[tuple[Tuner, lightning.LightningModule, A
     params = params.model_copy(update={"trainer": endless})
     task = Task(params, Dataset(), read_splits(), "0" * 64)
     data, module = prepare(task)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with counted_training(), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        use_share(params.hardware, is_counted=True)
         warnings.simplefilter("ignore")  # of Lightning's, about callbacks it sets aside for the search
         yield Tuner(build_trainer(params, Path(folder), [])), module, data
 

@@ -5,6 +5,8 @@ from lightline.stage import run_stage  # isort: skip  (first: it sets up threads
 import json
 from pathlib import Path
 
+import torch
+
 from lightline.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.dataset import Dataset
 from lightline.errors import DataError
@@ -17,6 +19,7 @@ from lightline.onnx_model import OnnxModel
 from lightline.params import Params
 from lightline.parity import Differences, check_metrics, check_parity
 from lightline.splits import read_splits
+from lightline.threads import use_share
 from lightline.tracking import track
 
 MODEL = Path("models/model.onnx")
@@ -26,6 +29,7 @@ TEST_METRICS = Path("reports/test/metrics.json")
 
 
 def main(params: Params) -> None:
+    use_share(params.hardware)
     checkpoint = load_checkpoint(BEST)
     dataset, splits = Dataset(), read_splits()
     if dataset.digest != checkpoint.dataset:
@@ -38,7 +42,7 @@ def main(params: Params) -> None:
     with whole_file(MODEL) as temporary:
         export_onnx(checkpoint, metrics, params.export.opset, temporary, reading)
         reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
-        logits = check_parity(OnnxModel(temporary), reference, dataset, rows, differences)
+        logits = check_parity(OnnxModel(temporary, torch.get_num_threads()), reference, dataset, rows, differences)
         accuracy = check_metrics(logits, dataset.labels[rows], metrics)
     counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}
     latency = measure_latency(reference, {"fp32": MODEL}, dataset, rows) if params.export.latency else Latency([])
