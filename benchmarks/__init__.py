@@ -1,1 +1,3 @@
 """What Lightline costs, beside a reference: one file a question, `python -m benchmarks` runs all of them."""
+
+import lightline.interruption  # noqa: F401 (first, for `python -m`)

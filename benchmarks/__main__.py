@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.images import fewer
 from benchmarks.report import checked_out, keep
 from benchmarks.sources import CIFAR_VARIABLE, WORK_VARIABLE
+from lightline.interruption import run_command
 
 FOLDER = Path(__file__).parent
 _QUICK_PART = 8  # --quick takes every eighth image of CIFAR-10
@@ -78,4 +79,4 @@ def _ask(name: str, quick: bool) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

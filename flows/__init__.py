@@ -2,5 +2,7 @@
 
 import os
 
+import lightline.interruption  # noqa: F401 (first, for `python -m`)
+
 # Prefect reports its use as soon as it is imported: by this process, and by those that a worker starts.
 os.environ.setdefault("DO_NOT_TRACK", "1")

@@ -14,6 +14,7 @@ from flows.faults import RequestError
 from flows.guard import refuse_keys
 from flows.loading import loading
 from flows.workspace import Ahead, Request
+from lightline.interruption import run_command
 
 if TYPE_CHECKING:
     from flows.results import Results
@@ -53,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     request = Request(options.set_param, options.repo, options.rev, options.experiment, options.targets)
     ahead = Ahead(request)
     try:
+        _load()  # not inside of asyncio, which keeps an interruption for later
         results, failure = asyncio.run(_run(request, ahead, options.apply))
     except RuntimeError as error:
         if "Failed to reach API" not in str(error):
@@ -94,12 +96,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(request: Request, ahead: Ahead, apply: bool) -> tuple["Results | None", str]:
+def _load() -> None:
     with loading():
-        from flows import pipeline
+        import flows.pipeline  # noqa: F401
 
-        _shield_server()
+        _start_server()
         _leave_failures_to_the_end()
+
+
+async def _run(request: Request, ahead: Ahead, apply: bool) -> tuple["Results | None", str]:
+    from flows import pipeline
+
     pipeline.prepared_ahead = ahead
     pipeline.without_server = asyncio.get_running_loop().create_future()
     run = asyncio.ensure_future(cast(Any, pipeline.pipeline)(**vars(request), return_state=True))
@@ -119,10 +126,11 @@ def _leave(warning: str) -> NoReturn:
     os._exit(0)
 
 
-def _shield_server() -> None:
-    """Keep Ctrl-C from the temporary server, if there is to be one.
+def _start_server() -> None:
+    """Start the temporary server, if there is to be one, and keep Ctrl-C from it.
 
-    A terminal sends it to all processes in its foreground. Prefect starts its server as one of them: it would end
+    Not inside of asyncio, where Prefect would do it: an interruption would wait there until the server answers. A
+    terminal sends Ctrl-C to all processes in its foreground. Prefect starts its server as one of them: it would end
     first, and the flow would ask a dead server for a minute how to end.
     """
     from prefect.settings import PREFECT_API_URL
@@ -136,6 +144,7 @@ def _shield_server() -> None:
             super().__init__(*arguments, start_new_session=True, **options)
 
     server.__dict__["subprocess"] = SimpleNamespace(**{**vars(subprocess), "Popen": InOwnSession})
+    server.SubprocessASGIServer().start()
 
 
 def _leave_failures_to_the_end() -> None:
@@ -212,4 +221,4 @@ def _next(applied: bool, apply: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

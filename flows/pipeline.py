@@ -4,12 +4,12 @@
 """
 
 import asyncio
-import sys
 
 if __name__ == "__main__":  # first, because Prefect takes a second to load
     from flows.command import main
+    from lightline.interruption import run_command
 
-    sys.exit(main())
+    run_command(main)
 
 from typing import Any
 

@@ -8,20 +8,21 @@ with the worker before it. Those of a deployment are scheduled again, and go on 
 import asyncio
 import os
 import sys
-from pathlib import Path
 from uuid import UUID
 
 from flows.leftovers import clear
 from flows.repository import homes
 
+# `prefect`, which a Ctrl-C while it loads ends without a traceback through its imports.
+_PREFECT = "import lightline.interruption as i; i.end_at_once(); from prefect.cli import app; app()"
 _COMMAND = ("worker", "start", "--pool", "local", "--type", "process")
 
 
 def main() -> None:
     """Does not come back."""
     asyncio.run(_take_up())
-    prefect = str(Path(sys.executable).with_name("prefect"))
-    os.execv(prefect, (prefect, *_COMMAND, *sys.argv[1:]))  # noqa: S606 (it takes this process's place)
+    prefect = (sys.executable, "-c", _PREFECT, *_COMMAND, *sys.argv[1:])
+    os.execv(sys.executable, prefect)  # noqa: S606 (it takes this process's place)
 
 
 async def _take_up() -> None:

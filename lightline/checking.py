@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lightline import images
+from lightline.cores import num_cores
 from lightline.dataset import Row, pixel_digest
 from lightline.errors import LightlineError
 from lightline.sources.base import Refused, SourceImage
@@ -65,8 +66,7 @@ def checked(
 
 
 def _num_processes() -> int:
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(_MOST_PROCESSES, cores)
+    return min(_MOST_PROCESSES, num_cores())
 
 
 def _begin(parent: int) -> None:

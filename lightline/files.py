@@ -1,12 +1,12 @@
 """Files that are whole or not there, and the same bytes for the same content."""
 
 import csv
-import errno
 import glob
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,29 +15,9 @@ from typing import IO, Any
 
 import psutil
 
-from lightline.errors import LightlineError
+from lightline.room import told_if_full
 
 _ABANDONED = 60.0  # seconds without a change
-
-# What a file system says that takes no more, and what to do about it.
-_NO_ROOM = {
-    errno.ENOSPC: "Make room there",
-    errno.EDQUOT: "Make room within your quota there",
-    errno.EFBIG: "Raise the limit of a file's size (`ulimit -f`)",
-}
-
-
-class NoRoomError(LightlineError):
-    """A disk took no more of a file.
-
-    needed: as in "10 bytes"; free: bytes that are there for it; code: what the system said, one of _NO_ROOM.
-    """
-
-    def __init__(self, path: Path, needed: str, free: int, code: int):
-        super().__init__(
-            f"{path} cannot be written: {os.strerror(code)}. It needs {needed}, and {free} bytes are free in "
-            f"{path.parent.resolve()}. {_NO_ROOM[code]}, then give the same command again."
-        )
 
 
 @contextmanager
@@ -50,7 +30,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     # The suffix stays last: writers (matplotlib, pyarrow) choose a format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        with _told_if_full(path, temporary):
+        with told_if_full(path, temporary):
             path.parent.mkdir(parents=True, exist_ok=True)
             _clear_leftovers(path, f".{path.stem}.", path.suffix)
             yield temporary
@@ -67,13 +47,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
     before = path.with_name(f".{path.name}.{os.getpid()}.before")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        with _told_if_full(path, temporary):
+        with told_if_full(path, temporary):
             temporary.mkdir(parents=True)
             for end in ("", ".before"):
                 _clear_leftovers(path, f".{path.name}.", end)
             yield temporary
-            for file in _files(temporary):
-                _flush(file)
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _flush(file)
             # Moved away in one step: a kill while it is deleted file by file must not leave a part under the name.
             if path.exists():
                 path.replace(before)
@@ -86,6 +67,20 @@ def whole_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(before, ignore_errors=True)
+
+
+@contextmanager
+def temporary_files_beside(path: Path) -> Iterator[None]:
+    """Have libraries put what they write on the way to `path` into a folder beside it, not onto the disk of $TMPDIR."""
+    folder, before = path.with_name(f".{path.stem}.{os.getpid()}.work"), tempfile.tempdir
+    _clear_leftovers(path, f".{path.stem}.", ".work")
+    folder.mkdir(parents=True)
+    tempfile.tempdir = str(folder.resolve())
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _clear_leftovers(path: Path, begin: str, end: str) -> None:
@@ -105,49 +100,6 @@ def still_has_name(file: IO[Any], path: Path) -> bool:
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     return False
-
-
-def no_room_code(error: BaseException | None) -> int | None:
-    """The number of the system's error where a disk took no more, also inside a library's own error; else None."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            return error.errno
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def check_room(path: Path, num_bytes: int) -> None:
-    """
-    Raises:
-        NoRoomError: the disk of `path` has not that many bytes left; better told before it is full than after.
-    """
-    if num_bytes > (free := free_bytes(path)):
-        raise NoRoomError(path, f"{num_bytes} bytes", free, errno.ENOSPC)
-
-
-def free_bytes(path: Path) -> int:
-    """Room on the disk of a path, of which the last parts need not be there yet."""
-    there = next(part for part in (path, *path.absolute().parents) if part.exists())
-    return shutil.disk_usage(there).free
-
-
-@contextmanager
-def _told_if_full(path: Path, temporary: Path) -> Iterator[None]:
-    try:
-        yield
-    except LightlineError:  # says already what was wrong
-        raise
-    except Exception as error:
-        if (code := no_room_code(error)) is None:
-            raise
-        written = sum(file.stat().st_size for file in _files(temporary))
-        # What is written of it will be removed, so that much is free for another attempt.
-        raise NoRoomError(path, f"more than {written} bytes", free_bytes(path) + written, code) from error
-
-
-def _files(path: Path) -> list[Path]:
-    """The file, or the files below the folder; none where there is neither."""
-    return [file for file in (path, *path.rglob("*")) if file.is_file()]
 
 
 def _flush(file: Path) -> None:

@@ -28,6 +28,7 @@ from lightline.composition import (
 )
 from lightline.errors import LightlineError
 from lightline.files import whole_file
+from lightline.interruption import run_command
 from lightline.params_file import PARAMS_FILE, check_params
 from lightline.supervision import occupy_folder
 
@@ -217,4 +218,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

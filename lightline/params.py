@@ -47,6 +47,8 @@ class Hardware(Section):
     devices: Devices | Annotated[list[DeviceNumber], Field(min_length=1, max_length=1_024)] | Literal["auto"]
     strategy: Annotated[str, Field(pattern="^[a-z_0-9]{1,64}$")]  # a name that Lightning knows
     num_nodes: Annotated[int, Field(ge=1, le=10_000)]
+    # That compute, a process. auto: OMP_NUM_THREADS, or the cores, shared among the trainings that run on the machine.
+    num_threads: Annotated[int, Field(ge=1, le=1_024)] | Literal["auto"]
     memory_fraction: Probability  # of the free memory that decoded images may take; more are decoded when needed
     num_workers: Annotated[int, Field(ge=0, le=512)]  # processes that decode images which do not fit
 

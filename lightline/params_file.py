@@ -40,6 +40,13 @@ _ALLOWED = {
     "string_pattern_mismatch": "it must match {pattern}",
 }
 
+# Values for which pydantic has an error for each of the types that they could have had.
+_OF_SEVERAL_TYPES = {
+    "data.bit_depth": "'auto' or a number from 8 to 16",
+    "hardware.devices": "'auto', a number from 1 to 1024, or a list of up to 1024 numbers from 0 to 1023",
+    "hardware.num_threads": "'auto' or a number from 1 to 1024",
+}
+
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """All parameters, checked.
@@ -117,14 +124,9 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
     if error["type"] == "model_attributes_type":
         found = _shown(section, error["input"])
         return f"{section} = {found} is no section; choose one of conf/{section}/, as in `-S {section}=NAME`"
-    if location[:2] == ["hardware", "devices"] and error["type"] != "missing":
-        devices = _shown("devices", values["hardware"]["devices"])
-        allowed = "'auto', a number from 1 to 1024, or a list of up to 1024 numbers from 0 to 1023"
-        return f"hardware.devices = {devices} is not allowed; it must be {allowed}"
-    key = ".".join(location[:2])
-    if key == "data.bit_depth" and error["type"] != "missing":
-        depth = _shown("bit_depth", values["data"]["bit_depth"])
-        return f"data.bit_depth = {depth} is not allowed; it must be 'auto' or a number from 8 to 16"
+    if (allowed := _OF_SEVERAL_TYPES.get(".".join(location[:2]))) and error["type"] != "missing":
+        shown = _shown(location[1], values[section][location[1]])
+        return f"{section}.{location[1]} = {shown} is not allowed; it must be {allowed}"
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
         return f"{key} = {_shown(key, error['input'])} is not a parameter{_nearest(location, values)}"

@@ -5,6 +5,7 @@ equal bytes.
 """
 
 import logging
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from onnxruntime.quantization import (
 
 from lightline.allocation import stratified_choice
 from lightline.errors import LightlineError
+from lightline.room import no_room_code
 
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _PREPROCESSING = "transform."  # how the names of normalisation's constants begin, see `onnx_export.PixelClassifier`
@@ -69,6 +71,8 @@ def quantize(source: Path, images: Iterable[np.ndarray], path: Path) -> None:
             )
         # onnxruntime refuses what it does not know with exceptions of any class.
         except Exception as error:
+            if (code := no_room_code(error, Path(folder))) is not None:
+                raise OSError(code, os.strerror(code)) from error  # what is left of it is told by who writes the file
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise QuantizationError(f"onnxruntime cannot quantise this network to int8: {reason}. {_HINT}") from error
         finally:

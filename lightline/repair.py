@@ -18,6 +18,7 @@ from lightline.cache import LookingInto
 from lightline.digests import RECORD, Digests
 from lightline.errors import LightlineError
 from lightline.files import whole_file
+from lightline.interruption import run_command
 from lightline.lockfile import is_lock
 from lightline.redaction import redacted
 from lightline.supervision import BusyError, occupy_folder
@@ -159,4 +160,4 @@ def _mend_cache() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 # OpenMP threads that spin while they wait collapse on a busy machine. Read when torch loads, so set before that.
@@ -16,12 +17,14 @@ gc.disable()
 
 from lightline.errors import LightlineError
 from lightline.inputs import check_inputs
+from lightline.interruption import INTERRUPTED, end_at_once, end_in_order
 from lightline.params import Params
 from lightline.params_file import load_params
 from lightline.redaction import redacted
+from lightline.room import told_if_full
 from lightline.supervision import end_with_parent, is_first_process, occupy_folder
 
-_FAILED, _MAY_PASS, _INTERRUPTED = 1, 75, 130  # exit statuses; 75 is sysexits' EX_TEMPFAIL, which the flow tries again
+_FAILED, _MAY_PASS = 1, 75  # exit statuses; 75 is sysexits' EX_TEMPFAIL, which the flow tries again
 
 
 def run_stage(work: Callable[[Params], None]) -> None:
@@ -30,22 +33,28 @@ def run_stage(work: Callable[[Params], None]) -> None:
     Meanwhile no other stage works in this folder, and the work ends when the process that asked for it does.
     """
     gc.enable()
-    signal.signal(signal.SIGTERM, _terminate)
     sys.excepthook = _print_bug
     try:
-        params = load_params()
-        end_with_parent()
-        if is_first_process():
-            occupy_folder()
-            check_inputs()
-        work(params)
+        end_in_order()
+        signal.signal(signal.SIGTERM, _terminate)
+        with told_if_full():
+            _do(work)
     except LightlineError as error:
         print(f"error: {redacted(str(error))}", file=sys.stderr)
         _leave(_MAY_PASS if error.may_pass else _FAILED)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from what is finished", file=sys.stderr)
-        _leave(_INTERRUPTED)
+        _leave(INTERRUPTED)
     _leave(0)
+
+
+def _do(work: Callable[[Params], None]) -> None:
+    params = load_params()
+    end_with_parent()
+    if is_first_process():
+        occupy_folder()
+        check_inputs()
+    work(params)
 
 
 def _terminate(signum, frame):
@@ -61,7 +70,11 @@ def _print_bug(kind: type[BaseException], error: BaseException, trace: Traceback
 
 def _leave(status: int) -> None:
     """Exit without taking apart all that was imported, which keeps an interpreter with torch busy for two seconds."""
+    if signal.getsignal(signal.SIGTERM) is _terminate:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_at_once()
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # who read it may be gone, or the disk of a log full
+            stream.flush()
     os._exit(status)

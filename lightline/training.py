@@ -13,6 +13,7 @@ from lightline.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from lightline.curves import draw_curves
 from lightline.data import ImageData
 from lightline.dataset import Dataset
+from lightline.epoch_threads import EpochThreads
 from lightline.files import write_csv, write_json
 from lightline.fingerprint import train_params
 from lightline.inference import choose_device, predict_logits
@@ -44,7 +45,8 @@ class Task:
 def fit(task: Task, folder: Path, state: Path | None, run: Run) -> ImageData:
     """Train, or go on from a state in `folder`, which holds a finished one afterwards."""
     data, module = prepare(task)
-    trainer = build_trainer(task.params, folder, [History(run), SamplePredictions(run, data, task.dataset)])
+    callbacks = [EpochThreads(task.params.hardware), History(run), SamplePredictions(run, data, task.dataset)]
+    trainer = build_trainer(task.params, folder, callbacks)
     if state is not None and state.name == FINISHED:
         print("this training is finished already: its results are written", flush=True)
         return data
@@ -77,6 +79,7 @@ def write_outputs(task: Task, folder: Path, data: ImageData) -> dict[str, Any]:
     """Write models/checkpoints/ and reports/train/ from a finished state; the metrics of the best epoch come back."""
     state = torch.load(folder / FINISHED, map_location="cpu", weights_only=True)
     rows: list[dict[str, float]] = state["callbacks"][History.__name__]["rows"]
+    torch.set_num_threads(state["callbacks"][EpochThreads.__name__]["number"])
     best: Best = state["callbacks"][SaveState.__name__]["best"]
     best_row = rows[best["epoch"]]
     metrics = {"best_epoch": best["epoch"] + 1, "epochs": len(rows)}

@@ -6,12 +6,14 @@ from pathlib import Path
 import lightning
 from lightning.pytorch.callbacks import Callback
 
+from lightline.cores import counted_training
 from lightline.data import ImageData
 from lightline.dataset import Dataset
 from lightline.module import Classifier
 from lightline.params import Params
 from lightline.params_training import Constant
 from lightline.splits import read_splits
+from lightline.threads import use_share
 from lightline.trainer import build_trainer
 from lightline.training import Task, prepare
 
@@ -31,7 +33,8 @@ def prepare_trial(params: Params) -> tuple[Params, ImageData, Classifier]:
 
 def take_steps(params: Params, data: ImageData, module: Classifier, num_steps: int, watcher: list[Callback]) -> None:
     """Train for so many optimizer steps, without validation, with these callbacks alone."""
-    with tempfile.TemporaryDirectory() as folder:
+    with counted_training(), tempfile.TemporaryDirectory() as folder:
+        use_share(params.hardware, is_counted=True)
         trainer: lightning.Trainer = build_trainer(params, Path(folder), [])
         trainer.callbacks = watcher  # type: ignore[attr-defined]
         trainer.limit_val_batches = 0

@@ -6,6 +6,8 @@ import json
 from dataclasses import astuple, fields
 from pathlib import Path
 
+import torch
+
 from lightline.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.dataset import Dataset
 from lightline.errors import DataError
@@ -19,6 +21,7 @@ from lightline.params import Params
 from lightline.parity import TEST, TORCH, Differences, Tie, check_parity, read_predictions, typical_spread
 from lightline.partial_experiment import keeping_what_is_finished
 from lightline.splits import read_splits
+from lightline.threads import use_share
 from lightline.tracking import track
 
 MODEL = Path("models/model.onnx")
@@ -29,6 +32,7 @@ TEST_METRICS = Path("reports/test/metrics.json")
 
 
 def main(params: Params) -> None:
+    use_share(params.hardware)
     checkpoint = load_checkpoint(BEST)
     dataset, splits = Dataset(), read_splits()
     if dataset.digest != checkpoint.dataset:
@@ -46,7 +50,7 @@ def main(params: Params) -> None:
     with whole_file(MODEL) as temporary:
         export_onnx(checkpoint, metrics, settings.opset, temporary, reading)
         reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
-        logits = check_parity(OnnxModel(temporary), reference, dataset, rows, to_torch)
+        logits = check_parity(OnnxModel(temporary, torch.get_num_threads()), reference, dataset, rows, to_torch)
         to_test.add(tested, logits, ids, "the test split")
     accuracy = float((logits.argmax(1) == dataset.labels[rows]).mean())
     counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}

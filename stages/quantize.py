@@ -9,11 +9,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lightline.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.dataset import Dataset
 from lightline.errors import DataError
-from lightline.files import whole_file, write_json
+from lightline.files import temporary_files_beside, whole_file, write_json
 from lightline.inference import pixel_stacks
 from lightline.latency import Latency, measure_latency
 from lightline.model_card import model_card
@@ -24,6 +25,7 @@ from lightline.partial_experiment import keeping_what_is_finished
 from lightline.quantization import calibration_rows, quantize
 from lightline.quantization_gate import Quantization, compare
 from lightline.splits import read_splits
+from lightline.threads import use_share
 from lightline.tracking import track
 
 SOURCE, MODEL = Path("models/model.onnx"), Path("models/model.int8.onnx")
@@ -38,14 +40,18 @@ def main(params: Params) -> None:
     for path in (MODEL, CARD, REPORT, LATENCY):
         path.unlink(missing_ok=True)
     dataset, splits, checkpoint, settings = Dataset(), read_splits(), load_checkpoint(BEST), params.export
-    fp32 = OnnxModel(SOURCE)
+    use_share(params.hardware)
+    num_threads = torch.get_num_threads()
+    fp32 = OnnxModel(SOURCE, num_threads)
     if fp32.metadata["fingerprint"] != checkpoint.fingerprint:
         raise DataError(f"{SOURCE} was not exported from {BEST}; `dvc repro` brings them together.")
     train, ids = splits.rows("train"), dataset.column("id")
     rows = calibration_rows(ids, dataset.labels, train, settings.calibration_images, params.seed)
-    with whole_file(MODEL) as temporary:
+    with whole_file(MODEL) as temporary, temporary_files_beside(MODEL):
         quantize(SOURCE, pixel_stacks(dataset, rows, _BATCH), temporary)
-        found = compare(fp32, OnnxModel(temporary), dataset, splits.rows("test"), settings.max_accuracy_drop)
+        found = compare(
+            fp32, OnnxModel(temporary, num_threads), dataset, splits.rows("test"), settings.max_accuracy_drop
+        )
     latency = _latency(checkpoint, dataset, splits.rows("test")) if settings.latency else Latency([])
     latency.write(LATENCY)
     if latency.rows and not latency.is_sooner("onnxruntime int8", "onnxruntime fp32"):

@@ -11,11 +11,13 @@ from lightline.inference import choose_device, predict_logits
 from lightline.logits import read_logits
 from lightline.params import Params
 from lightline.splits import read_splits
+from lightline.threads import use_share
 from lightline.tracking import track
 from lightline.training_folder import forget
 
 
 def main(params: Params) -> None:
+    use_share(params.hardware)
     dataset, splits, checkpoint = Dataset(), read_splits(), load_checkpoint(BEST)
     forget(checkpoint.fingerprint)  # DVC has what the train stage wrote
     splits.check_dataset(dataset)

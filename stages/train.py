@@ -3,6 +3,7 @@
 from lightline.stage import run_stage  # isort: skip  (first: it sets up threads before torch loads)
 
 from lightline.checkpoint import BEST
+from lightline.cores import counted_training
 from lightline.dataset import Dataset
 from lightline.files import write_json
 from lightline.fingerprint import fingerprint, ingredients
@@ -13,6 +14,7 @@ from lightline.samples import log_extremes
 from lightline.splits import read_splits
 from lightline.state_files import newest_state
 from lightline.supervision import is_first_process
+from lightline.threads import use_share
 from lightline.tracking import track
 from lightline.trainer import num_processes
 from lightline.training import REPORTS, Task, fit, write_outputs
@@ -28,7 +30,8 @@ def main(params: Params) -> None:
     heights, widths = dataset.column("height")[rows], dataset.column("width")[rows]
     if is_first_process() and (warning := size_warning(heights, widths, params.model.input_size)):
         print(f"warning: {warning}", flush=True)
-    with training_folder(task.fingerprint, identity) as folder:
+    with training_folder(task.fingerprint, identity) as folder, counted_training():
+        use_share(params.hardware, is_counted=True)
         state = newest_state(folder)
         with track(params, task.fingerprint, "train", resume=state is not None, enabled=is_first_process()) as run:
             data = fit(task, folder, state, run)

@@ -7,10 +7,13 @@ namespaces, nothing else sees it, and it goes with the last process.
 import hashlib
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,6 +45,17 @@ def namespace() -> tuple[str, ...] | None:
     with tempfile.TemporaryDirectory() as folder:
         works = [way for way in _NAMESPACES if _runs(*way, "mount", "-t", "tmpfs", "tmpfs", folder)]
     return works[0] if works else None
+
+
+@contextmanager
+def files_of_at_most(num_bytes: int) -> Iterator[None]:
+    """The system refuses larger files, as a full disk would refuse any."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def _runs(*command: str) -> bool:

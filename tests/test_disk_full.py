@@ -30,13 +30,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def check(outcome: Outcome, path: Path, disk: Path) -> None:
-    """One sentence about the path that could not be written, and every file as it was."""
+def check(outcome: Outcome, path: Path | str, disk: Path) -> None:
+    """One sentence about the path (or pattern) that could not be written, and every file as it was."""
     assert outcome.status == 1, outcome.stderr
     (line,) = outcome.stderr.splitlines()
+    name = path if isinstance(path, str) else re.escape(str(path))
     said = re.fullmatch(
-        rf"error: {re.escape(str(path))} cannot be written: No space left on device\. It needs more than (\d+) bytes, "
-        rf"and (\d+) bytes are free in {disk / path.parent}\. Make room there, then give the same command again\.",
+        rf"error: {name} cannot be written: No space left on device\. It needs more than (\d+) bytes, "
+        rf"and (\d+) bytes are free in {disk}/\S+\. Make room there, then give the same command again\.",
         line,
     )
     assert said, line
@@ -63,6 +64,23 @@ def test_checkpoint(project, tmp_path):
         WANDB_MODE="disabled",
     )
     check(outcome, BEST, tmp_path / "disk")
+
+
+def test_state_of_training(project, tmp_path):
+    tiny_task(tiny_params())
+    disk = tmp_path / "disk"
+    outcome = run_on_small_disk(project, disk, ROOM, sys.executable, "-m", "stages.train", WANDB_MODE="disabled")
+    check(outcome, rf"{disk}/\.lightline/training/[0-9a-f]{{64}}/finished\.ckpt", disk)
+
+
+def test_what_is_no_output(project, tmp_path):
+    outcome = run_on_small_disk(project, tmp_path / "disk", 0, sys.executable, "-m", "stages.source")
+    assert outcome.status == 1
+    assert re.fullmatch(
+        rf"error: \S.* cannot be written: No space left on device\. Free are .*\b0 bytes in {tmp_path}/disk\b.*\. "
+        r"Make room there, then give the same command again\.\n",
+        outcome.stderr,
+    )
 
 
 def test_export(project, tmp_path):

@@ -3,23 +3,32 @@
 import errno
 import os
 import re
-import resource
 import subprocess
 import sys
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
+from PIL import Image
 
+from lightline.errors import LightlineError
 from lightline.files import (
-    NoRoomError,
     content_digest,
     file_digest,
+    temporary_files_beside,
     whole_file,
     whole_folder,
     write_csv,
     write_json,
 )
+from lightline.room import NoRoomError, told_if_full
+from tests.small_disk import files_of_at_most
 
 
 def names(folder: Path) -> list[str]:
@@ -161,17 +170,6 @@ def test_a_whole_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
     assert events == ["fsync", "replace"]
 
 
-@contextmanager
-def files_of_at_most(num_bytes: int):
-    """The system refuses larger files, as a full disk would refuse any."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("writer", [whole_file, whole_folder])
 def test_what_the_disk_does_not_take_is_told_and_the_old_stays(tmp_path, writer):
     target = tmp_path / "set"
@@ -189,19 +187,53 @@ def test_what_the_disk_does_not_take_is_told_and_the_old_stays(tmp_path, writer)
     assert names(tmp_path) == ["set"]
 
 
-def test_a_full_disk_is_recognised_inside_a_librarys_own_error(tmp_path):
-    def write_as_torch_does(file: Path) -> None:
-        try:
-            file.write_text("half")
-            raise OSError(errno.EDQUOT, "")
-        except OSError:
-            raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904 - as torch raises it
+NUMBERS = np.arange(20_000.0)
+# What each library makes of the refusal is its own: torch and NumPy keep the reason to themselves, Pillow and pyarrow
+# remove what they have begun.
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    "a.ckpt": lambda path: torch.save({"a": torch.from_numpy(NUMBERS)}, path),
+    "a.npy": lambda path: np.save(path, NUMBERS),
+    "a.parquet": lambda path: pq.write_table(pa.table({"a": NUMBERS}), path),
+    "a.png": lambda path: Image.effect_noise((200, 200), 50).save(path),
+}
 
-    said = r"Disk quota exceeded\. It needs more than 4 bytes.*within your quota"
-    with pytest.raises(NoRoomError, match=said), whole_file(tmp_path / "a") as temporary:
-        write_as_torch_does(temporary)
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_is_recognised_whatever_the_library_says(tmp_path, name):
+    said = r"a\.\w+ cannot be written: File too large\. It needs more\b.*Raise the limit"
+    with pytest.raises(NoRoomError, match=said), files_of_at_most(1000), whole_file(tmp_path / name) as temporary:
+        WRITERS[name](temporary)
+    assert names(tmp_path) == []
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
     with pytest.raises(OSError, match="Permission"), whole_file(tmp_path / "a"):
         raise OSError(errno.EACCES, "Permission denied")
+    with pytest.raises(KeyError), told_if_full():
+        raise KeyError
+
+
+def test_what_is_no_output_is_told_too(tmp_path):
+    said = f"{tmp_path}/a cannot be written: Disk quota exceeded.*Free are"
+    with pytest.raises(LightlineError, match=said), told_if_full():
+        raise OSError(errno.EDQUOT, "", str(tmp_path / "a"))
+    said = r"A file cannot be written: No space left on device\. Free are \d+ bytes"
+    with pytest.raises(LightlineError, match=said), told_if_full():
+        raise OSError(errno.ENOSPC, "")
+
+
+def test_libraries_put_their_temporary_files_beside_what_is_written(tmp_path):
+    before, dead = tempfile.gettempdir(), subprocess.Popen(["true"])
+    dead.wait()
+    left = tmp_path / f".model.{dead.pid}.work"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    with temporary_files_beside(tmp_path / "model.onnx"):
+        with tempfile.TemporaryDirectory() as folder:
+            assert Path(folder).is_relative_to(tmp_path)
+        assert not left.exists()
+    assert tempfile.gettempdir() == before
+    assert names(tmp_path) == []
 
 
 def test_an_old_folder_comes_back_where_the_new_one_cannot_take_its_name(tmp_path, monkeypatch):

@@ -108,6 +108,8 @@ WRONG = [
         "numbers from 0 to 1023",
     ),
     ({"hardware__devices": [0, "a"]}, "hardware.devices = [0, 'a'] is not allowed; it must be 'auto', a number from"),
+    ({"hardware__num_threads": 0}, "hardware.num_threads = 0 is not allowed; it must be 'auto' or a number from 1 to"),
+    ({"hardware__num_threads": "all"}, "hardware.num_threads = 'all' is not allowed; it must be 'auto' or a number"),
     # ranges
     ({"trainer__max_epochs": 0}, "trainer.max_epochs = 0 is not allowed; it must be at least 1"),
     ({"seed": -1}, "seed = -1 is not allowed; it must be at least 0"),

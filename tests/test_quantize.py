@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from lightline.dataset import Dataset
 from lightline.errors import DataError, LightlineError
 from lightline.onnx_model import OnnxModel
 from lightline.params import Params
+from lightline.room import NoRoomError
 from lightline.splits import read_splits
 from stages import export, quantize, test, train
+from tests.small_disk import files_of_at_most
 from tests.tiny import CLASSES, ROOT, tiny_params, tiny_task
 
 OUTPUTS = (quantize.MODEL, quantize.CARD, quantize.REPORT, quantize.LATENCY)
@@ -147,3 +150,19 @@ def test_a_model_file_of_another_training_is_refused(folder, exported):
     shutil.copy(exported("cnn", crop_pct=0.9)[1], quantize.SOURCE)
     with pytest.raises(DataError, match=r"model\.onnx was not exported from .*best\.ckpt; `dvc repro`"):
         quantize.main(stage_params())
+
+
+def test_a_full_disk_is_told_and_no_verdict_on_the_network(folder):
+    with (
+        pytest.raises(NoRoomError, match=rf"^{quantize.MODEL} cannot be written: File too large"),
+        files_of_at_most(1000),
+    ):
+        quantize.main(stage_params())
+    assert not [path for path in folder.rglob(".*") if path.name.startswith(".model")]
+
+
+def test_the_disk_of_temporary_files_is_not_needed(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    quantize.main(stage_params(export__latency=False))
+    assert quantize.MODEL.exists()
+    assert not [path for path in folder.rglob(".*") if path.name.startswith(".model")]

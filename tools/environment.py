@@ -55,4 +55,8 @@ def _run(command: list[str | Path]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted; the same make goes on", file=sys.stderr)
+        sys.exit(130)

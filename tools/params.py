@@ -7,12 +7,12 @@ import tempfile
 from pathlib import Path
 
 import yaml
-from dvc.utils.hydra import compose_and_dump
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from lightline.errors import LightlineError  # noqa: E402
+from lightline.interruption import run_command  # noqa: E402
 from lightline.supervision import occupy_folder  # noqa: E402
 
 PARAMS = Path("params.yaml")
@@ -81,8 +81,10 @@ def _same_conf(staged: Path) -> bool:
 
 
 def _compose(conf: Path, file: Path) -> None:
+    from dvc.utils.hydra import compose_and_dump
+
     compose_and_dump(file, str(conf.resolve()), None, "config", str(ROOT), [])
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -1,0 +1,32 @@
+"""How many threads compute: what hardware.num_threads says, or a fair share of this machine's cores.
+
+Sums that other numbers of threads divide are taken in another order: the number decides their last digits.
+"""
+
+import os
+
+import torch
+
+from lightline.cores import num_cores, num_trainings
+from lightline.params import Hardware
+
+# What torch takes by itself: OMP_NUM_THREADS, else one for each core that it may use, not for each of its hyperthreads.
+_TORCHS = torch.get_num_threads()
+_IS_ASKED_FOR = "OMP_NUM_THREADS" in os.environ  # at the start: Lightning sets it later
+
+
+def use_share(hardware: Hardware, is_counted: bool = False) -> None:
+    """Compute with a share of the cores from now on.
+
+    is_counted: this process is one of those that `lightline.cores.counted_training` counts.
+    """
+    torch.set_num_threads(share(hardware, num_trainings() + (not is_counted)))
+
+
+def share(hardware: Hardware, num_sharing: int, num_processes: int = 1) -> int:
+    """Threads for each process of one of `num_sharing` trainings; num_processes: that it has on this machine."""
+    if hardware.num_threads != "auto":
+        return hardware.num_threads
+    if _IS_ASKED_FOR:
+        return _TORCHS
+    return max(1, min(_TORCHS, num_cores()) // max(1, num_sharing) // num_processes)
