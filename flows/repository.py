@@ -40,9 +40,13 @@ class Origin:
         return self.home / ".dvc" / "cache"
 
     def changes(self) -> list[str]:
-        """What is not committed, as git's short status has it; nothing where the repository is elsewhere."""
+        """What is not committed in the project, as git's short status has it, with paths in the project.
+
+        Nothing where the repository is elsewhere.
+        """
         listed = git("status", "--porcelain", "--no-renames", "-z", "--", ".", folder=self.home) if self.is_here else ""
-        return [line for line in listed.split("\0") if line]
+        above = "" if self.project == Path() else f"{self.project}/"
+        return [line[:3] + line[3:].removeprefix(above) for line in listed.split("\0") if line]
 
 
 def find_origin(repo: str) -> Origin:
@@ -194,15 +198,15 @@ def can_take(root: Path, experiment: str) -> bool:
         equals_here(one, root) for one in recorded.values()
     ):
         return False
-    untracked = git("ls-files", "-z", "--others", "--exclude-standard", folder=root).split("\0")
+    listed = git("ls-files", "-z", "--others", "--exclude-standard", "--full-name", ":/", folder=root)
     brought = git("ls-tree", "-r", "-z", "--full-tree", "--name-only", recorded[experiment], folder=root).split("\0")
-    return not {*untracked} & {*brought} - {""}
+    return not {*listed.split("\0")} & {*brought} - {""}
 
 
 def apply(root: Path, experiment: str) -> None:
     """Give the files of a workspace that git tracks the content they have in an experiment."""
     commit = experiments(Origin(str(root), root), git("rev-parse", "HEAD", folder=root), root)[experiment]
-    git("restore", f"--source={commit}", "--worktree", "--", ":/", ":(exclude,top).dvc/tmp", folder=root)
+    git("restore", f"--source={commit}", "--worktree", "--", ":/", ":(exclude).dvc/tmp", folder=root)
     git("update-ref", "refs/exps/exec/EXEC_APPLY", commit, folder=root)  # DVC's note of what was applied last
 
 

@@ -87,9 +87,9 @@ class Workspace:
         changes = self.origin.changes()
         params = yaml.safe_load((self.folder / "params.yaml").read_bytes())
         path = Path(params["data"].get("path") or self.folder).expanduser()
-        # As lightline.origin finds it: a relative path in the clone, where the commit has it.
+        # As lightline.sources.places finds it: in the clone, where the commit has it.
         source = self.origin.home / path
-        if not path.is_absolute() and (self.folder / path).exists():
+        if source.is_relative_to(self.origin.home) and (self.folder / source.relative_to(self.origin.home)).exists():
             return [], changes
         read = [change for change in changes if _overlap(self.origin.home / change[3:], source)]
         return read, [change for change in changes if change not in read]

@@ -1,13 +1,13 @@
 """Source data that DVC tracks: what the .dvc files of a repository say, read without DVC, which is slow to load."""
 
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from lightline.commits import git
 from lightline.origin import origin
 
 
@@ -50,7 +50,7 @@ def tracked_around(place: Path) -> list[Tracked]:
     The .dvc files are those that git knows, since others are no part of a commit.
     """
     root = _repository()
-    listed = _git("ls-files", "-z", "--full-name", "--", ":(top)*.dvc").split("\0")
+    listed = (git("ls-files", "-z", "--full-name", "--", ":(top)*.dvc") or "").split("\0")
     found = (each for name in listed if name for each in _outs(root / name))
     return [each for each in found if place.is_relative_to(each.path) or each.path.is_relative_to(place)]
 
@@ -66,7 +66,7 @@ def explain_absence(each: Tracked) -> str:
 
 def _repository() -> Path:
     """The root of the git repository around the working directory, which itself where there is none, absolute."""
-    return Path(_git("rev-parse", "--show-toplevel").rstrip("\n") or Path.cwd())
+    return Path(git("rev-parse", "--show-toplevel") or Path.cwd())
 
 
 def _outs(file: Path) -> list[Tracked]:
@@ -76,11 +76,3 @@ def _outs(file: Path) -> list[Tracked]:
         return [Tracked(Path(os.path.normpath(folder / out["path"])), file) for out in content["outs"]]
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError):
         return []  # DVC itself says what is wrong with it
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(("git", *arguments), capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""  # no git, no repository
-    return os.fsdecode(done.stdout)

@@ -58,7 +58,7 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         make_folder(tmp_path / "expected", per_class=2)
         if is_changed:
             shutil.copytree(tmp_path / "expected/red", tmp_path / "expected/violet")
-        return Folder(tmp_path / "expected", 10**8).identity()["sha256"]
+        return Folder(tmp_path / "expected", 10**8, "auto").identity()["sha256"]
 
     return of
 
