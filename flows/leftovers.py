@@ -42,9 +42,9 @@ class Claim:
         self.record = Path(name)
         self.folder = self.record.with_suffix("")
 
-    def belongs_to(self, flow_run: str, api: str) -> None:
-        """Write down whose folder it is; api: of the server that knows the run."""
-        note = {"flow_run": flow_run, "api": api, "host": socket.gethostname()}
+    def belongs_to(self, flow_run: str, api: str, project: str) -> None:
+        """Write down whose folder it is; api: of the server that knows the run; project: of DVC, in the folder."""
+        note = {"flow_run": flow_run, "api": api, "host": socket.gethostname(), "project": project}
         os.pwrite(self.descriptor, json.dumps(note).encode(), 0)
 
     def release(self) -> None:
@@ -74,7 +74,8 @@ async def clear(homes: Iterable[Path], own: str | None = None) -> list[str]:
         for record, descriptor in locked.items():
             note = read_note(record, descriptor)
             folder = record.with_suffix("")
-            if note.get("host", socket.gethostname()) != socket.gethostname() or _has_stage(folder):
+            is_foreign = note.get("host", socket.gethostname()) != socket.gethostname()
+            if is_foreign or _has_stage(folder / note.get("project", "")):
                 continue
             shutil.rmtree(folder, ignore_errors=True)
             flow_run = note.get("flow_run")

@@ -89,7 +89,7 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
     results = read_results(
         workspace.folder,
         [name for name, _ in workspace.steps],
-        origin=workspace.origin.url,
+        origin=str(workspace.origin.home) if workspace.origin.is_here else workspace.origin.url,
         commit=workspace.commit,
         experiment=workspace.experiment,
         ran=ran,
@@ -119,7 +119,7 @@ async def _keep_what_is_finished(workspace: Workspace, failed: str) -> str:
 async def _take_over(workspace: Workspace, logger: Any) -> None:
     """Write down whose clone this is, and clear up after runs whose processes were killed."""
     own = str(flow_run.id)
-    workspace.claim.belongs_to(own, api())
+    workspace.claim.belongs_to(own, api(), str(workspace.project))
     for other in await clear([workspace.origin.home, *homes()], own):
         logger.warning("Flow run %s has crashed: its processes are gone.", other)
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+import os
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,25 +22,31 @@ class Origin:
 
     Attributes:
         url: for git, a path or an address.
-        home: where this machine keeps the run's cache and records: the repository itself, or a folder in the user's
+        home: where this machine keeps the run's cache and records: the DVC project itself, or a folder in the user's
             cache where the repository is elsewhere.
+        project: where in the repository the DVC project is to be found, relative to its root.
     """
 
     url: str
     home: Path
+    project: Path = Path()
 
     @property
     def is_here(self) -> bool:
-        return self.url == str(self.home)
+        return Path(self.url) / self.project == self.home
 
     @property
     def cache(self) -> Path:
         return self.home / ".dvc" / "cache"
 
     def changes(self) -> list[str]:
-        """What is not committed, as git's short status has it; nothing where the repository is elsewhere."""
-        listed = git("status", "--porcelain", "--no-renames", "-z", folder=self.home) if self.is_here else ""
-        return [line for line in listed.split("\0") if line]
+        """What is not committed in the project, as git's short status has it, with paths in the project.
+
+        Nothing where the repository is elsewhere.
+        """
+        listed = git("status", "--porcelain", "--no-renames", "-z", "--", ".", folder=self.home) if self.is_here else ""
+        above = "" if self.project == Path() else f"{self.project}/"
+        return [line[:3] + line[3:].removeprefix(above) for line in listed.split("\0") if line]
 
 
 def find_origin(repo: str) -> Origin:
@@ -58,9 +66,43 @@ def find_origin(repo: str) -> Origin:
         if (path / "HEAD").exists():
             return _elsewhere(str(path))  # a bare repository
         raise RequestError(f"repo = {repo!r}: {path} is not in a git repository.") from None
-    if not (root / ".dvc").is_dir():
-        raise RequestError(f"repo = {repo!r}: {root} is no DVC project; `dvc init` makes it one.")
-    return Origin(str(root), root)
+    _refuse_what_dvc_cannot(root)
+    project = find_project(root, path.resolve().relative_to(root))
+    return Origin(str(root), root / project, project)
+
+
+def find_project(root: Path, near: Path) -> Path:
+    """The DVC project in a work tree: the folder `near` or the next one above it, else the only one that there is.
+
+    near, and what is given: relative to root.
+
+    Raises:
+        RequestError: there is none, or several.
+    """
+    for folder in (near, *near.parents):
+        if (root / folder / ".dvc").is_dir():
+            return folder
+    listed = git("ls-files", "-z", "--", ":(glob)**/.dvc/config", folder=root)
+    found = [Path(name).parents[1] for name in listed.split("\0") if name]
+    if not found:
+        raise RequestError(f"{root} is no DVC project, and holds none; `dvc init` makes it one.")
+    if len(found) > 1:
+        raise RequestError(
+            f"{root} holds several DVC projects, {', '.join(map(str, found))}, and none in {near}. Give the path of "
+            "one as repo, or start the flow that lies in it."
+        )
+    return found[0]
+
+
+def _refuse_what_dvc_cannot(path: Path) -> None:
+    """DVC fails in such a folder with words that say nothing of it."""
+    if set("{}") & set(str(path)):
+        raise RequestError(f"{path}: DVC cannot work in a folder with {{ or }} in its path. Rename it.")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode(errors="replace")
+        raise RequestError(f"{shown}: DVC cannot work in a folder whose path is not valid UTF-8. Rename it.") from None
 
 
 def homes() -> list[Path]:
@@ -75,7 +117,11 @@ def _elsewhere(url: str) -> Origin:
 
     name = url.rstrip("/").rpartition("/")[2].removesuffix(".git")
     digest = hashlib.sha256(redacted(url).encode()).hexdigest()[:12]
-    return Origin(url, user_cache_path("lightline") / f"{name}-{digest}")
+    home = user_cache_path("lightline") / f"{name}-{digest}"
+    project = Path()
+    with suppress(RequestError):  # most likely it is the repository that this flow lies in, or has the same layout
+        project = Path(git("rev-parse", "--show-prefix", folder=CODE))
+    return Origin(url, home, project)
 
 
 async def clone(origin: Origin, rev: str, folder: Path) -> str:
@@ -152,15 +198,15 @@ def can_take(root: Path, experiment: str) -> bool:
         equals_here(one, root) for one in recorded.values()
     ):
         return False
-    untracked = git("ls-files", "-z", "--others", "--exclude-standard", folder=root).split("\0")
+    listed = git("ls-files", "-z", "--others", "--exclude-standard", "--full-name", ":/", folder=root)
     brought = git("ls-tree", "-r", "-z", "--full-tree", "--name-only", recorded[experiment], folder=root).split("\0")
-    return not {*untracked} & {*brought} - {""}
+    return not {*listed.split("\0")} & {*brought} - {""}
 
 
 def apply(root: Path, experiment: str) -> None:
     """Give the files of a workspace that git tracks the content they have in an experiment."""
     commit = experiments(Origin(str(root), root), git("rev-parse", "HEAD", folder=root), root)[experiment]
-    git("restore", f"--source={commit}", "--worktree", "--", ":/", ":(exclude,top).dvc/tmp", folder=root)
+    git("restore", f"--source={commit}", "--worktree", "--", ":/", ":(exclude).dvc/tmp", folder=root)
     git("update-ref", "refs/exps/exec/EXEC_APPLY", commit, folder=root)  # DVC's note of what was applied last
 
 
@@ -183,9 +229,10 @@ def git(*arguments: str, folder: Path, given: str = "") -> str:
         input=given,
         capture_output=True,
         text=True,
+        errors="surrogateescape",
         check=False,
     )
     if done.returncode != 0:
         message = redacted(done.stderr.strip() or f"git {arguments[0]} ended with status {done.returncode}")
         raise UnavailableError(message) if is_temporary(message) else RequestError(message)
-    return done.stdout.rstrip()
+    return done.stdout.rstrip("\n")

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from contextlib import suppress
 from functools import cached_property, wraps
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ from lightline.cache import LookingInto
 from lightline.digests import RECORD, Digests
 from lightline.lockfile import is_lock, without
 from lightline.origin import EXPERIMENT_VARIABLE, ORIGIN_VARIABLE
+from lightline.tracked import Tracked, explain_absence, tracked_data
 
 
 class Session:
@@ -24,16 +26,21 @@ class Session:
         self.record: Path | None = None
         self.is_dismissed = False
         self._ran: list[str] = []
+        self._data: dict[str, list[Tracked]] = {}
         self._note_what_runs()
         # All that will be needed, loaded while the flow is still cloning.
         with loading():
             for module in ("dvc.repo.experiments.utils", "dvc.utils.hydra", "hydra", "networkx"):
                 import_module(module)
         _trust_the_clones_database()
+        _write_settings_in_utf8()
 
-    def open(self, clone: str, record: str, cache: str, origin: str | None, environment: dict[str, str]) -> None:
+    def open(
+        self, clone: str, project: str, record: str, cache: str, origin: str | None, environment: dict[str, str]
+    ) -> None:
         """Work in a clone, with the cache and the remotes of the repository it came from.
 
+        project: the folder of the DVC project, in the clone.
         record: beside the clone; see flows.leftovers.
         cache: where the origin has no setting of its own.
         origin: the repository, where it is on this machine.
@@ -43,17 +50,18 @@ class Session:
 
         self.clone, self.record = Path(clone), Path(record)
         os.environ.update(environment)
-        os.chdir(clone)
+        os.chdir(project)
         self._drop_damaged_lock()
         # The clone's lightline, not the flow's: parameters are checked by the code that will read them.
-        sys.path.insert(0, clone)
+        sys.path.insert(0, project)
         for name in [name for name in sys.modules if name.partition(".")[0] == "lightline"]:
             del sys.modules[name]
+        os.environ["DVC_SITE_CACHE_DIR"] = str(Path(project, ".dvc", "tmp", "site"))
         config: Any = Config(str(Path(origin, ".dvc")) if origin else None)
-        own: Any = Config(str(self.clone / ".dvc"))
+        own: Any = Config(str(Path(project, ".dvc")))
         with own.edit("local") as local:
-            local["cache"].update({**config["cache"], "dir": str(config["cache"].get("dir") or cache)})
-            local["core"]["site_cache_dir"] = str(self.clone / ".dvc" / "tmp" / "site")
+            # Relative, since what the file may hold is less than what a path may.
+            local["cache"].update({**config["cache"], "dir": os.path.relpath(config["cache"].get("dir") or cache)})
             local["core"]["autostage"] = True  # else DVC says after every stage what to type into git
             if origin:
                 local["remote"].update(config["remote"])
@@ -91,17 +99,20 @@ class Session:
     def plan(self, targets: list[str]) -> list[tuple[str, list[str]]]:
         """The steps, in order: (stage, all that is reproduced with it).
 
-        A stage that always runs, to look whether the source has changed, belongs to the one after it.
+        A stage that always runs, to look whether the source has changed, belongs to the one after it. Before all comes
+        what DVC tracks of the source: what is trained on is the commit's.
         """
+        import yaml
         from dvc.repo.reproduce import plan_repro
 
         graph = self._repo.index.graph
         known = {stage.addressing: stage for stage in graph}
         if missing := [target for target in targets if target not in known]:
             raise RequestError(f"There is no stage {missing[0]!r} in dvc.yaml; its stages: {', '.join(known)}.")
-        steps, before = [], []
+        self._data = tracked_data(yaml.safe_load(Path("params.yaml").read_bytes()).get("data") or {})
+        steps, before = [], list(self._data)
         for stage in plan_repro(graph, [known[target] for target in targets] or None):
-            before.append(stage.addressing)
+            before += [stage.addressing] if stage.addressing not in self._data else []
             if not (stage.always_changed or stage.is_data_source):
                 steps.append((stage.addressing, before))
                 before = []
@@ -117,16 +128,30 @@ class Session:
         self._ran.clear()
         for name in stages:
             if name.endswith(".dvc"):
-                self._repo.checkout([name], allow_missing=True)
+                self._bring(name)
             else:
                 self._repo.reproduce(name, single_item=True, pull=self._uses_remote)
         self._digests.save()
         return stages[-1] in self._ran
 
+    def _bring(self, file: str) -> None:
+        """Check out what a .dvc file has, from the cache or else the remote; what neither has may not be needed."""
+        from dvc.exceptions import DownloadError
+
+        if self._cache.look_at([file]) and "remote" in self._repo.config["core"]:
+            with suppress(DownloadError):  # the remote does not have it
+                self._repo.fetch([file])
+        self._repo.checkout([file], allow_missing=True, force=True)
+        if each := next((each for each in self._data.get(file, ()) if not each.path.exists()), None):
+            raise RequestError(explain_absence(each))
+
     def save(self, name: str, targets: list[str]) -> None:
         """Record the experiment here and in the repository the clone came from; no targets: all stages."""
         experiments = self._repo.experiments
-        experiments.save(targets=targets, name=name)
+        if not targets and any(stage.is_data_source for stage in self._repo.index.stages):
+            targets = [stage.addressing for stage in self._repo.index.stages]
+        # A .dvc file is as the commit has it, and what it tracks need not be here.
+        experiments.save(targets=[target for target in targets if not target.endswith(".dvc")], name=name)
         pushed = experiments.push("origin", name, push_cache=self._uses_remote)
         if not {*pushed.get("success", ()), *pushed.get("up_to_date", ())} >= {name}:
             raise RequestError(
@@ -143,7 +168,7 @@ class Session:
     def _repo(self) -> Any:  # DVC adds its commands to the class in ways that no type checker follows
         from dvc.repo import Repo
 
-        return Repo(str(self.clone))
+        return Repo(str(Path.cwd()))
 
     @staticmethod
     def _drop_damaged_lock() -> None:
@@ -170,3 +195,14 @@ class Session:
 def _trust_the_clones_database() -> None:
     """DVC's notes on files lie in the clone and go with it: no need to wait until they are safe on the disk."""
     import_module("diskcache.core").DEFAULT_SETTINGS["sqlite_synchronous"] = 0
+
+
+def _write_settings_in_utf8() -> None:
+    """DVC reads its config files as UTF-8, and writes them as ASCII: the address of a remote may hold an é."""
+    configobj = import_module("configobj")
+
+    class InUtf8(configobj.ConfigObj):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **{"default_encoding": "utf-8", **options})
+
+    configobj.__dict__["ConfigObj"] = InUtf8

@@ -14,7 +14,7 @@ import yaml
 from flows.faults import RequestError
 from flows.leftovers import Claim
 from flows.process import DvcProcess, Listener
-from flows.repository import Origin, clone, equals_here, experiments, find_origin, git
+from flows.repository import Origin, clone, equals_here, experiments, find_origin, find_project, git
 from lightline.origin import ORIGIN_VARIABLE
 from lightline.partial_experiment import partial_name
 
@@ -35,6 +35,7 @@ class Workspace:
     """A clone in which stages are reproduced.
 
     Attributes:
+        project: the DVC project in the clone, relative to its root.
         experiment: the name under which the run will be saved.
         changed: parameters: (dotted key, value in the commit, value in this run).
         left: those of them that no override asked for: the commit's params.yaml had values that its conf/ has not.
@@ -45,6 +46,7 @@ class Workspace:
     origin: Origin
     claim: Claim
     dvc: DvcProcess
+    project: Path = Path()
     commit: str = ""
     experiment: str = ""
     changed: list[tuple[str, Any, Any]] = field(default_factory=list)
@@ -54,7 +56,8 @@ class Workspace:
 
     @property
     def folder(self) -> Path:
-        return self.claim.folder
+        """Of the DVC project in the clone."""
+        return self.claim.folder / self.project
 
     async def reproduce(self, stages: list[str], listener: Listener) -> bool:
         """Bring stages up to date; says whether the last of them ran."""
@@ -84,9 +87,9 @@ class Workspace:
         changes = self.origin.changes()
         params = yaml.safe_load((self.folder / "params.yaml").read_bytes())
         path = Path(params["data"].get("path") or self.folder).expanduser()
-        # As lightline.origin finds it: a relative path in the clone, where the commit has it.
+        # As lightline.sources.places finds it: in the clone, where the commit has it.
         source = self.origin.home / path
-        if not path.is_absolute() and (self.folder / path).exists():
+        if source.is_relative_to(self.origin.home) and (self.folder / source.relative_to(self.origin.home)).exists():
             return [], changes
         read = [change for change in changes if _overlap(self.origin.home / change[3:], source)]
         return read, [change for change in changes if change not in read]
@@ -105,7 +108,7 @@ class Workspace:
     async def take_what_is_known(self, targets: list[str]) -> None:
         """Start from the results that the origin has for these parameters; DVC then checks whether they still hold."""
         if equal := self._recorded_with("params.yaml"):
-            lock = git("show", f"{self.recorded[equal[0]]}:dvc.lock", folder=self.folder)
+            lock = git("show", f"{self.recorded[equal[0]]}:./dvc.lock", folder=self.folder)
             (self.folder / "dvc.lock").write_text(f"{lock}\n", encoding="utf-8")
         if equal or not self.changed:
             await self.dvc.call("check_out", stages=self._stages(targets))
@@ -115,7 +118,7 @@ class Workspace:
         if not self.origin.is_here or not all((self.folder / file).exists() for file in files):
             return []  # of a repository elsewhere, a clone has no experiments
         here = git("hash-object", *files, folder=self.folder).split()
-        asked = "".join(f"{commit}:{file}\n" for commit in self.recorded.values() for file in files)
+        asked = "".join(f"{commit}:./{file}\n" for commit in self.recorded.values() for file in files)
         told = git("cat-file", "--batch-check=%(objectname)", folder=self.folder, given=asked).splitlines()
         rows = [told[n : n + len(files)] for n in range(0, len(told), len(files))]
         return [name for name, row in zip(self.recorded, rows, strict=True) if row == here]
@@ -144,13 +147,15 @@ async def prepare(request: Request, listener: Listener) -> Workspace:
 
 
 async def _fill(workspace: Workspace, request: Request, listener: Listener) -> None:
-    call, origin, folder = workspace.dvc.call, workspace.origin, workspace.folder
-    folder.mkdir()
-    workspace.commit = await clone(origin, request.rev, folder)
+    call, origin, root = workspace.dvc.call, workspace.origin, workspace.claim.folder
+    root.mkdir()
+    workspace.commit = await clone(origin, request.rev, root)
+    workspace.project = find_project(root, origin.project)
     await call(
         "open",
         listener,
-        clone=str(folder),
+        clone=str(root),
+        project=str(workspace.folder),
         record=str(workspace.claim.record),
         cache=str(origin.cache),
         origin=str(origin.home) if origin.is_here else None,
@@ -162,7 +167,7 @@ async def _fill(workspace: Workspace, request: Request, listener: Listener) -> N
         raise RequestError(_with_uncommitted(str(error), origin)) from None
     workspace.changed = [tuple(change) for change in changed]
     workspace.left = [tuple(change) for change in left]
-    workspace.recorded = experiments(origin, workspace.commit, folder)
+    workspace.recorded = experiments(origin, workspace.commit, root)
     workspace.experiment = await call("name", wanted=request.experiment, taken=list(workspace.recorded))
     workspace.steps = [tuple(step) for step in await call("plan", targets=request.targets)]
     await workspace.take_what_is_known(request.targets)

@@ -27,9 +27,3 @@ def records() -> Path:
 def experiment_name() -> str | None:
     """The DVC experiment this run will be saved as; None for a plain `dvc repro`."""
     return os.environ.get(EXPERIMENT_VARIABLE) or os.environ.get("DVC_EXP_NAME") or None
-
-
-def find_source(path: str) -> Path:
-    """A source path of the parameters: absolute, or relative to this folder or else to the user's repository."""
-    here = Path(path).expanduser()
-    return here if here.is_absolute() or here.exists() else origin() / here

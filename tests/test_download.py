@@ -10,7 +10,8 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -24,6 +25,7 @@ from lightline.errors import DataError, LightlineError
 from lightline.params_data import DigitsSource
 from lightline.sources.base import Refused, SourceImage
 from lightline.sources.digits import Digits
+from stages.download import main
 from tests.deep_images import png_of_16_bits
 
 REPORTS = Path("reports/download")
@@ -250,6 +252,8 @@ def _kill_own_process() -> bytes:
 _SLOW = """
 import os, time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from lightline.checking import checked
 from lightline.sources.base import SourceImage
 def wait():
@@ -271,3 +275,13 @@ def test_an_error_of_the_source_ends_the_stage_and_leaves_what_was_there():
     with pytest.raises(DataError, match="the archive is damaged"):
         download(Broken([png(number) for number in range(100)]), limits())
     assert Dataset().digest == before
+
+
+def test_a_source_that_changes_while_it_is_read_is_an_error():
+    Path("data").mkdir()
+    Path("data/source.json").write_text(json.dumps({"source": "digits", "sha256": "of another state"}))
+    params: Any = SimpleNamespace(data=limits())
+    with pytest.raises(DataError, match="has changed since the run began"):
+        main(params)
+    Path("data/source.json").write_text(json.dumps(Digits().identity()))
+    main(params)

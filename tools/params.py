@@ -40,8 +40,8 @@ def _check() -> str | None:
     `dvc exp run` writes its experiment's values into params.yaml, and those belong into no commit.
     """
     with tempfile.TemporaryDirectory() as folder:
-        staged = Path(folder, "staged")
-        if not _check_out_staged(staged):
+        staged = _check_out_staged(Path(folder, "staged"))
+        if staged is None:
             return None if _fits(Path()) else _WRONG.format("params.yaml")
         if not _fits(staged):
             return _WRONG.format("params.yaml, as it is committed or staged,")
@@ -54,14 +54,15 @@ def _check() -> str | None:
         return _WRONG.format("conf/ has been edited: params.yaml")
 
 
-def _check_out_staged(folder: Path) -> bool:
-    """Put params.yaml and conf/ as git would commit them into a folder; says whether it has them."""
+def _check_out_staged(folder: Path) -> Path | None:
+    """Put params.yaml and conf/ as git would commit them into a folder; gives where there, None where git has none."""
     listed = subprocess.run(("git", "ls-files", "-z", "conf", PARAMS.name), capture_output=True, check=False)
     if listed.returncode != 0 or f"{PARAMS.name}\0".encode() not in listed.stdout:
-        return False
+        return None
     command = ("git", "checkout-index", "-z", "--stdin", f"--prefix={folder}/")
     subprocess.run(command, input=listed.stdout, check=True)
-    return True
+    prefix = subprocess.run(("git", "rev-parse", "--show-prefix"), capture_output=True, check=True).stdout
+    return folder / os.fsdecode(prefix).strip("\n")  # the project may be a folder of a larger repository
 
 
 def _fits(folder: Path) -> bool:

@@ -4,10 +4,10 @@
 
 from pathlib import Path
 
-from lightline.errors import DataError
-from lightline.origin import find_source, origin
+from lightline.origin import origin
 from lightline.params_data import BenchmarkSource, Data, DigitsSource, FolderSource
-from lightline.sources.base import ImageSource
+from lightline.sources.base import GoneError, ImageSource
+from lightline.sources.places import find_source
 
 
 def open_source(data: Data) -> ImageSource:
@@ -36,25 +36,14 @@ def _open_folder(data: FolderSource) -> ImageSource:
         from lightline.sources.archived_folder import RemoteFolder
 
         return RemoteFolder(data.path, data.sha256, data.max_pixels, data.split_folders, data.fetch)
-    path = _find(data.path)
+    path = find_source(data.path)
     if path.is_file():
         from lightline.sources.archived_folder import ArchivedFolder
 
         return ArchivedFolder(path, data.sha256, data.max_pixels, data.split_folders)
     if not path.is_dir():
-        raise DataError(
-            f"data.path = {data.path!r} is neither a folder nor a file"
-            f"{'' if Path(data.path).is_absolute() else f' in {origin()}'}. Put the images there, or set data.path to "
-            "where they are."
-        )
+        place = "" if Path(data.path).is_absolute() else f" in {origin()}"
+        raise GoneError(f"data.path = {data.path!r} is neither a folder nor a file{place}.")
     from lightline.sources.folder import Folder
 
     return Folder(path, data.max_pixels, data.split_folders)
-
-
-def _find(path: str) -> Path:
-    found = find_source(path)
-    # A copy of the repository may hold no more of the folder than what git tracks there, a .gitkeep for one.
-    if found.is_dir() and not any(file.is_file() for file in found.rglob("[!.]*")):
-        return origin() / path
-    return found

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lightline.errors import DataError
+
 
 @dataclass(frozen=True)
 class SourceImage:
@@ -46,6 +48,17 @@ class Remark:
     text: str
 
 
+class GoneError(DataError):
+    """The source is not on this machine.
+
+    what: says so in a sentence; known: what of its identity is known nonetheless.
+    """
+
+    def __init__(self, what: str, **known: Any):
+        super().__init__(f"{what} Put the images there, or set data.path to where they are.")
+        self.what, self.known = what, known
+
+
 class ImageSource(Protocol):
     """A source of images."""
 
@@ -55,7 +68,8 @@ class ImageSource(Protocol):
         Asked for by every `dvc repro`, so it must be quick and needs no network.
 
         Raises:
-            DataError: the source is not there.
+            GoneError: the source is not there.
+            DataError: it cannot be read.
         """
         ...
 

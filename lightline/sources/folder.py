@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from lightline.errors import DataError
 from lightline.files import content_digest
-from lightline.sources.base import EmptyClass, Refused, Remark, SourceImage, max_image_bytes, too_large
+from lightline.sources.base import EmptyClass, GoneError, Refused, Remark, SourceImage, max_image_bytes, too_large
 from lightline.sources.digests import FileState, digest_of_files, file_state
 from lightline.sources.dvc_cache import DvcCache
 from lightline.sources.layout import SplitFolders, find_layout, not_used
@@ -53,10 +53,8 @@ class Folder:
     def identity(self) -> dict[str, Any]:
         files, refused, _ = self._contents
         if not files:
-            raise DataError(
-                f"{self.path} holds no files that can be used; data.path must lead to a folder of class folders."
-                f"{not_used(refused)}"
-            )
+            told = f"{self.path} holds no files that can be used; data.path must lead to a folder of class folders."
+            raise DataError(f"{told}{not_used(refused)}") if refused else GoneError(told)
         try:
             digest = digest_of_files(self.path, files, self.path.joinpath)
         except OSError as error:

@@ -9,11 +9,13 @@ from typing import Any
 
 from lightline.errors import DataError
 from lightline.files import content_digest, file_digest
-from lightline.origin import find_source, origin
+from lightline.origin import origin
 from lightline.params_data import TableSource
-from lightline.sources.base import Refused, SourceImage, max_image_bytes, too_large
+from lightline.sources.base import GoneError, Refused, SourceImage, max_image_bytes, too_large
 from lightline.sources.digests import digest_of_files, file_state
 from lightline.sources.names import class_named, splits_named
+from lightline.sources.places import find_source
+from lightline.tracked import explain_absence, tracked_around
 
 
 class Table:
@@ -25,12 +27,13 @@ class Table:
         self.params = params
         self.path = find_source(params.path)
         if not self.path.is_file():
-            raise DataError(
-                f"data.path = {params.path!r} is no file in {origin()}. Put the table there, or set data.path to where "
-                "it is."
-            )
-        # Where a copy of the repository holds the table but not its images, they lie in the user's repository.
-        self.folders = tuple(dict.fromkeys((self.path.absolute().parent, (origin() / params.path).parent)))
+            raise GoneError(f"data.path = {params.path!r} is no file in {origin()}.")
+        here, there = self.path.absolute().parent, (origin() / Path(params.path).expanduser()).parent
+        # Where a copy of the repository holds the table but not its images, they lie in the user's repository, unless
+        # DVC tracks them: then those that were meant are the commit's.
+        self.folders = tuple(dict.fromkeys((here, there)))
+        self._tracked = tracked_around(Path.cwd())
+        self._repository = f"{origin()}/"
 
     @cached_property
     def _columns(self) -> dict[str, list[str | None]]:
@@ -57,11 +60,13 @@ class Table:
                 missing.append(path)
             else:
                 files.append(file_state(path, found[1]))
+        table = file_digest(self.path)
+        if missing and not files:
+            raise GoneError(f"None of the {len(missing)} images that {self.path} names is there.", sha256=table)
         try:
             images = digest_of_files(self.path, files, lambda path: self._find(path)[0])  # type: ignore[index]
         except OSError as error:
             raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
-        table = file_digest(self.path)
         return {"source": "table", "sha256": table, "images": images, "missing": content_digest(missing)}
 
     def images(self) -> Iterator[SourceImage | Refused]:
@@ -98,12 +103,26 @@ class Table:
 
     def _find(self, path: str) -> tuple[Path, os.stat_result] | None:
         for spelling in _spellings(path):
-            for folder in self.folders:
+            for file in self._places(spelling):
                 try:
-                    return folder / spelling, (folder / spelling).stat()
+                    return file, file.stat()
                 except (OSError, ValueError):  # ValueError: a zero byte in the name
-                    continue
+                    if self._is_the_commits(file):
+                        break  # and so it is not taken from elsewhere
         return None
+
+    def _places(self, path: str) -> list[Path]:
+        if path.startswith(self._repository):  # absolute, and in a copy it may be the copy's
+            return [Path(path.removeprefix(self._repository)).absolute(), Path(path)]
+        return [folder / path for folder in self.folders]
+
+    def _is_the_commits(self, file: Path) -> bool:
+        for each in self._tracked:
+            if Path(os.path.normpath(file)).is_relative_to(each.path):
+                if not os.path.lexists(each.path):
+                    raise DataError(explain_absence(each))
+                return True
+        return False
 
 
 def _spellings(path: str) -> list[str]:

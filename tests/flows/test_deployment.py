@@ -1,4 +1,4 @@
-"""The commands of docs/prefect.md, from an empty machine to a finished run."""
+"""The commands of docs/prefect.md, from an empty machine to a finished run, and to one that a schedule has started."""
 
 import os
 import re
@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,11 +24,15 @@ def quick_project(project):
     """The real stages, with a network and a training that take little time."""
     project.set_conf("trainer/default", max_epochs=1, limit_train_batches=1)
     project.set_conf("model/resnet18", input_size=16)
+    # What a schedule starts has no overrides: the same as was asked for by hand comes from the cache.
+    config = project.path / "conf/config.yaml"
+    config.write_text(config.read_text().replace("- model: cnn", "- model: resnet18"))
+    project.run("python", "tools/params.py")
     project.commit("quick")
     return project
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_documents_commands(quick_project, tmp_path):
     server, worker, deploy, run = _commands()
     assert run == "prefect deployment run 'pipeline/local' -p overrides='[\"model=resnet18\"]' --watch"
@@ -36,6 +42,8 @@ def test_the_documents_commands(quick_project, tmp_path):
         "PREFECT_HOME": str(tmp_path / "prefect"),
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
         "WANDB_MODE": "disabled",
     }
     with _background(quick_project.path, environment, tmp_path / "log") as start:
@@ -53,6 +61,7 @@ def test_the_documents_commands(quick_project, tmp_path):
         watched = quick_project.run(*shlex.split(run), **environment)
         assert "finished successfully" in watched.stdout
         _check(url)
+        _check_schedules(quick_project, url, environment, tmp_path / "log")
     (name,) = quick_project.experiments()
     assert name in quick_project.run("dvc", "exp", "show", "--json", "--no-fetch").stdout
     assert quick_project.run("git", "status", "--porcelain").stdout == ""
@@ -73,6 +82,35 @@ def _check(url: str) -> None:
     assert [schedule["active"] for schedule in nightly["schedules"]] == [False]
     form = httpx.get(f"{url}/deployments/name/pipeline/local").json()["parameter_openapi_schema"]["properties"]
     assert all(len(field["description"]) > 40 for field in form.values())
+
+
+def _check_schedules(project, url: str, environment: dict[str, str], log: Path) -> None:
+    """A run comes of a new schedule and ends well, and runs are planned for one that was off; no error repeats."""
+    project.run(*shlex.split(_schedule()), **environment)
+    _wait(lambda: any(run["start_time"] for run in _scheduled(url, "local")), log)
+    project.run("prefect", "--no-prompt", "deployment", "schedule", "clear", "pipeline/local", "-y", **environment)
+    nightly = httpx.get(f"{url}/deployments/name/pipeline/nightly").json()["schedules"][0]["id"]
+    project.run("prefect", "deployment", "schedule", "resume", "pipeline/nightly", nightly, **environment)
+    _wait(lambda: _scheduled(url, "nightly"), log)
+    _wait(lambda: all(run["end_time"] for run in _scheduled(url, "local") if run["start_time"]), log)
+    started = [run for run in _scheduled(url, "local") if run["start_time"]]
+    assert [run["state_type"] for run in started] == ["COMPLETED"] * len(started)
+    errors = Counter(line.rpartition(" | ")[2] for line in log.read_text().splitlines() if "| ERROR" in line)
+    assert [message for message, times in errors.items() if times > 2] == [], log.read_text()
+
+
+def _schedule() -> str:
+    """The document's command, with a time that a test can wait for."""
+    block = re.search(r"test_deployment.py runs the first. -->\n```sh\n(.*?)\n", DOCUMENT.read_text())
+    assert block
+    assert block[1].endswith("--interval 3600")
+    return block[1].replace("3600", "20")
+
+
+def _scheduled(url: str, deployment: str) -> list[dict[str, Any]]:
+    query = {"deployments": {"name": {"any_": [deployment]}}}
+    runs = httpx.post(f"{url}/flow_runs/filter", json=query).raise_for_status().json()
+    return [run for run in runs if run["auto_scheduled"]]
 
 
 @contextmanager

@@ -1,0 +1,35 @@
+"""Where a path of the parameters leads: into the copy of the repository that is worked in, or to what the user has."""
+
+import os
+from pathlib import Path
+
+from lightline.errors import DataError
+from lightline.origin import origin
+from lightline.tracked import explain_absence, in_this_copy, tracked_around
+
+
+def find_source(path: str) -> Path:
+    """A source path of the parameters, absolute or relative to the user's repository.
+
+    In a copy of the repository it is the copy's own where the commit has it, in git or by a .dvc file: a run trains on
+    what it records. What the commit does not have lies where the user put it.
+
+    Raises:
+        DataError: DVC tracks it, and has not brought it here.
+    """
+    given = Path(path).expanduser()
+    here = in_this_copy(origin() / given)
+    if here is None:
+        return origin() / given
+    tracked = tracked_around(here)
+    for each in tracked:
+        if not os.path.lexists(each.path):
+            raise DataError(f"data.path = {path!r}: {explain_absence(each)}")
+    if origin() == Path.cwd():
+        return given
+    return here if tracked or _holds_files(here) else origin() / given
+
+
+def _holds_files(path: Path) -> bool:
+    # Git may track no more of a folder than a .gitkeep.
+    return path.is_file() or any(file.is_file() for file in path.rglob("[!.]*"))
