@@ -44,7 +44,8 @@ def left_behind() -> str | None:
 def sentence(left: Sequence[Change], where: str, rev: str) -> str:
     """A warning for people. left: (dotted key, value that was left, value in this run)."""
     # A section that is another one now has lost keys; those that say nothing are counted only.
-    telling = [change for change in left if change[1] not in (None, False)] or left
+    telling = [change for change in left if change[1] not in (None, False)] or list(left)
+    telling.sort(key=lambda change: change[2] is None)
     shown = ", ".join(f"{key} = {_short(before)} (now {_short(now)})" for key, before, now in telling[:_SHOWN])
     number = len(left) - len(telling[:_SHOWN])
     more = f" and {number} more" if number else ""

@@ -13,7 +13,7 @@ import torch
 from lightline import images
 from lightline.checkpoint import BEST, Checkpoint, save_checkpoint
 from lightline.dataset import Dataset, Row, pixel_digest, write_dataset
-from lightline.models import build_network
+from lightline.models import build_network, head_names
 from lightline.onnx_export import PixelClassifier
 from lightline.params_training import Model
 from lightline.splits import write_splits
@@ -67,6 +67,9 @@ def make_checkpoint(settings: Model, classes: Sequence[str] = CLASSES, dataset: 
     torch.manual_seed(0)
     network = build_network(settings, len(classes), pretrained=False)
     with torch.no_grad():
+        for name in head_names(network):  # a new head says next to nothing, and this one is to say something
+            for parameter in network.get_submodule(name).parameters():
+                parameter.uniform_(-0.05, 0.05)
         for _ in range(3):
             network(torch.randn(8, 3, settings.input_size, settings.input_size) * 2 + 1)
     return Checkpoint(

@@ -52,7 +52,8 @@ class Scaled(nn.Module):
 
 def scaled_file(path: Path, scale: float) -> Path:
     """The same file with its last layer so many times as large."""
-    target = path.with_name(f"scaled-{scale}.onnx")
+    target = path.parent.with_name(f"{path.parent.name}-scaled") / f"{scale}.onnx"
+    target.parent.mkdir(exist_ok=True)
     if not target.exists():
         model = onnx.load(path)
         head = [one for one in model.graph.initializer if re.search(r"\.(classes|fc)\.", one.name)]

@@ -27,8 +27,9 @@ LEFT_OUT = "warning: W&B is left out of the rest of this run: "
 KEPT = "warning: W&B cannot be reached or refuses the key; this run is kept offline for `wandb sync`: "
 
 SAID = {
-    "service killed in training": LEFT_OUT + "Connection lost",
-    "service killed at the end": LEFT_OUT + "Connection lost",
+    # "Connection lost" or "[Errno 104] Connection reset by peer": who notices first.
+    "service killed in training": LEFT_OUT,
+    "service killed at the end": LEFT_OUT,
     "disk full": LEFT_OUT + "No space left on device in {origin}/wandb, where 0 bytes are free",
     "disk full at the end": LEFT_OUT + "No space left on device in {origin}/wandb, where 0 bytes are free",
     "no server": KEPT,
@@ -113,9 +114,9 @@ def results(folder: Path) -> dict[str, str]:
 def test_an_undisturbed_run_says_nothing(folder):
     assert (folder / "none/status").read_text() == "0"
     assert (folder / "none/err").read_text() == ""
-    assert len(results(folder / "none")) == 6
+    assert len(results(folder / "none")) == 7
     (run,) = read_offline_runs(folder / "none")
-    assert [row["epoch"] for row in run.history] == list(range(1, EPOCHS + 1))
+    assert [row["epoch"] for row in run.history if "epoch" in row] == list(range(1, EPOCHS + 1))
 
 
 @pytest.mark.parametrize("fault", SAID)
@@ -134,7 +135,7 @@ def test_a_failure_costs_one_warning_and_nothing_else(folder, fault):
 @pytest.mark.parametrize("fault", ["no server", "silent server", "wrong key"])
 def test_a_run_that_cannot_be_sent_is_kept_offline(folder, fault):
     (run,) = read_offline_runs(folder / fault)
-    assert [row["epoch"] for row in run.history] == list(range(1, EPOCHS + 1))
+    assert [row["epoch"] for row in run.history if "epoch" in row] == list(range(1, EPOCHS + 1))
 
 
 def test_every_fault_is_looked_at():
