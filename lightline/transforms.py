@@ -1,8 +1,8 @@
 """What happens to pixels before the network sees them: one way for training, validation, test and the ONNX file.
 
 Every image, for whatever purpose: the largest centred square, times crop_pct, is resized to input_size with
-antialiasing and rounded to whole levels, as Pillow does it, then normalised per channel. Training images, which are
-kept in memory as such levels, are shifted, mirrored, erased and mixed in between.
+antialiasing, rounded to whole levels where it was enlarged, then normalised per channel. Training images, which are
+kept in memory as whole levels, are shifted, mirrored, erased and mixed in between.
 """
 
 from dataclasses import asdict, dataclass
@@ -39,10 +39,11 @@ class Preprocessing:
 
 
 class CropAndResize(nn.Module):
-    """uint8 [batch, height, width, 3] → float32 [batch, 3, input_size, input_size], whole numbers from 0 to 255.
+    """uint8 [batch, height, width, 3] → float32 [batch, 3, input_size, input_size], 0 to 255.
 
-    Without the rounding, a network that was trained on rounded images can answer otherwise: enlarged ones are so smooth
-    that their steps are what it sees best (60 CIFAR images at 224 pixels: accuracy 0.68 rounded, 0.30 not).
+    Enlarged images are rounded to whole levels, as training keeps them: they are so smooth that their steps are what a
+    network sees best (60 CIFAR images at 224 pixels: accuracy 0.68 rounded, 0.30 not). Others are not, since runtimes
+    that differ in the last digit would round some of their pixels to other levels.
     """
 
     def __init__(self, input_size: int, crop_pct: float) -> None:
@@ -63,7 +64,9 @@ class CropAndResize(nn.Module):
             torch._check(square.shape[3] > 0)
         size = (self.input_size, self.input_size)
         resized = functional.interpolate(square, size, mode="bilinear", align_corners=False, antialias=True)
-        return (resized + _ABOVE_HALF).floor().clamp(0, 255)
+        rounded = (resized + _ABOVE_HALF).floor().clamp(0, 255)
+        is_enlarged = torch.sym_max(torch.sym_min(self.input_size - side, 1), 0)  # 1 or 0
+        return resized + (rounded - resized) * is_enlarged
 
 
 class Normalize(nn.Module):

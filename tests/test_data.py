@@ -185,8 +185,8 @@ def test_images_of_mixed_sizes_are_decoded_to_one_size_in_order(tmp_path):
     assert pictures_in_memory.labels.tolist() == [0, 2, 1, 0, 2, 1, 0]
 
 
-@pytest.mark.parametrize(("side", "crop_pct"), [(5, 1.0), (8, 1.0), (8, 0.875), (16, 0.9), (40, 1.0), (97, 0.875)])
-def test_training_and_the_file_see_the_same_numbers(tmp_path, side, crop_pct):
+@pytest.mark.parametrize(("side", "crop_pct"), [(1, 1.0), (5, 1.0), (8, 0.875), (15, 1.0), (17, 0.9)])
+def test_training_and_the_file_see_the_same_numbers_of_enlarged_images(tmp_path, side, crop_pct):
     dataset = save_dataset(tmp_path / "dataset", list(random_pixels(4, side, side, 3)))
     settings = Preprocessing(16, crop_pct, IMAGENET_MEAN, IMAGENET_STD)
     rows = np.arange(4)
