@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from flows.faults import RequestError
+from lightline.composition import flat
 from lightline.origin import ORIGIN_VARIABLE
 
 Change = tuple[str, Any, Any]  # dotted key, value before, value now
@@ -25,10 +26,10 @@ def compose(overrides: list[str]) -> tuple[list[Change], list[Change]]:
     """
     from lightline.params_file import PARAMS_FILE, load_params
 
-    before = _flat(yaml.safe_load(PARAMS_FILE.read_bytes())) if PARAMS_FILE.exists() else {}
+    before = flat(yaml.safe_load(PARAMS_FILE.read_bytes())) if PARAMS_FILE.exists() else {}
     _write(overrides, PARAMS_FILE)
     load_params()
-    now = _flat(yaml.safe_load(PARAMS_FILE.read_bytes()))
+    now = flat(yaml.safe_load(PARAMS_FILE.read_bytes()))
     changed = [(key, before.get(key), now.get(key)) for key in {**before, **now} if before.get(key) != now.get(key)]
     return changed, _not_asked_for(changed, overrides)
 
@@ -42,7 +43,7 @@ def _not_asked_for(changed: list[Change], overrides: list[str]) -> list[Change]:
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder, "params.yaml")
         _write([], plain)
-        values = _flat(yaml.safe_load(plain.read_bytes()))
+        values = flat(yaml.safe_load(plain.read_bytes()))
     return [(key, before, now) for key, before, now in rest if values.get(key) == now]
 
 
@@ -94,13 +95,3 @@ def _sentence(message: str, overrides: list[str]) -> str:
         )
     told = " ".join(line.strip() for line in message.splitlines() if line.strip(" ^") and "hydra.cc" not in line)
     return f"{', '.join(map(repr, named))} cannot be used as an override, as in trainer.max_epochs=3: {told}"
-
-
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(values, dict):
-        return {prefix: values}
-    return {
-        name: value
-        for key, item in values.items()
-        for name, value in _flat(item, f"{prefix}.{key}" if prefix else str(key)).items()
-    }
