@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks.harness import Row, in_turn
 from benchmarks.settings import composed
-from lightline.inference import choose_device
+from lightline.device import choose_device
 from lightline.models import build_network
 from lightline.precision import choose_precision
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from lightline import images
 from lightline.checkpoint import load_checkpoint
-from lightline.onnx_export import PixelClassifier
+from lightline.inference import PixelClassifier
 checkpoint = load_checkpoint(Path(sys.argv[1]))
 model = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
 with torch.inference_mode():

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.harness import PAIRS, Pairs, Row, in_turn
 from benchmarks.resnet import SIZE, pixels, write_resnet18
 from lightline.checkpoint import Checkpoint, load_checkpoint
-from lightline.onnx_export import PixelClassifier
+from lightline.inference import PixelClassifier
 from lightline.onnx_model import OnnxModel
 
 _RUNS = {1: 40, 8: 12, 64: 2}  # of a turn: some tenths of a second; of these a quarter, at least two, for --quick

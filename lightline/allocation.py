@@ -68,20 +68,6 @@ def set_keys(ids: np.ndarray, sets: np.ndarray, seed: int, purpose: str) -> np.n
     return np.frombuffer(bytes(keys), dtype="<u8")
 
 
-def stratified_choice(
-    ids: np.ndarray, labels: np.ndarray, rows: np.ndarray, num_images: int, seed: int, purpose: str
-) -> np.ndarray:
-    """int64 [at most num_images], ascending: a random choice among rows, as many of every class as can be.
-
-    ids: texts of all images, sorted; labels: int of all images; rows: int64, ascending, those to choose from.
-    """
-    keys = set_keys(ids[rows], np.arange(len(rows)), seed, purpose)
-    order = np.lexsort((keys, labels[rows]))
-    by_class = labels[rows][order]
-    rank = np.arange(len(rows)) - np.searchsorted(by_class, by_class)
-    return np.sort(rows[order[np.lexsort((keys[order], rank))[:num_images]]])
-
-
 @dataclass(frozen=True)
 class _Table:
     """How many rows of which class each set has: three columns, a row for each pair that occurs, ordered by set."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lightline.figure_file import save_figure
+from lightline.files import save_figure
 
 _COLORS = {"train": "#777777", "val": "#1f5fa8"}
 

@@ -25,6 +25,7 @@ DATASET = Path("data/dataset")
 _IMAGES, _INDEX, _SUMMARY = "images.arrow", "index.parquet", "dataset.json"
 _IMAGES_PER_BATCH = 256
 _BYTES_PER_BATCH = 2**24
+_STACK, _STACK_BYTES = 512, 2**26  # images, and bytes, above which a stack takes no more
 _ROWS_PER_DIGEST = 4096  # part of what the digest means: another number, other digests
 
 _IMAGES_SCHEMA = pa.schema([("image", pa.large_binary())])  # JPEG or PNG
@@ -223,3 +224,23 @@ class Dataset:
     def pixels(self, row: int) -> np.ndarray:
         """uint8 RGB [height, width, 3]."""
         return images.decode(self.encoded(row))
+
+
+def pixel_stacks(dataset: Dataset, rows: np.ndarray, max_images: int = _STACK) -> Iterator[np.ndarray]:
+    """The images of the rows in order, as stacks uint8 [n, height, width, 3].
+
+    Neighbours of one size share a stack, so that sets of equal images are transformed as whole batches; of large
+    photos a few at a time, so that they are never in memory all at once.
+    """
+    stack, used = np.empty((0, 0, 0, 3), np.uint8), 0
+    for number, row in enumerate(rows):
+        pixels = dataset.pixels(int(row))
+        if used == len(stack) or pixels.shape != stack.shape[1:]:
+            if used:
+                yield stack[:used]
+            most = min(max_images, max(1, _STACK_BYTES // pixels.nbytes), len(rows) - number)
+            stack, used = np.empty((most, *pixels.shape), np.uint8), 0
+        stack[used] = pixels
+        used += 1
+    if used:
+        yield stack[:used]

@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from lightline.cores import num_trainings
+from lightline.device import share
 from lightline.params import Hardware
-from lightline.threads import share
 
 
 class EpochThreads(Callback):

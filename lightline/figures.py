@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lightline.calibration import Bin
-from lightline.figure_file import save_figure
+from lightline.files import save_figure
 
 _THUMBNAIL = 320  # pixels; larger images are scaled down before they are drawn
 _MOST_NUMBERED = 20  # classes up to which the confusion matrix shows counts

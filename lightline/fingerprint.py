@@ -5,8 +5,8 @@ from typing import Any
 
 from lightline.closure import closure_digests
 from lightline.dataset import Dataset
+from lightline.device import choose_device
 from lightline.files import content_digest
-from lightline.inference import choose_device
 from lightline.params import Params
 from lightline.precision import choose_precision
 from lightline.splits import Splits

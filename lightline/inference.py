@@ -1,46 +1,24 @@
 """Logits of a network for images of the dataset, straight from their pixels: for test, export and the end of train."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import nn
 
-from lightline.dataset import Dataset
-from lightline.params import Hardware
+from lightline.dataset import Dataset, pixel_stacks
 from lightline.transforms import Preprocessing, evaluation_transform
 
-_STACK, _STACK_BYTES = 512, 2**26  # images, and bytes, above which a stack takes no more
 
+class PixelClassifier(nn.Module):
+    """uint8 RGB [batch, height, width, 3] → logits and probabilities, both float32 [batch, classes]."""
 
-def choose_device(hardware: Hardware) -> torch.device:
-    """The device that the parameters ask for: the first GPU where there is one and it is not ruled out."""
-    wanted = hardware.accelerator
-    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda", 0)
-    if wanted in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing):
+        super().__init__()
+        self.transform = evaluation_transform(preprocessing)
+        self.network = network
 
-
-def pixel_stacks(dataset: Dataset, rows: np.ndarray, max_images: int = _STACK) -> Iterator[np.ndarray]:
-    """The images of the rows in order, as stacks uint8 [n, height, width, 3].
-
-    Neighbours of one size share a stack, so that sets of equal images are transformed as whole batches; of large
-    photos a few at a time, so that they are never in memory all at once.
-    """
-    stack, used = np.empty((0, 0, 0, 3), np.uint8), 0
-    for number, row in enumerate(rows):
-        pixels = dataset.pixels(int(row))
-        if used == len(stack) or pixels.shape != stack.shape[1:]:
-            if used:
-                yield stack[:used]
-            most = min(max_images, max(1, _STACK_BYTES // pixels.nbytes), len(rows) - number)
-            stack, used = np.empty((most, *pixels.shape), np.uint8), 0
-        stack[used] = pixels
-        used += 1
-    if used:
-        yield stack[:used]
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = self.network(self.transform(image))
+        return logits, logits.softmax(1)
 
 
 @torch.inference_mode()

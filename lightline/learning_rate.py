@@ -9,11 +9,10 @@ from typing import Any
 import lightning
 import numpy as np
 from lightning.pytorch.callbacks import Callback
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lightline.errors import LightlineError
-from lightline.files import whole_file
+from lightline.files import save_figure
 from lightline.module import Classifier
 from lightline.params import Params
 from lightline.trial import prepare_trial, take_steps
@@ -99,6 +98,4 @@ def _draw(lrs: np.ndarray, losses: np.ndarray, smooth: np.ndarray, best: int) ->
     axes.set(xlabel="optimizer.lr", ylabel="loss, the mean of a step's images", ylim=(None, 1.2 * losses[0]))
     axes.grid(alpha=0.25)
     axes.legend()
-    FigureCanvasAgg(figure)
-    with whole_file(CURVE) as temporary:
-        figure.savefig(temporary, dpi=120, metadata={"Software": None})
+    save_figure(figure, CURVE)

@@ -14,25 +14,12 @@ from lightline import __version__
 from lightline.checkpoint import Checkpoint
 from lightline.errors import LightlineError
 from lightline.images import Reading
-from lightline.transforms import Preprocessing, evaluation_transform
+from lightline.inference import PixelClassifier
 
 INPUT, OUTPUTS = "image", ("logits", "probabilities")
 _LARGEST = 2**31 - 1  # bytes of one protobuf message
 # Sizes to trace with: no two alike and none the network's, so that nothing is taken for a constant.
 _EXAMPLE_SHAPE = (2, 37, 53, 3)
-
-
-class PixelClassifier(nn.Module):
-    """uint8 RGB [batch, height, width, 3] → logits and probabilities, both float32 [batch, classes]."""
-
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing):
-        super().__init__()
-        self.transform = evaluation_transform(preprocessing)
-        self.network = network
-
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = self.network(self.transform(image))
-        return logits, logits.softmax(1)
 
 
 def export_onnx(

@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
-from lightline.dataset import Dataset
+from lightline.dataset import Dataset, pixel_stacks
 from lightline.errors import DataError, LightlineError
-from lightline.inference import pixel_stacks
 from lightline.onnx_model import OnnxModel
 
 PREDICTIONS = Path("reports/test/predictions.parquet")

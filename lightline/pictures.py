@@ -10,8 +10,7 @@ import psutil
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
-from lightline.dataset import Dataset
-from lightline.inference import pixel_stacks
+from lightline.dataset import Dataset, pixel_stacks
 from lightline.transforms import CropAndResize
 from lightline.workers import DecodedBatches
 

@@ -20,22 +20,15 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from lightline.allocation import stratified_choice
-from lightline.errors import LightlineError
-from lightline.room import no_room_code
+from lightline.errors import LightlineError, no_room_code
 
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_PREPROCESSING = "transform."  # how the names of normalisation's constants begin, see `onnx_export.PixelClassifier`
+_PREPROCESSING = "transform."  # how the names of normalisation's constants begin, see `inference.PixelClassifier`
 _HINT = "`-S export.quantize=[]` exports fp32 alone."
 
 
 class QuantizationError(LightlineError):
     """There is no int8 file of this model that could be let out."""
-
-
-def calibration_rows(ids: np.ndarray, labels: np.ndarray, rows: np.ndarray, num_images: int, seed: int) -> np.ndarray:
-    """int64 [at most num_images]: see `lightline.allocation.stratified_choice`."""
-    return stratified_choice(ids, labels, rows, num_images, seed, "calibration")
 
 
 def quantize(source: Path, images: Iterable[np.ndarray], path: Path) -> None:

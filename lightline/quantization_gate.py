@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightline.dataset import Dataset
-from lightline.inference import pixel_stacks
+from lightline.dataset import Dataset, pixel_stacks
 from lightline.onnx_model import OnnxModel
 from lightline.quantization import QuantizationError
 

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from lightline.allocation import stratified_choice
 from lightline.data import ImageData
 from lightline.dataset import Dataset
+from lightline.splits import stratified_choice
 from lightline.tracking import Run
 
 
@@ -20,10 +20,9 @@ class SamplePredictions(Callback):
         self.run = run
         self.classes = dataset.classes
         params, rows = data.params, data.val.rows.cpu().numpy()
-        ids, labels = dataset.column("id"), dataset.labels
-        chosen = stratified_choice(ids, labels, rows, params.tracking.num_sample_images, params.seed, "samples")
+        chosen = stratified_choice(dataset.labels, rows, params.tracking.num_sample_images, params.seed)
         images = data.val.images_at(torch.from_numpy(np.searchsorted(rows, chosen)))
-        self.labels = labels[chosen]
+        self.labels = dataset.labels[chosen]
         self.images = images.numpy()
         self.inputs = data.normalize(images)
 

@@ -75,3 +75,15 @@ def read_splits(path: Path = SPLITS) -> Splits:
         raise DataError(f"{path} is missing; `dvc repro split` writes it.") from None
     except pa.ArrowInvalid as error:
         raise DataError(f"{path} is damaged ({error}); `dvc repro --force split` writes it anew.") from None
+
+
+def stratified_choice(labels: np.ndarray, rows: np.ndarray, num_images: int, seed: int) -> np.ndarray:
+    """int64 [at most num_images], ascending: a random choice among rows, as many of every class as can be.
+
+    labels: int of all images; rows: int64, those to choose from.
+    """
+    key = np.random.default_rng([seed]).random(len(rows))
+    order = np.lexsort((key, labels[rows]))
+    by_class = labels[rows][order]
+    rank = np.arange(len(rows)) - np.searchsorted(by_class, by_class)
+    return np.sort(rows[order[np.lexsort((key[order], rank))[:num_images]]])

@@ -15,13 +15,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Imports make a million objects that stay: looking through them for garbage takes half a second.
 gc.disable()
 
-from lightline.errors import LightlineError
+from lightline.errors import LightlineError, told_if_full
 from lightline.inputs import check_inputs
 from lightline.interruption import INTERRUPTED, end_at_once, end_in_order
 from lightline.params import Params
 from lightline.params_file import load_params
 from lightline.redaction import redacted
-from lightline.room import told_if_full
 from lightline.supervision import end_with_parent, is_first_process, occupy_folder
 
 _FAILED, _MAY_PASS = 1, 75  # exit statuses; 75 is sysexits' EX_TEMPFAIL, which the flow tries again

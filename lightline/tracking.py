@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from lightline.errors import free_bytes, no_room_code
 from lightline.files import write_json
 from lightline.origin import experiment_name, origin, records
 from lightline.params import Params
 from lightline.redaction import redacted
-from lightline.room import free_bytes, no_room_code
 from lightline.tracking_mode import Mode, chosen_mode
 
 _ONLINE_TIMEOUT = 30  # seconds until an unreachable server is given up

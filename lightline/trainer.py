@@ -12,11 +12,11 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from lightline.averaging import ExponentialMovingAverage
 from lightline.callbacks import Progress
+from lightline.device import choose_device
 from lightline.errors import ParameterError
 from lightline.finite_loss import FiniteLoss
 from lightline.frozen_body import FrozenBody
 from lightline.hooks import NoProfiler, skip_empty_hooks
-from lightline.inference import choose_device
 from lightline.params import Params
 from lightline.precision import choose_precision
 from lightline.save_state import SaveState

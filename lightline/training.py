@@ -13,10 +13,11 @@ from lightline.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from lightline.curves import draw_curves
 from lightline.data import ImageData
 from lightline.dataset import Dataset
+from lightline.device import choose_device
 from lightline.epoch_threads import EpochThreads
 from lightline.files import write_csv, write_json
 from lightline.fingerprint import train_params
-from lightline.inference import choose_device, predict_logits
+from lightline.inference import predict_logits
 from lightline.logits import write_logits
 from lightline.models import build_network
 from lightline.module import Classifier, class_weights

@@ -9,11 +9,11 @@ from lightning.pytorch.callbacks import Callback
 from lightline.cores import counted_training
 from lightline.data import ImageData
 from lightline.dataset import Dataset
+from lightline.device import use_share
 from lightline.module import Classifier
 from lightline.params import Params
 from lightline.params_training import Constant
 from lightline.splits import read_splits
-from lightline.threads import use_share
 from lightline.trainer import build_trainer
 from lightline.training import Task, prepare
 

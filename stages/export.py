@@ -10,18 +10,19 @@ import torch
 
 from lightline.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.dataset import Dataset
+from lightline.device import use_share
 from lightline.errors import DataError
 from lightline.files import whole_file, write_csv, write_json
 from lightline.images import Reading
+from lightline.inference import PixelClassifier
 from lightline.latency import Latency, measure_latency
 from lightline.model_card import model_card
-from lightline.onnx_export import PixelClassifier, export_onnx
+from lightline.onnx_export import export_onnx
 from lightline.onnx_model import OnnxModel
 from lightline.params import Params
 from lightline.parity import TEST, TORCH, Differences, Tie, check_parity, read_predictions, typical_spread
 from lightline.partial_experiment import keeping_what_is_finished
 from lightline.splits import read_splits
-from lightline.threads import use_share
 from lightline.tracking import track
 
 MODEL = Path("models/model.onnx")

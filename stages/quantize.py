@@ -12,20 +12,19 @@ import numpy as np
 import torch
 
 from lightline.checkpoint import BEST, Checkpoint, load_checkpoint
-from lightline.dataset import Dataset
+from lightline.dataset import Dataset, pixel_stacks
+from lightline.device import use_share
 from lightline.errors import DataError
 from lightline.files import temporary_files_beside, whole_file, write_json
-from lightline.inference import pixel_stacks
+from lightline.inference import PixelClassifier
 from lightline.latency import Latency, measure_latency
 from lightline.model_card import model_card
-from lightline.onnx_export import PixelClassifier
 from lightline.onnx_model import OnnxModel
 from lightline.params import Params
 from lightline.partial_experiment import keeping_what_is_finished
-from lightline.quantization import calibration_rows, quantize
+from lightline.quantization import quantize
 from lightline.quantization_gate import Quantization, compare
-from lightline.splits import read_splits
-from lightline.threads import use_share
+from lightline.splits import read_splits, stratified_choice
 from lightline.tracking import track
 
 SOURCE, MODEL = Path("models/model.onnx"), Path("models/model.int8.onnx")
@@ -45,8 +44,7 @@ def main(params: Params) -> None:
     fp32 = OnnxModel(SOURCE, num_threads)
     if fp32.metadata["fingerprint"] != checkpoint.fingerprint:
         raise DataError(f"{SOURCE} was not exported from {BEST}; `dvc repro` brings them together.")
-    train, ids = splits.rows("train"), dataset.column("id")
-    rows = calibration_rows(ids, dataset.labels, train, settings.calibration_images, params.seed)
+    rows = stratified_choice(dataset.labels, splits.rows("train"), settings.calibration_images, params.seed)
     with whole_file(MODEL) as temporary, temporary_files_beside(MODEL):
         quantize(SOURCE, pixel_stacks(dataset, rows, _BATCH), temporary)
         found = compare(

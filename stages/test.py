@@ -4,14 +4,14 @@ from lightline.stage import run_stage  # isort: skip  (first: it sets up threads
 
 from lightline.checkpoint import BEST, load_checkpoint
 from lightline.dataset import Dataset
+from lightline.device import choose_device, use_share
 from lightline.errors import DataError
 from lightline.evaluate import evaluate
 from lightline.evaluation_report import REPORTS, write_report
-from lightline.inference import choose_device, predict_logits
+from lightline.inference import predict_logits
 from lightline.logits import read_logits
 from lightline.params import Params
 from lightline.splits import read_splits
-from lightline.threads import use_share
 from lightline.tracking import track
 from lightline.training_folder import forget
 

@@ -5,6 +5,7 @@ from lightline.stage import run_stage  # isort: skip  (first: it sets up threads
 from lightline.checkpoint import BEST
 from lightline.cores import counted_training
 from lightline.dataset import Dataset
+from lightline.device import use_share
 from lightline.files import write_json
 from lightline.fingerprint import fingerprint, ingredients
 from lightline.image_size import size_warning
@@ -14,7 +15,6 @@ from lightline.samples import log_extremes
 from lightline.splits import read_splits
 from lightline.state_files import newest_state
 from lightline.supervision import is_first_process
-from lightline.threads import use_share
 from lightline.tracking import track
 from lightline.trainer import num_processes
 from lightline.training import REPORTS, Task, fit, write_outputs

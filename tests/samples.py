@@ -13,8 +13,8 @@ import torch
 from lightline import images
 from lightline.checkpoint import BEST, Checkpoint, save_checkpoint
 from lightline.dataset import Dataset, Row, pixel_digest, write_dataset
+from lightline.inference import PixelClassifier
 from lightline.models import build_network, head_names
-from lightline.onnx_export import PixelClassifier
 from lightline.params_training import Model
 from lightline.splits import write_splits
 

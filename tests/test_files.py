@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lightline.errors import LightlineError
+from lightline.errors import LightlineError, NoRoomError, told_if_full
 from lightline.files import (
     content_digest,
     file_digest,
@@ -27,7 +27,6 @@ from lightline.files import (
     write_csv,
     write_json,
 )
-from lightline.room import NoRoomError, told_if_full
 from tests.small_disk import files_of_at_most
 
 

@@ -9,9 +9,9 @@ import torch
 
 from lightline import latency
 from lightline.dataset import Dataset
+from lightline.inference import PixelClassifier
 from lightline.latency import HEADER, Latency, common_images, measure_latency
 from lightline.machine import processor
-from lightline.onnx_export import PixelClassifier
 from tests.samples import random_pixels, save_dataset
 
 SIZES = [(24, 20), (40, 30), (24, 20), (20, 24), (24, 20), (40, 30)]

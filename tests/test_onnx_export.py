@@ -17,7 +17,8 @@ from torch import nn
 from lightline import __version__, onnx_export
 from lightline.checkpoint import Checkpoint
 from lightline.errors import LightlineError
-from lightline.onnx_export import PixelClassifier, export_onnx
+from lightline.inference import PixelClassifier
+from lightline.onnx_export import export_onnx
 from lightline.onnx_model import OnnxModel
 from tests.samples import CLASSES, random_pixels
 

@@ -13,9 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from lightline.checkpoint import Checkpoint
-from lightline.dataset import Dataset
-from lightline.inference import pixel_stacks
-from lightline.onnx_export import PixelClassifier
+from lightline.dataset import Dataset, pixel_stacks
+from lightline.inference import PixelClassifier
 from lightline.onnx_model import OnnxModel
 from lightline.parity import TORCH, Differences, ParityError, check_parity, typical_spread
 from lightline.transforms import CropAndResize, Preprocessing

@@ -14,7 +14,7 @@ from torch import nn
 from lightline import onnx_export
 from lightline.checkpoint import BEST, save_checkpoint
 from lightline.errors import DataError
-from lightline.onnx_export import PixelClassifier
+from lightline.inference import PixelClassifier
 from lightline.parity import PREDICTIONS, ParityError
 from lightline.transforms import Preprocessing
 from stages import export

@@ -14,7 +14,7 @@ from torch import nn
 from lightline.checkpoint import Checkpoint
 from lightline.onnx_export import export_onnx
 from lightline.onnx_model import OnnxModel
-from lightline.quantization import QuantizationError, calibration_rows, quantize
+from lightline.quantization import QuantizationError, quantize
 from tests.samples import CLASSES, random_pixels
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -180,28 +180,3 @@ def test_what_onnxruntime_cannot_quantise_is_told_in_words(exported, tmp_path):
     with pytest.raises(QuantizationError, match=r"^onnxruntime cannot quantise this network to int8: \S.*alone\.$"):
         quantize(source, [], tmp_path / "model.int8.onnx")
     assert list(tmp_path.iterdir()) == []
-
-
-IDS = np.array([f"{number:04d}" for number in range(300)])
-LABELS = np.array([number % 3 if number % 10 else 3 for number in range(300)])  # 90 of three classes, 30 of the fourth
-ROWS = np.arange(0, 300, 2)
-
-
-def test_calibration_takes_as_many_of_every_class_as_can_be():
-    chosen = calibration_rows(IDS, LABELS, ROWS, 40, seed=1)
-    assert np.bincount(LABELS[chosen]).tolist() == [10, 10, 10, 10]
-    assert set(chosen) <= set(ROWS)
-    assert (np.diff(chosen) > 0).all()
-    few = calibration_rows(IDS, LABELS, ROWS, 2, seed=1)
-    assert len(set(LABELS[few])) == 2
-    most = calibration_rows(IDS, LABELS, ROWS, 140, seed=1)
-    assert np.bincount(LABELS[most])[3] == (LABELS[ROWS] == 3).sum()  # all that there are of the rarest
-    assert np.array_equal(calibration_rows(IDS, LABELS, ROWS, 1000, seed=1), ROWS)
-
-
-def test_the_choice_is_the_seed_s_and_hardly_changes_with_more_images():
-    chosen = calibration_rows(IDS, LABELS, ROWS, 40, seed=1)
-    assert np.array_equal(calibration_rows(IDS, LABELS, ROWS, 40, seed=1), chosen)
-    assert not np.array_equal(calibration_rows(IDS, LABELS, ROWS, 40, seed=2), chosen)
-    more = calibration_rows(IDS, LABELS, np.union1d(ROWS, [1, 3, 5]), 40, seed=1)
-    assert len(np.intersect1d(more, chosen)) >= 37

@@ -14,10 +14,9 @@ import pytest
 
 from lightline import images
 from lightline.dataset import Dataset
-from lightline.errors import DataError, LightlineError
+from lightline.errors import DataError, LightlineError, NoRoomError
 from lightline.onnx_model import OnnxModel
 from lightline.params import Params
-from lightline.room import NoRoomError
 from lightline.splits import read_splits
 from stages import export, quantize, test, train
 from tests.small_disk import files_of_at_most

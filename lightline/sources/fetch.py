@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from lightline.errors import LightlineError
+from lightline.errors import LightlineError, NoRoomError, free_bytes, no_room_code
 from lightline.files import still_has_name
 from lightline.origin import records
 from lightline.params_data import Fetch
-from lightline.room import NoRoomError, free_bytes, no_room_code
 from lightline.sources.fetch_error import FetchError, without_secrets
 
 _PAUSES = (1, 4, 10)  # seconds before the second, third and fourth attempt

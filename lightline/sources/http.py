@@ -11,8 +11,8 @@ from urllib.request import getproxies
 
 import aiohttp
 
+from lightline.errors import check_room
 from lightline.params_data import Fetch
-from lightline.room import check_room
 from lightline.sources.fetch_error import FetchError, too_large, without_secrets
 
 _SILENCE = 60  # seconds without a byte before an attempt counts as failed

@@ -9,8 +9,8 @@ from typing import Any
 import botocore.session
 import fsspec
 
+from lightline.errors import check_room
 from lightline.params_data import Fetch
-from lightline.room import check_room
 from lightline.sources.fetch_error import too_large, without_secrets
 
 _PART = 2**24  # bytes asked for at once

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightline import epoch_threads, threads
+from lightline import device, epoch_threads
+from lightline.device import share
 from lightline.module import Classifier
-from lightline.threads import share
 from tests.tiny import tiny_params, train
 
 
@@ -16,9 +16,9 @@ from tests.tiny import tiny_params, train
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """One of four cores, on which nobody has set OMP_NUM_THREADS."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(threads, "_TORCHS", 4)
-    monkeypatch.setattr(threads, "num_cores", lambda: 4)
-    monkeypatch.setattr(threads, "_IS_ASKED_FOR", False)
+    monkeypatch.setattr(device, "_TORCHS", 4)
+    monkeypatch.setattr(device, "num_cores", lambda: 4)
+    monkeypatch.setattr(device, "_IS_ASKED_FOR", False)
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -35,9 +35,9 @@ def test_the_cores_are_shared():
 
 
 def test_a_container_has_fewer_and_who_runs_it_may_say_how_many(monkeypatch):
-    monkeypatch.setattr(threads, "num_cores", lambda: 2)
+    monkeypatch.setattr(device, "num_cores", lambda: 2)
     assert share(hardware(), 1) == 2
-    monkeypatch.setattr(threads, "_IS_ASKED_FOR", True)
+    monkeypatch.setattr(device, "_IS_ASKED_FOR", True)
     assert share(hardware(), 9) == 4
 
 

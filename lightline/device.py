@@ -1,4 +1,4 @@
-"""How many threads compute: what hardware.num_threads says, or a fair share of this machine's cores.
+"""What computes: the device, and how many threads of a CPU, by hardware.num_threads or as a fair share of its cores.
 
 Sums that other numbers of threads divide are taken in another order: the number decides their last digits.
 """
@@ -13,6 +13,16 @@ from lightline.params import Hardware
 # What torch takes by itself: OMP_NUM_THREADS, else one for each core that it may use, not for each of its hyperthreads.
 _TORCHS = torch.get_num_threads()
 _IS_ASKED_FOR = "OMP_NUM_THREADS" in os.environ  # at the start: Lightning sets it later
+
+
+def choose_device(hardware: Hardware) -> torch.device:
+    """The device that the parameters ask for: the first GPU where there is one and it is not ruled out."""
+    wanted = hardware.accelerator
+    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    if wanted in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
 
 
 def use_share(hardware: Hardware, is_counted: bool = False) -> None:
