@@ -25,7 +25,7 @@ test: setup
 	@python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 fuzz: setup
-	@FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),5000) python -m pytest tests/test_fuzz.py --timeout 3600 --numprocesses auto $(ARGS)
+	@FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),5000) python -m pytest tests/pipeline/test_fuzz.py --timeout 3600 --numprocesses auto $(ARGS)
 
 faults: setup
 	@python -m tests.faults $(or $(N),30) $(ARGS)
@@ -49,13 +49,13 @@ params: setup
 
 # AS is make's own name for the assembler, too.
 keep: setup
-	@python -m lightline.keep $(if $(EXP),'$(EXP)') $(if $(filter-out default,$(origin AS)),--as '$(AS)') $(if $(filter no,$(CHOOSE)),--no-choose)
+	@python -m lightline keep $(if $(EXP),'$(EXP)') $(if $(filter-out default,$(origin AS)),--as '$(AS)') $(if $(filter no,$(CHOOSE)),--no-choose)
 
 deps: setup
 	@python tools/deps.py
 
 repair: setup
-	@python -m lightline.repair
+	@python -m lightline repair
 
 format: setup
 	ruff check --fix .

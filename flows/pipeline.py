@@ -6,8 +6,8 @@
 import asyncio
 
 if __name__ == "__main__":  # first, because Prefect takes a second to load
-    from flows.command import main
-    from lightline.interruption import run_command
+    from flows.__main__ import main
+    from lightline.runtime.interruption import run_command
 
     run_command(main)
 
@@ -19,18 +19,18 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.faults import StageError, UnavailableError
-from flows.guard import refuse_keys, refuse_open_server
-from flows.leftovers import api, clear
-from flows.repository import homes
+from flows.crashes import api, clear
+from flows.errors import StageError, UnavailableError
+from flows.git import homes
 from flows.results import Results, publish, read_results, server_answers
+from flows.security import refuse_keys, refuse_open_server
 from flows.workspace import Ahead, Request, Workspace, open_workspace
 from lightline.errors import LightlineError
-from lightline.left_behind import sentence
-from lightline.partial_experiment import advice
+from lightline.runtime.left_behind import sentence
+from lightline.runtime.partial_experiment import advice
 
 RETRY_DELAYS = [10.0, 60.0]  # seconds before each retry of what may pass by itself
-prepared_ahead: Ahead | None = None  # set by flows.command, for the one run of its process
+prepared_ahead: Ahead | None = None  # set by flows.__main__, for the one run of its process
 without_server: asyncio.Future[Any] | None = None  # set there too; gets what came of it where Prefect is gone
 _UNAVAILABLE = "Unavailable"  # name of the failed state that is retried
 _TEST = "test"  # the stage after which a run that fails is worth an experiment
