@@ -105,14 +105,14 @@ def _load() -> None:
 
 
 async def _run(request: Request, ahead: Ahead, apply: bool) -> tuple["Results | None", str]:
-    from flows import pipeline
+    from flows.pipeline import Terminal, pipeline, terminal
 
-    pipeline.prepared_ahead = ahead
-    pipeline.without_server = asyncio.get_running_loop().create_future()
-    run = asyncio.ensure_future(cast(Any, pipeline.pipeline)(**vars(request), return_state=True))
-    await asyncio.wait({run, pipeline.without_server}, return_when=asyncio.FIRST_COMPLETED)
-    if pipeline.without_server.done():
-        _show(pipeline.without_server.result(), apply)
+    without_server = asyncio.get_running_loop().create_future()
+    terminal.set(Terminal(ahead, without_server))
+    run = asyncio.ensure_future(cast(Any, pipeline)(**vars(request), return_state=True))
+    await asyncio.wait({run, without_server}, return_when=asyncio.FIRST_COMPLETED)
+    if without_server.done():
+        _show(without_server.result(), apply)
         _leave("The Prefect server has gone, and will not show how this run ended.")
     state = await run
     return (await state.aresult(), "") if state.is_completed() else (None, state.message)

@@ -3,14 +3,14 @@
 `python -m flows.pipeline --help` runs it from a terminal; prefect.yaml deploys it.
 """
 
-import asyncio
-
 if __name__ == "__main__":  # first, because Prefect takes a second to load
-    from flows.__main__ import main
-    from lightline.runtime.interruption import run_command
+    import runpy
 
-    run_command(main)
+    runpy.run_module("flows", run_name="__main__")
 
+import asyncio
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from prefect import Task, flow, get_run_logger, task
@@ -30,11 +30,25 @@ from lightline.runtime.left_behind import sentence
 from lightline.runtime.partial_experiment import advice
 
 RETRY_DELAYS = [10.0, 60.0]  # seconds before each retry of what may pass by itself
-prepared_ahead: Ahead | None = None  # set by flows.__main__, for the one run of its process
-without_server: asyncio.Future[Any] | None = None  # set there too; gets what came of it where Prefect is gone
 _UNAVAILABLE = "Unavailable"  # name of the failed state that is retried
 _TEST = "test"  # the stage after which a run that fails is worth an experiment
 _UNHEARD = "Unheard"  # name of the completed state of a run whose server has gone
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """The command that a run was started by in this process.
+
+    Attributes:
+        ahead: what it has prepared while Prefect was loading.
+        without_server: gets the `Results` of a run whose Prefect server has gone.
+    """
+
+    ahead: Ahead
+    without_server: asyncio.Future[Any]
+
+
+terminal: ContextVar[Terminal | None] = ContextVar("terminal", default=None)
 
 
 @flow(name="pipeline", description="The stages of dvc.yaml in a clean clone, recorded as a DVC experiment.")
@@ -62,12 +76,13 @@ async def pipeline(
     try:
         refuse_keys(overrides, repo)
         await refuse_open_server()
-        async with open_workspace(request, logger.info, prepared_ahead) as workspace:
+        caller = terminal.get()
+        async with open_workspace(request, logger.info, caller and caller.ahead) as workspace:
             await _take_over(workspace, logger)
             _announce(workspace, logger)
             state = await _run(workspace, named=experiment is not None, targets=targets)
-        if without_server and state.name == _UNHEARD:
-            without_server.set_result(state.data)
+        if caller and state.name == _UNHEARD:
+            caller.without_server.set_result(state.data)
         return state
     except LightlineError as error:
         return Failed(message=str(error))

@@ -10,12 +10,10 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from lightline.config.params import Params
 from lightline.errors import free_bytes, no_room_code
@@ -44,8 +42,8 @@ class Run:
         # Committed, because W&B would keep the step open until the run's end, and then put it over the summary.
         self._safely(lambda run: run.log(values, step=self.step, commit=True))
 
-    def log_images(self, name: str, images: np.ndarray, captions: list[str], step: int) -> None:
-        """uint8 [n, height, width, 3], each with its caption; before `log`, which ends a step."""
+    def log_images(self, name: str, images: Iterable[Any], captions: list[str], step: int) -> None:
+        """images: uint8 arrays [height, width, 3], each with its caption; before `log`, which ends a step."""
 
         def send(run: Any) -> None:
             import wandb

@@ -1,18 +1,21 @@
 """What identifies a trained model: a digest of all that determines it."""
 
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from lightline.closure import closure_digests
 from lightline.config.params import Params
 from lightline.data.dataset import Dataset
 from lightline.data.splits import Splits
-from lightline.files import content_digest
+from lightline.files import content_digest, file_digest
 from lightline.models.device import choose_device
 from stages.train.precision import choose_precision
 
-# The sections that the train stage depends on, as dvc.yaml says too; a test compares the two.
+# What the train stage depends on, as dvc.yaml says too; a test compares the two.
+CODE = ("lightline/data", "lightline/files.py", "lightline/models", "stages/train")
 TRAIN_SECTIONS = ("seed", "augment", "model", "optimizer", "schedule", "loss", "trainer")
+
+_ROOT = Path(__file__).parents[2]
 
 
 def train_params(params: Params) -> dict[str, Any]:
@@ -32,8 +35,19 @@ def ingredients(params: Params, dataset: Dataset, splits: Splits, num_processes:
         # What `auto` came to: on other hardware, unfinished training starts afresh instead of changing its arithmetic.
         "precision": choose_precision(params.trainer, choose_device(params.hardware)),
         "processes": num_processes,  # a step takes a batch of each
-        "code": closure_digests("stages.train"),
+        "code": code_digests(),
         "versions": {package: version(package) for package in ("torch", "torchvision", "lightning")},
+    }
+
+
+def code_digests(root: Path = _ROOT) -> dict[str, str]:
+    """The SHA-256 of each Python file of CODE by its path, without what .dvcignore leaves out."""
+    files = {file for part in CODE for file in (root / part, *(root / part).rglob("*.py")) if file.is_file()}
+    paths = {file.relative_to(root) for file in files}
+    return {
+        path.as_posix(): file_digest(root / path)
+        for path in sorted(paths)
+        if not any(part.startswith(".") for part in path.parts)
     }
 
 

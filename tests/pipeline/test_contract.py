@@ -6,18 +6,20 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
 
+import grimp
 import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
 from PIL import UnidentifiedImageError
 
-from lightline.closure import import_closure
 from lightline.config.params import Export, Params
 from lightline.data.dataset import Dataset
 from lightline.data.splits import read_splits
-from stages.train.fingerprint import TRAIN_SECTIONS
+from stages.train.fingerprint import CODE, TRAIN_SECTIONS
 from tests.support import ROOT
 from tests.support.project import Project
 
@@ -27,6 +29,8 @@ STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].ite
 ORDER = ["source", "download", "split", "train", "test", "export", "quantize"]
 # Sections that steer where and how a stage runs, never what comes out of it.
 WITHOUT_EFFECT = {"hardware", "checkpoint", "tracking"}
+DECIDE_NO_BYTE = ("lightline.config", "lightline.runtime", "lightline.errors", "lightline.redaction")
+IMPORTS = grimp.build_graph("lightline", "stages", "flows", "commands", cache_dir=None)
 FLOWS = sorted(f"flows.{file.stem}" for file in (ROOT / "flows").glob("[!_]*.py"))
 TORCH_FREE = [
     *FLOWS,
@@ -74,10 +78,33 @@ def test_the_stages_are_those_of_the_design():
 
 
 @pytest.mark.parametrize("name", ORDER[1:])
-def test_a_stage_depends_on_all_code_it_imports_and_no_other(name):
-    code = {path for path in _paths(STAGES[name], "deps") if path.endswith(".py")}
-    closure = {path.as_posix() for path in import_closure(f"stages.{name}", ROOT)}
-    assert sorted(code) == sorted(closure)
+def test_a_stage_depends_on_the_rooms_it_imports_and_no_other(name):
+    code = {path for path in _paths(STAGES[name], "deps") if path.startswith(("stages/", "lightline/"))}
+    rooms = {_room(module) for module in _closure(name) if not module.startswith(DECIDE_NO_BYTE)}
+    assert sorted(code) == sorted(rooms)
+
+
+def _closure(name: str) -> set[str]:
+    """The modules that a stage imports, directly or not, inside functions too."""
+    module = f"stages.{name}.__main__"
+    return {module, *IMPORTS.find_upstream_modules(module)}
+
+
+def _file(module: str) -> Path:
+    path = ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _room(module: str) -> str:
+    """The folder that a module lies in, of those in stages/ and lightline/, or the file that it is there."""
+    path = _file(module).relative_to(ROOT)
+    return Path(*path.parts[:2]).as_posix()
+
+
+def test_no_module_imports_itself_in_a_circle():
+    TopologicalSorter(
+        {module: IMPORTS.find_modules_directly_imported_by(module) for module in IMPORTS.modules}
+    ).prepare()
 
 
 @pytest.mark.parametrize("name", ORDER)
@@ -95,8 +122,8 @@ def test_of_export_s_section_a_stage_depends_on_what_it_reads(name):
 
 
 def _attributes(name: str) -> Iterator[ast.Attribute]:
-    for path in import_closure(f"stages.{name}", ROOT):
-        for node in ast.walk(ast.parse((ROOT / path).read_bytes())):
+    for module in _closure(name):
+        for node in ast.walk(ast.parse(_file(module).read_bytes())):
             if isinstance(node, ast.Attribute):
                 yield node
 
@@ -110,6 +137,10 @@ def _is_params(node: ast.AST) -> bool:
 
 def test_the_fingerprint_covers_the_sections_that_train_depends_on():
     assert set(TRAIN_SECTIONS) == set(STAGES["train"]["params"])
+
+
+def test_the_fingerprint_covers_the_code_that_train_depends_on():
+    assert set(CODE) == {path for path in STAGES["train"]["deps"] if path.startswith(("stages/", "lightline/"))}
 
 
 def test_every_path_has_one_producer():
@@ -132,7 +163,7 @@ def test_the_only_parameter_in_dvc_yaml_is_whether_to_quantize():
 def test_what_a_stage_reads_is_produced_by_an_earlier_one():
     produced: set[str] = set()
     for name in ORDER:
-        data = {path for path in _paths(STAGES[name], "deps") if not path.endswith(".py")}
+        data = {path for path in _paths(STAGES[name], "deps") if not path.startswith(("stages/", "lightline/"))}
         assert data <= produced
         produced |= _paths(STAGES[name], "outs", "metrics", "plots")
 

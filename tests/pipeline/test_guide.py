@@ -72,11 +72,11 @@ print(params.trainer.mine, "mine" in questions())
 
 def test_everything_else_goes_where_the_guide_says(project: Project):
     code, conf = project.path / "lightline", project.path / "conf"
-    training = code / "params_training.py"
+    training, train = code / "config/training.py", project.path / "stages/train"
 
     replace(training, "_OWN_MODELS = (", '_OWN_MODELS = ("mine", ')
     after_docstring(
-        code / "models.py",
+        code / "models/build.py",
         "def build_network(",
         '    if settings.name == "mine":\n        return nn.Linear(2, num_classes)\n',
     )
@@ -93,18 +93,18 @@ def test_everything_else_goes_where_the_guide_says(project: Project):
             f"{kind} = Annotated[Mine{kind} | ",
         )
         replace(
-            code / "optimization.py",
+            train / "optimizers.py",
             "from lightline.config.training import ",
             f"from lightline.config.training import Mine{kind}\nfrom lightline.config.training import ",
         )
         after_docstring(
-            code / "optimization.py",
+            train / "optimizers.py",
             f"def build_{group}(",
             f"    if isinstance(settings, Mine{kind}):\n        {code_of_it}\n",
         )
         (conf / group / "mine.yaml").write_text("name: mine\nlr: 0.5\n")
 
-    with (code / "augmentation.py").open("a") as file:
+    with (train / "augmentation.py").open("a") as file:
         file.write("\n    @staticmethod\n    def mine(strength):\n        return strength + 1\n")
     after_docstring(training, "class Augment(", "    mine: int\n")
     with (conf / "augment/none.yaml").open("a") as file:
@@ -115,7 +115,7 @@ def test_everything_else_goes_where_the_guide_says(project: Project):
         path.write_text(f"{path.read_text()}mine: 4\n")
 
     (code / "sources/mine.py").write_text("class Mine:\n    def identity(self):\n        return {'source': 'mine'}\n")
-    data = code / "params_data.py"
+    data = code / "config/data.py"
     replace(
         data,
         "Data = Annotated[",
@@ -136,7 +136,5 @@ def test_everything_else_goes_where_the_guide_says(project: Project):
     (project.path / "benchmarks/mine.py").write_text('"""Mine?"""\n\n\ndef run(quick):\n    return []\n')
 
     project.run(sys.executable, "tools/params.py")
-    project.run(sys.executable, "tools/deps.py")
-    assert "lightline/sources/mine.py" in (project.path / "dvc.yaml").read_text()
     used = project.run(sys.executable, "-c", _USED).stdout
     assert used == "Linear Adagrad LambdaLR 4 {'source': 'mine'}\n4 True\n"
