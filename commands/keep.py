@@ -26,7 +26,7 @@ from lightline.config.composition import (
     nearest_recipe,
 )
 from lightline.config.load import PARAMS_FILE, check_params
-from lightline.errors import LightlineError
+from lightline.errors import LightlineError, some
 from lightline.files import whole_file
 from lightline.runtime.commits import applied_experiment, committed, experiment_of, experiments_named, git
 from lightline.runtime.supervision import occupy_folder
@@ -180,11 +180,10 @@ def _verified(kept: Kept, files: dict[Path, str]) -> str:
         params = composed_text(conf=Path(folder, CONF))
     wrong = differences(kept.values, yaml.safe_load(params))
     if wrong:
-        shown = ", ".join(f"{key} = {now!r} instead of {before!r}" for key, before, now in wrong[:_SHOWN])
-        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        shown = some([f"{key} = {now!r} instead of {before!r}" for key, before, now in wrong], _SHOWN)
         raise KeepError(
             f"No recipe here can give the parameters of {kept.origin}: another version of conf/ composed them. Nothing "
-            f"is written. The run would have {shown}{more}. Keep it on the commit it was made on."
+            f"is written. The run would have {shown}. Keep it on the commit it was made on."
         )
     return params
 

@@ -4,7 +4,6 @@ Nothing that a person has made is changed, and nothing at all while another proc
 """
 
 import argparse
-import fcntl
 import json
 import os
 import subprocess
@@ -21,6 +20,7 @@ from lightline.redaction import redacted
 from lightline.runtime.digests import RECORD, Digests
 from lightline.runtime.dvc_cache import LookingInto
 from lightline.runtime.lockfile import is_lock
+from lightline.runtime.locks import lock
 from lightline.runtime.supervision import BusyError, occupy_folder
 
 _TMP, _LOCK = Path(".dvc", "tmp"), Path("dvc.lock")
@@ -49,11 +49,9 @@ def _refuse_beside_others() -> None:
             raise BusyError(f"DVC works here: process {entry['pid']}, `{entry['cmd']}`. Wait until it has ended.")
     _TMP.mkdir(exist_ok=True)
     with _TMP.joinpath("lock").open("a+") as file:  # DVC holds it while no stage runs, and writes its pid into it
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(file):
             file.seek(0)
-            raise BusyError(f"DVC works here: process {file.read().strip()}. Wait until it has ended.") from None
+            raise BusyError(f"DVC works here: process {file.read().strip()}. Wait until it has ended.")
 
 
 def _mend_rwlock() -> Iterator[str]:

@@ -4,7 +4,6 @@ Beside each clone lies a record, `NAME.run`, with the id of the flow run. The fl
 it, which the kernel frees when the last of them has ended, however that was: no process's number can be mistaken.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -14,6 +13,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
+
+from lightline.runtime.locks import lock
 
 _SUFFIX = ".run"
 _MESSAGE = (
@@ -35,7 +36,7 @@ class Claim:
         parent.mkdir(parents=True, exist_ok=True)
         while True:
             self.descriptor, name = tempfile.mkstemp(suffix=_SUFFIX, dir=parent)
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            lock(self.descriptor, wait=True)
             if Path(name).exists():  # else it was taken for a leftover before it was locked
                 break
             os.close(self.descriptor)
@@ -104,12 +105,10 @@ def _lock(record: Path) -> int | None:
         descriptor = os.open(record, os.O_RDWR)
     except FileNotFoundError:
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    if lock(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _has_stage(folder: Path) -> bool:
@@ -119,11 +118,7 @@ def _has_stage(folder: Path) -> bool:
     except OSError:
         return False
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not lock(file)
 
 
 def api() -> str:

@@ -25,12 +25,13 @@ from flows.git import homes
 from flows.results import Results, publish, read_results, server_answers
 from flows.security import refuse_keys, refuse_open_server
 from flows.workspace import Ahead, Request, Workspace, open_workspace
-from lightline.errors import LightlineError
+from lightline.errors import LightlineError, some_lines
 from lightline.runtime.left_behind import sentence
 from lightline.runtime.partial_experiment import advice
 
 RETRY_DELAYS = [10.0, 60.0]  # seconds before each retry of what may pass by itself
 _UNAVAILABLE = "Unavailable"  # name of the failed state that is retried
+_SHOWN = 10  # uncommitted files
 _TEST = "test"  # the stage after which a run that fails is worth an experiment
 _UNHEARD = "Unheard"  # name of the completed state of a run whose server has gone
 
@@ -174,12 +175,7 @@ def _failure(name: str, error: LightlineError, last_lines: list[str]) -> str:
 
 
 def _not_committed(changes: list[str]) -> str:
-    return f"Not committed, and so no part of this run:{_listed(changes)}"
-
-
-def _listed(lines: list[str]) -> str:
-    shown = "".join(f"\n  {line}" for line in lines[:10])
-    return f"{shown}\n  … and {len(lines) - 10} more" if len(lines) > 10 else shown
+    return f"Not committed, and so no part of this run:{some_lines(changes, _SHOWN)}"
 
 
 def _announce(workspace: Workspace, logger: Any) -> None:
@@ -187,7 +183,8 @@ def _announce(workspace: Workspace, logger: Any) -> None:
     if unread:
         logger.warning("%s", _not_committed(unread))
     if read:
-        logger.warning("Not committed, and read from where it lies, as it is now (data.path):%s", _listed(read))
+        told = "Not committed, and read from where it lies, as it is now (data.path):%s"
+        logger.warning(told, some_lines(read, _SHOWN))
     logger.info("Experiment %s on commit %s", workspace.experiment, workspace.commit[:12])
     for key, before, now in workspace.changed:
         logger.info("%s = %r instead of %r", key, now, before)

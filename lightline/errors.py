@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,6 +61,17 @@ class NoRoomSomewhereError(LightlineError):
             f"{path or 'A file'} cannot be written: {os.strerror(code)}. Free are {free}. {_NO_ROOM[code]}, then give "
             "the same command again."
         )
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first names for a message, and how many there are beside: "a, b and 3 more"."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def some_lines(lines: Sequence[str], most: int, place: object = None) -> str:
+    """The same, each in an indented line of its own that begins with the line break; place: where all of them are."""
+    others = f"\n  … and {len(lines) - most} more" + (f", all in {place}" if place else "")
+    return "".join(f"\n  {line}" for line in lines[:most]) + (others if len(lines) > most else "")
 
 
 @contextmanager

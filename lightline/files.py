@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -97,13 +97,6 @@ def _clear_leftovers(path: Path, begin: str, end: str) -> None:
             # Not where the process is of another machine that shares the disk, and may be writing.
             if time.time() - left.stat().st_mtime > _ABANDONED:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
-
-
-def still_has_name(file: IO[Any], path: Path) -> bool:
-    """Whether an open file is what lies under a name now: one that was renamed or deleted locks nothing there."""
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    return False
 
 
 def _flush(file: Path) -> None:

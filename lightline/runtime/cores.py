@@ -5,7 +5,6 @@ that was: other clones, workspaces and users count the locks that are held. The 
 at once.
 """
 
-import fcntl
 import math
 import os
 import sys
@@ -14,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+
+from lightline.runtime.locks import lock
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
@@ -39,12 +40,12 @@ def _quotas() -> Iterator[int]:
 @contextmanager
 def counted_training() -> Iterator[None]:
     """Be counted among the trainings of this machine; of a distributed one, the first process of a machine is."""
-    lock = _take_lock() if os.environ.get("LOCAL_RANK", "0") == "0" else None
+    held = _take_lock() if os.environ.get("LOCAL_RANK", "0") == "0" else None
     try:
         yield
     finally:
-        if lock is not None:
-            os.close(lock)
+        if held is not None:
+            os.close(held)
 
 
 def num_trainings() -> int:
@@ -65,8 +66,7 @@ def _take_lock() -> int | None:
             _folder().chmod(0o1777)
         for number in count():
             descriptor = _open(_folder() / f"{number}.lock")
-            with suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if lock(descriptor):
                 return descriptor
             os.close(descriptor)
     except OSError:
@@ -84,9 +84,7 @@ def _is_held(path: Path) -> bool:
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two that look do not see each other
-        except BlockingIOError:
-            return True
+            return not lock(descriptor, shared=True)  # two that look do not see each other
         finally:
             os.close(descriptor)
     return False

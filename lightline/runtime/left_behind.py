@@ -16,6 +16,7 @@ import yaml
 
 from lightline.config.composition import Change, CompositionError, compose, differences
 from lightline.config.load import PARAMS_FILE
+from lightline.errors import some
 from lightline.redaction import redacted
 from lightline.runtime.commits import applied_experiment, committed, experiment_of, git
 from lightline.runtime.origin import origin, records
@@ -46,12 +47,11 @@ def sentence(left: Sequence[Change], where: str, rev: str) -> str:
     # A section that is another one now has lost keys; those that say nothing are counted only.
     telling = [change for change in left if change[1] not in (None, False)] or list(left)
     telling.sort(key=lambda change: change[2] is None)
-    shown = ", ".join(f"{key} = {_short(before)} (now {_short(now)})" for key, before, now in telling[:_SHOWN])
-    number = len(left) - len(telling[:_SHOWN])
-    more = f" and {number} more" if number else ""
+    silent = [change for change in left if change not in telling]
+    shown = some([f"{key} = {_short(before)} (now {_short(now)})" for key, before, now in [*telling, *silent]], _SHOWN)
     return (
         f"values in params.yaml of {where} that conf/ does not have are no part of this run, which is composed from "
-        f"conf/: {shown}{more}. `make keep EXP={rev}` makes them a recipe in conf/; then run the same command again."
+        f"conf/: {shown}. `make keep EXP={rev}` makes them a recipe in conf/; then run the same command again."
     )
 
 

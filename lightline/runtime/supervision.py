@@ -3,7 +3,6 @@
 DVC killed with SIGKILL leaves its stage behind, which would go on writing beside the next run.
 """
 
-import fcntl
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ from typing import IO, Any
 import psutil
 
 from lightline.errors import LightlineError
+from lightline.runtime.locks import lock
 
 GRACE = 20.0  # seconds a stage has to end after SIGTERM; as many as the flow gives it
 _POLL = 0.2  # seconds
@@ -71,7 +71,7 @@ def occupy_folder() -> None:
     _LOCK.parent.mkdir(exist_ok=True)
     file = _LOCK.open("a+", encoding="utf-8")
     start = time.monotonic()
-    while not _try_lock(file):
+    while not lock(file):
         holder = _read(file)
         waited = time.monotonic() - start
         if waited > (_PATIENCE if _is_kept(holder) else GRACE + _PATIENCE):
@@ -143,14 +143,6 @@ def _is_kept(holder: dict[str, Any]) -> bool:
             _lives(psutil.Process(dvc["pid"])) and psutil.Process(dvc["pid"]).create_time() == dvc["since"]
         )
     return False
-
-
-def _try_lock(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _read(file: IO[str]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Found there by the workspace, `dvc exp run`, the flow's clones and a task that i
 a digest of all that determines the result. What differs in anything starts afresh.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -13,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from lightline.files import still_has_name, write_json
+from lightline.files import write_json
+from lightline.runtime.locks import lock, still_has_name
 from lightline.runtime.origin import records
 
 # Tells the other processes of a distributed run where the first one keeps it.
@@ -50,8 +50,8 @@ def training_folder(fingerprint: str, ingredients: dict[str, Any]) -> Iterator[P
 def forget(fingerprint: str) -> None:
     """Delete the state of a training whose results DVC has, unless a process works with it."""
     folder = _training() / fingerprint
-    if folder.exists() and (lock := _try(folder)):
-        with lock:
+    if folder.exists() and (held := _try(folder)):
+        with held:
             shutil.rmtree(folder, ignore_errors=True)
             _lock_file(folder).unlink(missing_ok=True)
 
@@ -67,27 +67,23 @@ def _lock_file(folder: Path) -> Path:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = _try(folder)
-    if lock is None:
+    held = _try(folder)
+    if held is None:
         holder = _lock_file(folder).read_text().strip() or "unknown"
         print(f"The same training is under way in process {holder}: waiting for it, to use what it finds.", flush=True)
-        while lock is None:
-            lock = _try(folder, wait=True)
-    with lock:
-        lock.truncate(0)
-        print(os.getpid(), file=lock, flush=True)
+        while held is None:
+            held = _try(folder, wait=True)
+    with held:
+        held.truncate(0)
+        print(os.getpid(), file=held, flush=True)
         yield
 
 
 def _try(folder: Path, wait: bool = False) -> IO[str] | None:
     """The lock, if it can be had. The kernel frees it with the death of its holder, whoever has its number then."""
     file = _lock_file(folder).open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        if still_has_name(file, _lock_file(folder)):  # not deleted by `forget` meanwhile
-            return file
-    except BlockingIOError:
-        pass
+    if lock(file, wait=wait) and still_has_name(file, _lock_file(folder)):  # not deleted by `forget` meanwhile
+        return file
     file.close()
     return None
 
@@ -96,8 +92,8 @@ def _tell_of_another(folder: Path, ingredients: dict[str, Any]) -> None:
     """Say what keeps the latest unfinished training from being gone on with."""
     states = sorted(folder.parent.glob("*/step-*.ckpt"), key=lambda path: path.stat().st_mtime)
     for other in dict.fromkeys(state.parent for state in reversed(states)):
-        if lock := _try(other):
-            lock.close()
+        if held := _try(other):
+            held.close()
             changed = list(_differences(ingredients, json.loads((other / _INGREDIENTS).read_text())))
             shown = ", ".join([*changed[:_SHOWN], *(["…"] if len(changed) > _SHOWN else [])])
             print(f"starting from the beginning: unfinished training in {other} differs in {shown}", flush=True)

@@ -11,7 +11,7 @@ from typing import Any
 from lightline.config.data import Source
 from lightline.data.dataset import Row, write_dataset
 from lightline.data.images import DEEPEST
-from lightline.errors import DataError
+from lightline.errors import DataError, some, some_lines
 from lightline.files import write_csv, write_json
 from lightline.sources.base import EmptyClass, ImageSource, Refused, Remark, SourceImage
 from stages.download.decode_pool import checked
@@ -55,11 +55,12 @@ class Counts:
         """A sentence for each oddity that stops nothing."""
         found = [*self.remarks]
         if empty := sorted(self.classes_named - set(self.images_per_class)):
-            found.append(f"There is no usable image of {_named(empty)}, so the model will not know it.")
+            names = some([repr(name) for name in empty], _SHOWN)
+            found.append(f"There is no usable image of {names}, so the model will not know it.")
         alike = defaultdict(list)
         for name in sorted(self.images_per_class):
             alike[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
-        twins = [_named(names) for names in alike.values() if len(names) > 1]
+        twins = [some([repr(name) for name in names], _SHOWN) for names in alike.values() if len(names) > 1]
         if over := sum(number for bits, number in self.bits.items() if bits > self.bit_depth):
             found.append(
                 f"{over} images hold values of more bits than data.bit_depth = {self.bit_depth}; these became white."
@@ -138,23 +139,15 @@ def _problem(counts: Counts, limits: Source, reports: Path) -> str | None:
     """Why the images cannot become a dataset, or None."""
     if len(counts.rejected) > limits.max_rejected:
         return (
-            f"{len(counts.rejected)} images cannot be used, and data.max_rejected = {limits.max_rejected}:\n"
-            f"{_some(counts, reports)}\nMend or remove them, or raise data.max_rejected to go on without them."
+            f"{len(counts.rejected)} images cannot be used, and data.max_rejected = {limits.max_rejected}:"
+            f"{_rejected(counts, reports)}\nMend or remove them, or raise data.max_rejected to go on without them."
         )
     if len(counts.images_per_class) < 2:
         usable = ", ".join(map(repr, counts.images_per_class)) or "none"
-        rejected = f" Rejected were:\n{_some(counts, reports)}" if counts.rejected else ""
+        rejected = f" Rejected were:{_rejected(counts, reports)}" if counts.rejected else ""
         return f"A classifier needs at least two classes with usable images; there is {usable}.{rejected}"
     return None
 
 
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(repr, names[:_SHOWN])) + more
-
-
-def _some(counts: Counts, reports: Path) -> str:
-    shown = [f"  {refused.id}: {refused.reason}" for refused in counts.rejected[:_SHOWN]]
-    if len(counts.rejected) > _SHOWN:
-        shown.append(f"  … and {len(counts.rejected) - _SHOWN} more, all in {reports / 'rejected.csv'}")
-    return "\n".join(shown)
+def _rejected(counts: Counts, reports: Path) -> str:
+    return some_lines([f"{one.id}: {one.reason}" for one in counts.rejected], _SHOWN, reports / "rejected.csv")

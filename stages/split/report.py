@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lightline.data.splits import EXCLUDED, NAMES, TRAIN
+from lightline.errors import some
 from lightline.files import write_csv, write_json
 from stages.split.allocation import codes
 from stages.split.near_copies import NearCopies
@@ -100,9 +101,8 @@ class Report:
         for number, name in enumerate(NAMES[:EXCLUDED]):
             missing = np.flatnonzero(self.counts[:, number] == 0)
             if 0 < len(missing) < len(self.counts):
-                names = ", ".join(self.columns.classes[label] for label in missing[:_SHOWN])
-                more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-                found.append(f"{name} has no image of {len(missing)} classes: {names}{more}.")
+                names = some([self.columns.classes[label] for label in missing], _SHOWN)
+                found.append(f"{name} has no image of {len(missing)} classes: {names}.")
         return found + self._few()
 
     def _few(self) -> list[str]:
@@ -111,10 +111,9 @@ class Report:
         few = np.flatnonzero((training > 0) & (training <= _FEW))
         if len(few) == 0:
             return []
-        names = ", ".join(f"{self.columns.classes[label]} ({training[label]})" for label in few[:_SHOWN])
-        more = f" and {len(few) - _SHOWN} more" if len(few) > _SHOWN else ""
+        names = some([f"{self.columns.classes[label]} ({training[label]})" for label in few], _SHOWN)
         return [
-            f"{len(few)} of {len(training)} classes have {_FEW} training images or fewer: {names}{more}. So few teach "
+            f"{len(few)} of {len(training)} classes have {_FEW} training images or fewer: {names}. So few teach "
             "and prove little; add images, and try recipe=fine_tune."
         ]
 

@@ -8,7 +8,7 @@ import numpy as np
 from lightline.config.data import GroupSplit, KFoldSplit, PredefinedSplit, Split, StratifiedSplit
 from lightline.data.dataset import Dataset
 from lightline.data.splits import EXCLUDED, NAMES, TEST, TRAIN, VAL
-from lightline.errors import DataError
+from lightline.errors import DataError, some, some_lines
 from stages.split.allocation import TooFewSetsError, allocate, codes, set_keys, sets_of
 
 _SHOWN = 10  # ids, pairs or classes named in a message
@@ -108,7 +108,7 @@ def _predefined(columns: Columns, split: PredefinedSplit, seed: int) -> np.ndarr
     if len(untaught):
         raise DataError(
             f"split.strategy = 'predefined', but no training image is left of {len(untaught)} of "
-            f"{len(columns.classes)} classes: {_named([columns.classes[label] for label in untaught])}. "
+            f"{len(columns.classes)} classes: {some([columns.classes[label] for label in untaught], _SHOWN)}. "
             "Add training images of them, remove them from the source, or choose split=stratified."
         )
     return result
@@ -133,13 +133,11 @@ def _refuse_duplicates(columns: Columns, splits: np.ndarray, digest: np.ndarray)
     weaker = np.flatnonzero(splits != splits[strongest])
     if len(weaker) == 0:
         return
-    pairs = [f"  {columns.ids[strongest[row]]} = {columns.ids[row]}" for row in weaker[:_SHOWN]]
-    more = [f"  … and {len(weaker) - _SHOWN} more, all in {DUPLICATES}"] if len(weaker) > _SHOWN else []
+    pairs = [f"{columns.ids[strongest[row]]} = {columns.ids[row]}" for row in weaker]
     raise DuplicatesError(
         f"split.duplicates = 'error', and the source has {len(weaker)} images in one split that are pixel for pixel "
-        "those of another:\n"
-        + "\n".join([*pairs, *more])
-        + "\nRemove one of each pair from the source, or set split.duplicates=exclude, which leaves the copies out of "
+        f"those of another:{some_lines(pairs, _SHOWN, DUPLICATES)}\n"
+        "Remove one of each pair from the source, or set split.duplicates=exclude, which leaves the copies out of "
         "the weaker split (train before val before test) and goes on.",
         splits,
     )
@@ -158,7 +156,7 @@ def _source_splits(columns: Columns, split: PredefinedSplit) -> np.ndarray:
     if len(unknown):
         raise DataError(
             f"split.strategy = 'predefined', but the source puts {len(unknown)} of {len(result)} images in none of "
-            f"train, val and test: {_named([columns.ids[row] for row in unknown])}. "
+            f"train, val and test: {some([columns.ids[row] for row in unknown], _SHOWN)}. "
             "Name their split in the source, or choose split=stratified."
         )
     if not (result == TRAIN).any():
@@ -216,8 +214,3 @@ def _too_small(classes: list[str], num_rows: np.ndarray, num_sets: dict[int, int
         + "\nAdd images of them, remove these classes from the source, or ask for fewer splits "
         "(a smaller split.num_folds)."
     )
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

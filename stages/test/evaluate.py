@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lightline.config.params import Evaluate
-from lightline.errors import DataError
+from lightline.errors import DataError, some
 from stages.test.calibration import Bin, fit_temperature, reliability
 from stages.test.metrics import (
     ClassScores,
@@ -125,10 +125,9 @@ def _warnings(scores: list[ClassScores], correct: np.ndarray, temperature: float
     found = []
     undefined = [score.name for score in scores if score.auroc is None]
     if undefined:
-        names = ", ".join(undefined[:_SHOWN]) + (f" and {len(undefined) - _SHOWN} more" * (len(undefined) > _SHOWN))
         found.append(
             f"no test image, or every one, is of {len(undefined)} of {len(scores)} classes, which count in no mean "
-            f"over classes: {names}."
+            f"over classes: {some(undefined, _SHOWN)}."
         )
     if temperature is None and num_val == 0:
         found.append("there is no validation split to fit a temperature on; confidence stays as it is.")

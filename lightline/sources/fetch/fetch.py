@@ -4,7 +4,6 @@ Keys may be part of a URL, so messages show only its scheme, host and path.
 """
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import sys
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 
 from lightline.config.data import Fetch
 from lightline.errors import LightlineError, NoRoomError, free_bytes, no_room_code
-from lightline.files import still_has_name
+from lightline.runtime.locks import lock, still_has_name
 from lightline.runtime.origin import records
 from lightline.sources.fetch.errors import FetchError, without_secrets
 
@@ -96,7 +95,7 @@ def _unfinished(path: Path) -> Iterator[BufferedRandom]:
     part = path.with_name(f".{path.name}.part")
     while True:
         file = part.open("ab+")
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file, wait=True)
         if still_has_name(file, part):
             break
         file.close()  # who held it has finished it and moved it away
@@ -112,10 +111,9 @@ def _unfinished(path: Path) -> Iterator[BufferedRandom]:
 def _clear_abandoned(folder: Path) -> None:
     """Delete the parts of old downloads. One that is under way is locked, and stays whatever its age."""
     for part in folder.glob(".*.part"):
-        with suppress(FileNotFoundError, BlockingIOError), part.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(FileNotFoundError), part.open("rb") as file:
             age = time.time() - os.fstat(file.fileno()).st_mtime
-            if age > _ABANDONED and still_has_name(file, part):
+            if age > _ABANDONED and lock(file) and still_has_name(file, part):
                 part.unlink()
 
 
