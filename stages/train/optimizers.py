@@ -12,10 +12,10 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from lightline.config.training import SGD, Adam, Constant, Cosine, Linear, OneCycle, Optimizer, Schedule
+from lightline.config.training import Muon as MuonSettings
 from lightline.config.training import MuonSGD as MuonSGDSettings
 from lightline.models.build import head_names
 from stages.train.muon import Muon
-from stages.train.muon_sgd import MuonSGD
 
 
 def build_optimizer(settings: Optimizer, network: nn.Module, dtype: torch.dtype) -> torch.optim.Optimizer:
@@ -23,7 +23,6 @@ def build_optimizer(settings: Optimizer, network: nn.Module, dtype: torch.dtype)
 
     dtype: what Muon multiplies its matrices in; the others ignore it.
     """
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     arguments = settings.model_dump(exclude={"name", "head_lr"})
     if isinstance(settings, Adam):
         arguments["betas"] = tuple(settings.betas)
@@ -31,12 +30,8 @@ def build_optimizer(settings: Optimizer, network: nn.Module, dtype: torch.dtype)
         return adam(_body_and_head(network, settings.lr, settings.head_lr), **arguments)
     if isinstance(settings, SGD):
         return torch.optim.SGD(_body_and_head(network, settings.lr, settings.head_lr), **arguments)
-    if isinstance(settings, MuonSGDSettings):
-        return MuonSGD(_record_groups(settings, network), dtype)
-    inner = _inner_matrices(network)
-    numbers = {id(parameter) for parameter in inner}
-    rest = [parameter for parameter in parameters if id(parameter) not in numbers]
-    return Muon(inner, rest, **arguments, ns_dtype=dtype)
+    record = isinstance(settings, MuonSGDSettings)
+    return Muon(_record_groups(settings, network) if record else _muon_groups(settings, network), dtype)
 
 
 def _body_and_head(network: nn.Module, lr: float, head_lr: float | None) -> list[dict[str, Any]]:
@@ -50,13 +45,20 @@ def _body_and_head(network: nn.Module, lr: float, head_lr: float | None) -> list
     return groups
 
 
-def _inner_matrices(network: nn.Module) -> list[nn.Parameter]:
-    """What Muon is for: weights of layers, but for the first and the last layer's.
+def _muon_groups(settings: MuonSettings, network: nn.Module) -> list[dict[str, Any]]:
+    """Weights of layers by Muon, but for the first and the last layer's; those and all else by AdamW.
 
     Class tokens, position embeddings and layer scales may have two dimensions or more too, but are no matrices.
     """
-    named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
-    return [parameter for name, parameter in named if name.endswith("weight") and parameter.ndim >= 2][1:-1]
+    named = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    inner = [name for name, parameter in named.items() if name.endswith("weight") and parameter.ndim >= 2][1:-1]
+    rest = [name for name in named if name not in inner]
+    muon = settings.model_dump(include={"lr", "momentum", "nesterov", "ns_steps"})
+    decay = {"weight_decay": settings.weight_decay}
+    return [
+        {"params": [named[name] for name in inner], "rule": "muon", **muon, **decay},
+        {"params": [named[name] for name in rest], "rule": "adamw", "lr": settings.adamw_lr, **decay},
+    ]
 
 
 def _record_groups(settings: MuonSGDSettings, network: nn.Module) -> list[dict[str, Any]]:
@@ -66,14 +68,14 @@ def _record_groups(settings: MuonSGDSettings, network: nn.Module) -> list[dict[s
     head = [name for name, parameter in named.items() if parameter.ndim == 2][-1:]
     stem = [name for name in list(named)[:1] if name.endswith("bias")]
     rest = [name for name in named if name not in (*filters, *head, *stem)]
-    muon = {"orthogonal": True, "lr": settings.lr, "momentum": settings.momentum, "ns_steps": settings.ns_steps}
-    groups = [{"params": [named[name] for name in filters], **muon}]
+    muon = settings.model_dump(include={"lr", "momentum", "ns_steps"})
+    groups = [{"params": [named[name] for name in filters], "rule": "muon", "normalize": True, **muon}]
     for names, lr, extra in (
         (head, settings.head_lr, {}),
         (stem, settings.bias_lr, {"epochs": settings.stem_epochs}),
         (rest, settings.bias_lr, {}),
     ):
-        sgd = {"orthogonal": False, "lr": lr, "momentum": settings.sgd_momentum, "weight_decay": settings.decay / lr}
+        sgd = {"rule": "sgd", "lr": lr, "momentum": settings.sgd_momentum, "weight_decay": settings.decay / lr}
         groups.append({"params": [named[name] for name in names], **sgd, **extra})
     return groups
 

@@ -93,7 +93,9 @@ def muon_names(name: str) -> set[str]:
     network = build_network(model_settings(name, input_size=32), 3)
     optimizer = build_optimizer(optimizer_settings(MUON), network, torch.float32)
     assert isinstance(optimizer, Muon)
-    inner = {id(parameter) for group in optimizer.param_groups if group["orthogonal"] for parameter in group["params"]}
+    inner = {
+        id(parameter) for group in optimizer.param_groups if group["rule"] == "muon" for parameter in group["params"]
+    }
     held = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in network.parameters())
     return {name for name, parameter in network.named_parameters() if id(parameter) in inner}
