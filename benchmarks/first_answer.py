@@ -36,7 +36,7 @@ def run(quick: bool) -> list[Row]:
         image.write_bytes(images.encode(pixels(1)[0]))
         reference = [sys.executable, "-c", _IN_TORCH, str(files.checkpoint), str(image)]
         for numbers, file in (("fp32", files.fp32), ("int8", files.int8)):
-            ours = [sys.executable, "-m", "lightline.model_file.onnx_model", str(file), str(image)]
+            ours = [sys.executable, "-m", "lightline", "predict", str(file), str(image)]
             pairs = in_turn(
                 lambda ours=ours: run_command(ours, ROOT), lambda: run_command(reference, ROOT),
                 2 if quick else PAIRS, warm_up=not quick,

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.workspace import Workspace, damage, until
 
-_REPAIR = (sys.executable, "-m", "lightline.runtime.repair")
+_REPAIR = (sys.executable, "-m", "lightline", "repair")
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tune(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, "-m", "commands.tune", *arguments)
+    command = (sys.executable, "-m", "lightline", "tune", *arguments)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

@@ -10,10 +10,11 @@ import onnx
 import pytest
 from PIL import Image
 
+from commands.predict import main
 from lightline.data import images
 from lightline.data.images import UnusableImageError
 from lightline.errors import DataError
-from lightline.model_file.onnx_model import OnnxModel, main
+from lightline.model_file.onnx_model import OnnxModel
 from tests.support import ROOT
 from tests.support.deep_images import png_of_16_bits
 from tests.support.samples import CLASSES, random_pixels
@@ -25,12 +26,11 @@ def model_file(exported) -> Path:
 
 
 def run_main(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in arguments])
-    if isinstance(caught.value.code, str):  # which Python prints to stderr, to exit with 1
-        print(caught.value.code, file=sys.stderr)
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as end:  # whose text Python prints to stderr, to exit with 1
+        print(end.code, file=sys.stderr)
         return 1
-    return int(caught.value.code or 0)
 
 
 def test_an_image_is_classified_as_its_pixels_are(model_file):
@@ -216,10 +216,10 @@ def test_the_command_needs_no_torch(model_file, tmp_path):
     code = (
         "import runpy, sys\n"
         "sys.modules |= dict.fromkeys(['torch', 'torchvision', 'lightning', 'torchmetrics', 'onnx', 'sklearn'])\n"
-        "runpy.run_module('lightline.model_file.onnx_model', run_name='__main__')"
+        "runpy.run_module('lightline', run_name='__main__')"
     )  # a module that is None cannot be imported
     process = subprocess.run(
-        [sys.executable, "-c", code, str(model_file), str(tmp_path / "a.png")],
+        [sys.executable, "-c", code, "predict", str(model_file), str(tmp_path / "a.png")],
         cwd=ROOT,
         capture_output=True,
         text=True,

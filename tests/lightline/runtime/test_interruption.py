@@ -19,9 +19,9 @@ INSTANTS = [
     ("stages.train", "torch._C", TERM),
     ("stages.train", "lightning.pytorch", INT),
     ("stages.quantize", "torch.nn", INT),
-    ("commands.tune lr_find", "torch.fx", INT),
-    ("lightline.model_file.onnx_model a b", "numpy", INT),
-    ("lightline.runtime.repair", "psutil", INT),
+    ("lightline tune lr_find", "torch.fx", INT),
+    ("lightline predict a b", "numpy", INT),
+    ("lightline repair", "psutil", INT),
     ("flows.pipeline --repo .", "flows.workspace", INT),
     ("flows.pipeline --repo .", "prefect.client.orchestration", INT),
     ("flows.worker", "flows.git", TERM),
@@ -49,7 +49,7 @@ def test_an_interrupted_start_is_a_word_and_a_status(tmp_path, command, module, 
 
 def test_what_is_ignored_stays_so(tmp_path):
     """A shell's background job does not end by the Ctrl-C that is meant for another one."""
-    command = ["sh", "-c", f"trap '' INT; exec {sys.executable} -m lightline.model_file.onnx_model --help"]
+    command = ["sh", "-c", f"trap '' INT; exec {sys.executable} -m lightline predict --help"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONPROFILEIMPORTTIME": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes) as process:

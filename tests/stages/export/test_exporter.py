@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from lightline.errors import LightlineError
 from lightline.model_file.onnx_model import OnnxModel
 from lightline.models.checkpoint import Checkpoint
 from lightline.models.inference import PixelClassifier
+from lightline.models.transforms import Preprocessing
 from stages.export import exporter as onnx_export
 from stages.export.exporter import export_onnx
 from tests.support import ROOT
@@ -145,3 +147,22 @@ def test_a_model_too_large_for_one_file_is_an_error_in_words(exported, tmp_path,
     with pytest.raises(LightlineError, match="one ONNX file holds at most"):
         export_onnx(replace(checkpoint), {"accuracy": 0.75}, 20, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def pixels_of() -> tuple[PixelClassifier, onnxruntime.InferenceSession]:
+    """What a network of 224 pixels sees, in levels, as its "logits": in torch, and from the model file."""
+    model = PixelClassifier(nn.Flatten(), Preprocessing(224, 0.875, (0.0,) * 3, (1 / 255,) * 3)).eval()
+    return model, onnxruntime.InferenceSession(onnx_export._trace(model, 20).SerializeToString())
+
+
+@pytest.mark.parametrize("size", [(240, 320), (112, 150), (56, 56), (100, 75), (199, 201)])
+def test_enlarged_images_have_the_same_pixels_in_torch_and_in_the_file(pixels_of, size):
+    """At common sizes thousands of pixels lie halfway between two levels, where the last digit must decide nothing."""
+    model, session = pixels_of
+    slope = np.indices(size).sum(0)[..., None] + np.arange(3) * 40  # as smooth as photos are
+    image = (slope % 200 + random_pixels(*size, 3) // 16).astype(np.uint8)[None]
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(image))[0].numpy()
+    found = session.run(["logits"], {"image": image})[0]
+    assert np.abs(found - expected).max() < 0.25  # where one rounded otherwise, it would be 1

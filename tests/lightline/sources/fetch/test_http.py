@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from lightline.sources.benchmarks import BENCHMARKS
+from lightline.sources.fetch import http
 from lightline.sources.fetch.errors import FetchError
-from lightline.sources.fetch.fetch import fetch, http
+from lightline.sources.fetch.fetch import fetch
 from tests.support import ROOT
 from tests.support.serving import CONTENT, SHA256, get, kept
 from tests.support.source_settings import RULES, STRICT
