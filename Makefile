@@ -6,7 +6,6 @@
 # make lint   style, types, import contracts, params.yaml against conf/, known vulnerabilities where pip-audit is at hand
 # make params write params.yaml from conf/
 # make keep   write an experiment's parameters into conf/ as a recipe and choose it: EXP=name [AS=recipe] [CHOOSE=no]
-# make deps   write into dvc.yaml the code that each stage depends on
 # make repair mend what a kill or a bad disk left in DVC's files, or say which command does
 # make lock   resolve requirements.lock anew (needs uv)
 PYTHON ?= python3
@@ -14,7 +13,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: run test fuzz faults bench bench-quick lint params keep deps repair format lock setup
+.PHONY: run test fuzz faults bench bench-quick lint params keep repair format lock setup
 .DEFAULT_GOAL := run
 
 # `make run ARGS="-S model=resnet18"` passes overrides on.
@@ -25,7 +24,7 @@ test: setup
 	@python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 fuzz: setup
-	@FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),5000) python -m pytest tests/test_fuzz.py --timeout 3600 --numprocesses auto $(ARGS)
+	@FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),5000) python -m pytest tests/pipeline/test_fuzz.py --timeout 3600 --numprocesses auto $(ARGS)
 
 faults: setup
 	@python -m tests.faults $(or $(N),30) $(ARGS)
@@ -49,13 +48,10 @@ params: setup
 
 # AS is make's own name for the assembler, too.
 keep: setup
-	@python -m lightline.keep $(if $(EXP),'$(EXP)') $(if $(filter-out default,$(origin AS)),--as '$(AS)') $(if $(filter no,$(CHOOSE)),--no-choose)
-
-deps: setup
-	@python tools/deps.py
+	@python -m lightline keep $(if $(EXP),'$(EXP)') $(if $(filter-out default,$(origin AS)),--as '$(AS)') $(if $(filter no,$(CHOOSE)),--no-choose)
 
 repair: setup
-	@python -m lightline.repair
+	@python -m lightline repair
 
 format: setup
 	ruff check --fix .

@@ -1,3 +1,3 @@
 """What Lightline costs, beside a reference: one file a question, `python -m benchmarks` runs all of them."""
 
-import lightline.interruption  # noqa: F401 (first, for `python -m`)
+import lightline.runtime.interruption  # noqa: F401 (first, for `python -m`)

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.images import fewer
 from benchmarks.report import checked_out, keep
 from benchmarks.sources import CIFAR_VARIABLE, WORK_VARIABLE
-from lightline.interruption import run_command
+from lightline.runtime.interruption import run_command
 
 FOLDER = Path(__file__).parent
 _QUICK_PART = 8  # --quick takes every eighth image of CIFAR-10

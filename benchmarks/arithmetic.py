@@ -11,9 +11,9 @@ from torch import nn
 
 from benchmarks.harness import Row, in_turn
 from benchmarks.settings import composed
-from lightline.inference import choose_device
-from lightline.models import build_network
-from lightline.precision import choose_precision
+from lightline.models.build import build_network
+from lightline.models.device import choose_device
+from stages.train.precision import choose_precision
 
 _BATCH = 256
 _NETWORKS = {"the tutorial's CNN": ("model=cnn",), "the airbench (32, 64, 64)": ("model=airbench_narrow",)}

@@ -18,10 +18,10 @@ from benchmarks.harness import PAIRS, Row
 from benchmarks.settings import ROOT
 
 _SECONDS = 1.0
-_STAGE, _DEFAULT = "from lightline.stage import run_stage\n", ""
+_STAGE, _DEFAULT = "from lightline.runtime.stage import run_stage\n", ""
 _PROGRAM = """
 import sys, time, torch
-from lightline.models import cnn
+from lightline.models.build import cnn
 network, images, labels = cnn(32, 10), torch.randn(32, 3, 32, 32), torch.randint(10, (32,))
 optimizer = torch.optim.Adam(network.parameters())
 def step():

@@ -13,9 +13,9 @@ from torchvision.transforms import v2
 from benchmarks.harness import Row, in_turn, measure
 from benchmarks.settings import composed
 from benchmarks.sources import cifar_folder, cifar_project
-from lightline.data import ImageData
-from lightline.dataset import DATASET, Dataset
-from lightline.splits import SPLITS, read_splits
+from lightline.data.dataset import DATASET, Dataset
+from lightline.data.splits import SPLITS, read_splits
+from stages.train.datamodule import ImageData
 
 _BATCH, _TARGET, _EPOCHS = 512, 25, 10
 _AUGMENTATION = ("augment=standard", "augment.random_erasing=0.25")

@@ -20,19 +20,19 @@ from benchmarks.harness import Row
 from benchmarks.settings import composed
 from benchmarks.sources import cifar_project
 from benchmarks.tutorial import seconds_per_image
-from lightline.callbacks import History
-from lightline.data import ImageData
-from lightline.dataset import Dataset
-from lightline.models import build_network
-from lightline.precision import choose_precision
-from lightline.save_state import SaveState
-from lightline.splits import read_splits
-from lightline.state_files import FINISHED
-from lightline.test_time import answering
-from lightline.tracking import Run
-from lightline.trainer import build_trainer
-from lightline.training import Task, prepare
-from lightline.transforms import evaluation_transform
+from lightline.data.dataset import Dataset
+from lightline.data.splits import read_splits
+from lightline.models.build import build_network
+from lightline.models.transforms import evaluation_transform
+from lightline.models.tta import answering
+from lightline.runtime.tracking import Run
+from stages.train.callbacks import History
+from stages.train.datamodule import ImageData
+from stages.train.fit import Task, prepare
+from stages.train.precision import choose_precision
+from stages.train.state_files import FINISHED
+from stages.train.states import SaveState
+from stages.train.trainer import build_trainer
 
 VAL, _SEEDS = 0.02, (1, 2, 3)
 _ALL_IMAGES, _TUTORIAL_IMAGES, _TUTORIAL_ACCURACY = 60_000, 14 * 45_000, 0.712

@@ -10,15 +10,15 @@ from pathlib import Path
 from benchmarks.harness import PAIRS, Pairs, Row, in_turn, median_of, run_command
 from benchmarks.resnet import pixels, write_resnet18
 from benchmarks.settings import ROOT
-from lightline import images
+from lightline.data import images
 
 _IN_TORCH = """
 import sys
 from pathlib import Path
 import torch
-from lightline import images
-from lightline.checkpoint import load_checkpoint
-from lightline.onnx_export import PixelClassifier
+from lightline.data import images
+from lightline.models.checkpoint import load_checkpoint
+from lightline.models.inference import PixelClassifier
 checkpoint = load_checkpoint(Path(sys.argv[1]))
 model = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
 with torch.inference_mode():
@@ -36,7 +36,7 @@ def run(quick: bool) -> list[Row]:
         image.write_bytes(images.encode(pixels(1)[0]))
         reference = [sys.executable, "-c", _IN_TORCH, str(files.checkpoint), str(image)]
         for numbers, file in (("fp32", files.fp32), ("int8", files.int8)):
-            ours = [sys.executable, "-m", "lightline.onnx_model", str(file), str(image)]
+            ours = [sys.executable, "-m", "lightline", "predict", str(file), str(image)]
             pairs = in_turn(
                 lambda ours=ours: run_command(ours, ROOT), lambda: run_command(reference, ROOT),
                 2 if quick else PAIRS, warm_up=not quick,

@@ -15,13 +15,13 @@ import torch
 from benchmarks.fast_cifar import VAL, recipe_task
 from benchmarks.harness import Row, in_turn
 from benchmarks.sources import cifar_project
-from lightline.callbacks import History
-from lightline.pictures import Batch
-from lightline.precision import choose_precision
-from lightline.randomness import seed_generators
-from lightline.tracking import Run
-from lightline.trainer import build_trainer
-from lightline.training import Task, prepare
+from lightline.runtime.tracking import Run
+from stages.train.callbacks import History
+from stages.train.fit import Task, prepare
+from stages.train.image_sets import Batch
+from stages.train.precision import choose_precision
+from stages.train.randomness import seed_generators
+from stages.train.trainer import build_trainer
 
 _OVERHEAD = 1.05
 

@@ -90,8 +90,8 @@ def download(num_images: int) -> None:
     """The download stage's work on made-up images, in the working directory."""
     import yaml
 
-    from lightline.download import download
-    from lightline.params_file import check_params
+    from lightline.config.load import check_params
+    from stages.download.ingest import download
 
     params = check_params(yaml.safe_load(Path("params.yaml").read_bytes()), "params.yaml")
     download(MadeUp(num_images), params.data)

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lightline.checkpoint import Checkpoint, save_checkpoint
-from lightline.models import build_network
-from lightline.onnx_export import export_onnx
-from lightline.params_file import load_params
-from lightline.quantization import quantize
+from lightline.config.load import load_params
+from lightline.models.build import build_network
+from lightline.models.checkpoint import Checkpoint, save_checkpoint
+from stages.export.exporter import export_onnx
+from stages.quantize.int8 import quantize
 
 SIZE, NUM_CLASSES = 32, 10
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from dvc.utils.hydra import compose_and_dump
 
-from lightline.params import Params
-from lightline.params_file import load_params
+from lightline.config.load import load_params
+from lightline.config.params import Params
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -17,7 +17,7 @@ _OTHERS = {
     "python": ("-c", "pass"),
     **{f"stages.{name}": ("-c", f"import stages.{name}") for name in
        ("source", "download", "split", "train", "test", "export")},
-    "python -m lightline.onnx_model --help": ("-m", "lightline.onnx_model", "--help"),
+    "python -m lightline predict --help": ("-m", "lightline", "predict", "--help"),
     "flows.pipeline, as a deployment loads it": ("-c", "import flows.pipeline"),
 }  # fmt: skip
 

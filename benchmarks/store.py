@@ -16,12 +16,12 @@ from benchmarks.harness import Row as Result
 from benchmarks.harness import in_turn, run_command
 from benchmarks.settings import ROOT
 from benchmarks.sources import cifar_project
-from lightline.data import EpochBatches
-from lightline.dataset import DATASET, Dataset, Row, write_dataset
-from lightline.heap import keep_freed_memory
-from lightline.pictures import Pictures
-from lightline.transforms import CropAndResize
-from lightline.workers import DecodedBatches
+from lightline.data.dataset import DATASET, Dataset, Row, write_dataset
+from lightline.models.transforms import CropAndResize
+from lightline.runtime.heap import keep_freed_memory
+from stages.train.datamodule import EpochBatches
+from stages.train.image_sets import Pictures
+from stages.train.shared_batches import DecodedBatches
 
 _BATCH, _WORKERS, _REPEATS = 512, 2, 10
 _SHARE, _FLAT = 0.95, 1.1

@@ -18,13 +18,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.harness import Row, in_turn, measure, median_of
 from benchmarks.settings import composed
-from lightline.callbacks import History, Progress
-from lightline.data import ImageData
-from lightline.module import Classifier
-from lightline.params import Params
-from lightline.pictures import Batch
-from lightline.tracking import Run
-from lightline.trainer import build_trainer
+from lightline.config.params import Params
+from lightline.runtime.tracking import Run
+from stages.train.callbacks import History, Progress
+from stages.train.datamodule import ImageData
+from stages.train.image_sets import Batch
+from stages.train.module import Classifier
+from stages.train.trainer import build_trainer
 
 _BATCH, _SIZE, _CLASSES = 8, 8, 10
 

@@ -12,7 +12,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from benchmarks.sources import cifar_folder
-from lightline.models import cnn
+from lightline.models.build import cnn
 
 _BATCH, _LEARNING_RATE = 32, 2e-4
 

@@ -1,8 +1,8 @@
-"""The Prefect flow and what it needs; imports only lightline.params from the library."""
+"""The Prefect flow and what it needs; imports only lightline.config.params from the library."""
 
 import os
 
-import lightline.interruption  # noqa: F401 (first, for `python -m`)
+import lightline.runtime.interruption  # noqa: F401 (first, for `python -m`)
 
 # Prefect reports its use as soon as it is imported: by this process, and by those that a worker starts.
 os.environ.setdefault("DO_NOT_TRACK", "1")

@@ -3,14 +3,14 @@
 `python -m flows.pipeline --help` runs it from a terminal; prefect.yaml deploys it.
 """
 
-import asyncio
-
 if __name__ == "__main__":  # first, because Prefect takes a second to load
-    from flows.command import main
-    from lightline.interruption import run_command
+    import runpy
 
-    run_command(main)
+    runpy.run_module("flows", run_name="__main__")
 
+import asyncio
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from prefect import Task, flow, get_run_logger, task
@@ -19,22 +19,37 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.faults import StageError, UnavailableError
-from flows.guard import refuse_keys, refuse_open_server
-from flows.leftovers import api, clear
-from flows.repository import homes
+from flows.crashes import api, clear
+from flows.errors import StageError, UnavailableError
+from flows.git import homes
 from flows.results import Results, publish, read_results, server_answers
+from flows.security import refuse_keys, refuse_open_server
 from flows.workspace import Ahead, Request, Workspace, open_workspace
-from lightline.errors import LightlineError
-from lightline.left_behind import sentence
-from lightline.partial_experiment import advice
+from lightline.errors import LightlineError, some_lines
+from lightline.runtime.left_behind import sentence
+from lightline.runtime.partial_experiment import advice
 
 RETRY_DELAYS = [10.0, 60.0]  # seconds before each retry of what may pass by itself
-prepared_ahead: Ahead | None = None  # set by flows.command, for the one run of its process
-without_server: asyncio.Future[Any] | None = None  # set there too; gets what came of it where Prefect is gone
 _UNAVAILABLE = "Unavailable"  # name of the failed state that is retried
+_SHOWN = 10  # uncommitted files
 _TEST = "test"  # the stage after which a run that fails is worth an experiment
 _UNHEARD = "Unheard"  # name of the completed state of a run whose server has gone
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """The command that a run was started by in this process.
+
+    Attributes:
+        ahead: what it has prepared while Prefect was loading.
+        without_server: gets the `Results` of a run whose Prefect server has gone.
+    """
+
+    ahead: Ahead
+    without_server: asyncio.Future[Any]
+
+
+terminal: ContextVar[Terminal | None] = ContextVar("terminal", default=None)
 
 
 @flow(name="pipeline", description="The stages of dvc.yaml in a clean clone, recorded as a DVC experiment.")
@@ -62,12 +77,13 @@ async def pipeline(
     try:
         refuse_keys(overrides, repo)
         await refuse_open_server()
-        async with open_workspace(request, logger.info, prepared_ahead) as workspace:
+        caller = terminal.get()
+        async with open_workspace(request, logger.info, caller and caller.ahead) as workspace:
             await _take_over(workspace, logger)
             _announce(workspace, logger)
             state = await _run(workspace, named=experiment is not None, targets=targets)
-        if without_server and state.name == _UNHEARD:
-            without_server.set_result(state.data)
+        if caller and state.name == _UNHEARD:
+            caller.without_server.set_result(state.data)
         return state
     except LightlineError as error:
         return Failed(message=str(error))
@@ -159,12 +175,7 @@ def _failure(name: str, error: LightlineError, last_lines: list[str]) -> str:
 
 
 def _not_committed(changes: list[str]) -> str:
-    return f"Not committed, and so no part of this run:{_listed(changes)}"
-
-
-def _listed(lines: list[str]) -> str:
-    shown = "".join(f"\n  {line}" for line in lines[:10])
-    return f"{shown}\n  … and {len(lines) - 10} more" if len(lines) > 10 else shown
+    return f"Not committed, and so no part of this run:{some_lines(changes, _SHOWN)}"
 
 
 def _announce(workspace: Workspace, logger: Any) -> None:
@@ -172,7 +183,8 @@ def _announce(workspace: Workspace, logger: Any) -> None:
     if unread:
         logger.warning("%s", _not_committed(unread))
     if read:
-        logger.warning("Not committed, and read from where it lies, as it is now (data.path):%s", _listed(read))
+        told = "Not committed, and read from where it lies, as it is now (data.path):%s"
+        logger.warning(told, some_lines(read, _SHOWN))
     logger.info("Experiment %s on commit %s", workspace.experiment, workspace.commit[:12])
     for key, before, now in workspace.changed:
         logger.info("%s = %r instead of %r", key, now, before)

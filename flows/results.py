@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.guard import ask_server
+from flows.security import ask_server
 
 REPORTS = Path("reports")
 MODEL = Path("models/model.onnx")

@@ -10,11 +10,11 @@ import os
 import sys
 from uuid import UUID
 
-from flows.leftovers import clear
-from flows.repository import homes
+from flows.crashes import clear
+from flows.git import homes
 
 # `prefect`, which a Ctrl-C while it loads ends without a traceback through its imports.
-_PREFECT = "import lightline.interruption as i; i.end_at_once(); from prefect.cli import app; app()"
+_PREFECT = "import lightline.runtime.interruption as i; i.end_at_once(); from prefect.cli import app; app()"
 _COMMAND = ("worker", "start", "--pool", "local", "--type", "process")
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from flows.faults import RequestError
-from flows.leftovers import Claim
-from flows.process import DvcProcess, Listener
-from flows.repository import Origin, clone, equals_here, experiments, find_origin, find_project, git
-from lightline.origin import ORIGIN_VARIABLE
-from lightline.partial_experiment import partial_name
+from flows.crashes import Claim
+from flows.dvc_process.client import DvcProcess, Listener
+from flows.errors import RequestError
+from flows.git import Origin, clone, equals_here, experiments, find_origin, find_project, git
+from lightline.runtime.origin import ORIGIN_VARIABLE
+from lightline.runtime.partial_experiment import partial_name
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """Lightline: labelled images in, one trusted ONNX classifier out."""
 
-import lightline.interruption  # noqa: F401 (first, for `python -m`)
+import lightline.runtime.interruption  # noqa: F401 (first, for `python -m`)
 
 __version__ = "0.1.0"

@@ -8,14 +8,18 @@ import os
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from lightline.room import told_if_full
+from lightline.errors import told_if_full
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ABANDONED = 60.0  # seconds without a change
 
@@ -95,13 +99,6 @@ def _clear_leftovers(path: Path, begin: str, end: str) -> None:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def still_has_name(file: IO[Any], path: Path) -> bool:
-    """Whether an open file is what lies under a name now: one that was renamed or deleted locks nothing there."""
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    return False
-
-
 def _flush(file: Path) -> None:
     """Onto the disk; some say only now that they are full."""
     with file.open("rb+") as opened:
@@ -125,6 +122,15 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """A PNG, drawn without pyplot, which keeps state from one figure to the next; equal figures make equal bytes."""
+    with whole_file(path) as temporary, warnings.catch_warnings():
+        # A class name in a script that the font lacks is drawn as boxes; that costs nobody a result.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        # Without metadata: the name and version of the library would make other bytes of the same figure.
+        figure.savefig(temporary, dpi=100, metadata={"Software": None})
 
 
 def file_digest(path: Path) -> str:

@@ -1,3 +1,1 @@
-"""The stages of dvc.yaml, one file each; none imports another."""
-
-import lightline.interruption  # noqa: F401 (first, for `python -m`)
+"""The stages of dvc.yaml, a room each; none imports another."""

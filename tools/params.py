@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from lightline.errors import LightlineError  # noqa: E402
-from lightline.interruption import run_command  # noqa: E402
-from lightline.supervision import occupy_folder  # noqa: E402
+from lightline.runtime.interruption import run_command  # noqa: E402
+from lightline.runtime.supervision import occupy_folder  # noqa: E402
 
 PARAMS = Path("params.yaml")
 _WRONG = (

@@ -1,11 +1,12 @@
 """Where images come from. To add a source: a module with a class like `digits.Digits`, its parameters in
-`lightline/params.py`, a line in `open_source`, a file in conf/data/ and a test beside tests/sources/test_digits.py.
+lightline/config/data.py, a line in `open_source`, a file in conf/data/ and a test beside
+tests/lightline/sources/test_digits.py.
 """
 
 from pathlib import Path
 
-from lightline.origin import origin
-from lightline.params_data import BenchmarkSource, Data, DigitsSource, FolderSource
+from lightline.config.data import BenchmarkSource, Data, DigitsSource, FolderSource
+from lightline.runtime.origin import origin
 from lightline.sources.base import GoneError, ImageSource
 from lightline.sources.places import find_source
 

@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lightline.config.data import Fetch
 from lightline.errors import DataError
-from lightline.params_data import Fetch
 from lightline.sources.archive import DamagedMemberError, Member, open_members
 from lightline.sources.base import EmptyClass, Refused, Remark, SourceImage, max_image_bytes, too_large
-from lightline.sources.digests import digest_of_file
+from lightline.sources.content_digests import digest_of_file
 from lightline.sources.hard_links import HardLinks
 from lightline.sources.layout import Layout, SplitFolders, find_layout
 from lightline.sources.names import is_hidden, printable, unusable_name, without_dot
@@ -126,7 +126,7 @@ class RemoteFolder:
         return {"source": "folder", "sha256": self.sha256}
 
     def images(self) -> Iterator[SourceImage | Refused | EmptyClass | Remark]:
-        from lightline.sources.fetch import fetch
+        from lightline.sources.fetch.fetch import fetch
 
         path = fetch([self.url], "sha256", self.sha256, self.fetch)
         yield from ArchivedFolder(path, None, self.max_pixels, self.split_folders).images()

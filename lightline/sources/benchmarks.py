@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from lightline.config.data import Fetch
 from lightline.errors import DataError
-from lightline.params_data import Fetch
 from lightline.sources.base import SourceImage
 
 # What readers raise over files that are not what they seem.
@@ -76,7 +76,7 @@ def _algorithm(digest: str) -> Literal["md5", "sha256"]:
 
 
 class Benchmark:
-    """One of BENCHMARKS. mirror, checksums, fetch: see `lightline.params_data.BenchmarkSource`."""
+    """One of BENCHMARKS. mirror, checksums, fetch: see `lightline.config.data.BenchmarkSource`."""
 
     def __init__(self, name: str, mirror: str | None, checksums: dict[str, str] | None, fetch: Fetch):
         self.name = name
@@ -108,7 +108,7 @@ class Benchmark:
 
     @cached_property
     def _files(self) -> Files:
-        from lightline.sources.fetch import fetch
+        from lightline.sources.fetch.fetch import fetch
 
         return {
             name: fetch([base + name for base in self.base_urls], _algorithm(digest), digest, self.fetch)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lightline.images import encode
+from lightline.data.images import encode
 from lightline.sources.archive import open_members
 from lightline.sources.base import SourceImage
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lightline.images import encode
+from lightline.data.images import encode
 from lightline.sources.base import SourceImage
 
 _SPLITS = {"train": "train", "t10k": "test"}

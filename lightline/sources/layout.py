@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lightline.errors import DataError
+from lightline.errors import DataError, some, some_lines
 from lightline.sources.base import EmptyClass, Refused, Remark
 from lightline.sources.names import class_named, printable, splits_named, unusable_name
 
@@ -108,9 +108,7 @@ def not_used(refused: Sequence[Refused]) -> str:
     """The end of a message where too little is left: what was there and could not be used, if anything."""
     if not refused:
         return ""
-    shown = "".join(f"\n  {one.id}: {one.reason}" for one in refused[:_SHOWN])
-    more = "\n  … and more" if len(refused) > _SHOWN else ""
-    return f" Not used were:{shown}{more}"
+    return f" Not used were:{some_lines([f'{one.id}: {one.reason}' for one in refused], _SHOWN)}"
 
 
 def _find(folders: Iterable[str], where: str, unwrap: bool, split_folders: SplitFolders) -> Layout:
@@ -170,4 +168,4 @@ def _check_classes(classes: set[str], tops: set[str], where: str) -> None:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return printable(", ".join(names[:_SHOWN])) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return printable(some(names, _SHOWN))

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from lightline.errors import DataError
-from lightline.origin import origin
-from lightline.tracked import explain_absence, in_this_copy, tracked_around
+from lightline.runtime.origin import origin
+from lightline.runtime.tracked import explain_absence, in_this_copy, tracked_around
 
 
 def find_source(path: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from lightline.images import encode
+from lightline.data.images import encode
 from lightline.sources.base import SourceImage
 
 

@@ -7,15 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lightline.config.data import TableSource
 from lightline.errors import DataError
 from lightline.files import content_digest, file_digest
-from lightline.origin import origin
-from lightline.params_data import TableSource
+from lightline.runtime.origin import origin
+from lightline.runtime.tracked import explain_absence, tracked_around
 from lightline.sources.base import GoneError, Refused, SourceImage, max_image_bytes, too_large
-from lightline.sources.digests import digest_of_files, file_state
+from lightline.sources.content_digests import digest_of_files, file_state
 from lightline.sources.names import class_named, splits_named
 from lightline.sources.places import find_source
-from lightline.tracked import explain_absence, tracked_around
 
 
 class Table:

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
-from tests.conftest import ENVIRONMENT
+from tests.support.project import ENVIRONMENT
+
 from tests.faults.chains import (
     COMMAND,
     FLOW,
@@ -24,7 +25,7 @@ from tests.faults.chains import (
     table,
 )
 from tests.faults.victim import Kill, Victim
-from tests.prefect_server import prefect_server
+from tests.support.prefect_server import prefect_server
 
 _SHOWN = 3000  # last characters of what went wrong
 _RANDOM = 5  # kills at random instants in a chain of them

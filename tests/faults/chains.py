@@ -10,9 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from lightline.lockfile import is_lock
-from tests.conftest import Project, copy_project
+from lightline.runtime.lockfile import is_lock
 from tests.faults.victim import Kill, Victim
+from tests.support.project import Project, copy_project
 
 COMMAND = ("dvc", "repro")
 FLOW = (sys.executable, "-m", "flows.pipeline", "--apply")  # needs PREFECT_API_URL
@@ -138,7 +138,7 @@ def _mend(project: Project) -> bool:
     lock, rwlock = project.path / "dvc.lock", project.path / ".dvc/tmp/rwlock"
     damaged = (lock.exists() and not is_lock(lock.read_bytes())) or (rwlock.exists() and not rwlock.read_bytes())
     if damaged:
-        assert "was damaged" in project.run(sys.executable, "-m", "lightline.repair").stdout
+        assert "was damaged" in project.run(sys.executable, "-m", "lightline", "repair").stdout
     return damaged
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from tests.support.project import Project
 
-from tests.conftest import Project
 from tests.faults.chains import (
     COMMAND,
     FLOW,
@@ -23,7 +23,7 @@ from tests.faults.chains import (
     service_kills,
 )
 from tests.faults.victim import Victim
-from tests.prefect_server import Server, prefect_server
+from tests.support.prefect_server import Server, prefect_server
 
 
 @pytest.fixture(scope="session")

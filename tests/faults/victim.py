@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from tests.support.project import Project
 
-from tests.conftest import Project
-from tests.workspace import lives
+from tests.support.workspace import lives
 
 _POINTS = Path(__file__).parent / "points"
 _NOTICE = 5.0  # seconds in which a stage has heard of the end of its DVC

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.prefect_server import Server, prefect_server
+from tests.support.prefect_server import Server, prefect_server
 
 _STAGES = """
 stages:

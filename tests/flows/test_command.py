@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 _HELP = """
-import sys, flows.command
+import sys, flows.__main__
 try:
-    flows.command.main(["--help"])
+    flows.__main__.main(["--help"])
 finally:
     print(sorted({"prefect", "dvc", "torch"} & set(sys.modules)))
 """

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.project import Project, copy_project
 
-from flows.faults import RequestError
+from flows.errors import RequestError
 from flows.workspace import Request, open_workspace
 from lightline.sources.folder import Folder
-from tests.conftest import Project, copy_project
-from tests.sources.serving import Server
-from tests.test_doors import make_folder
+from tests.pipeline.test_doors import make_folder
+from tests.support.serving import Server
 
 FOLDERS = ("in_git", "added", "untracked", "store/inside", "parts", "../outside")
 ZIPS = ("in_git.zip", "added.zip", "store/inside.zip", "untracked.zip", "../outside.zip")

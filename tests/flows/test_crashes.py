@@ -13,8 +13,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.prefect_server import prefect_server
-from tests.workspace import until
+from tests.support.prefect_server import prefect_server
+from tests.support.workspace import until
 
 _HANG = """
 if 'HANG' in os.environ:

@@ -15,7 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "prefect.md"
+from tests.support import ROOT
+
+DOCUMENT = ROOT / "docs" / "prefect.md"
 _START = 120.0  # seconds for the server to answer, and for the worker to come up
 
 

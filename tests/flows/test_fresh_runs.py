@@ -5,8 +5,7 @@ import subprocess
 from pathlib import Path
 
 import matplotlib
-
-from tests.conftest import Project
+from tests.support.project import Project
 
 # They hold times, which the run below leaves out.
 _TIMED = {"reports/export/latency.csv", "models/MODEL_CARD.md"}

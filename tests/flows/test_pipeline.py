@@ -4,7 +4,7 @@ import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.conftest import MAX_EPOCHS
+from tests.support.project import MAX_EPOCHS
 
 
 def test_runs_what_changed_and_finds_the_rest_in_the_cache(small_project, flow, server):

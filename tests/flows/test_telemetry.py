@@ -7,7 +7,7 @@ from configparser import ConfigParser
 
 import pytest
 
-from tests.tiny import ROOT
+from tests.support.tiny import ROOT
 
 _ASK = "import {module}; from prefect.analytics import is_telemetry_enabled; print(is_telemetry_enabled())"
 

@@ -12,8 +12,8 @@ from tempfile import mkdtemp
 
 import pytest
 
-from flows.faults import RequestError, StageError, UnavailableError
-from flows.repository import can_take, clone, find_origin
+from flows.errors import RequestError, StageError, UnavailableError
+from flows.git import can_take, clone, find_origin
 from flows.workspace import Request, open_workspace
 
 _STARTED = "pathlib.Path(os.environ['LIGHTLINE_ORIGIN'], 'pid.log').write_text(str(os.getpid()))"
@@ -93,7 +93,7 @@ def test_cached_results_and_remotes_are_the_origins(small_project, tmp_path):
 
 
 def test_parameters_are_checked_by_the_commits_own_code(small_project):
-    params = small_project.path / "lightline/params_training.py"
+    params = small_project.path / "lightline/config/training.py"
     field = "    max_epochs: Epochs\n"
     assert field in params.read_text()
     params.write_text(params.read_text().replace(field, f"{field}    brand_new: int\n"))
@@ -153,7 +153,7 @@ def test_an_experiment_overwrites_nothing_that_git_does_not_track(small_project)
 
 
 def test_a_repository_that_cannot_be_reached(small_project, monkeypatch, tmp_path):
-    monkeypatch.setattr("flows.repository._DELAY", 0.01)
+    monkeypatch.setattr("flows.git._DELAY", 0.01)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UnavailableError) as error:
         use(small_project, reproduce_all, repo="https://me:secret@127.0.0.1:9/x.git")

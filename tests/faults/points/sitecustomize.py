@@ -134,13 +134,13 @@ def _commit(module: Any) -> None:
 
 
 PATCHES: dict[str, Callable[[Any], None]] = {
-    "lightline.download": lambda module: _before("in download", module.Counts, "add"),
-    "lightline.splits": lambda module: _after("in split", module, "write_splits"),
-    "lightline.training": _training,
-    "lightline.module": _steps,
-    "lightline.state_files": _saving,
-    "lightline.evaluation_report": lambda module: _after("in test", module, "write_report"),
-    "lightline.onnx_export": lambda module: _after("in export", module, "export_onnx"),
+    "stages.download.ingest": lambda module: _before("in download", module.Counts, "add"),
+    "lightline.data.splits": lambda module: _after("in split", module, "write_splits"),
+    "stages.train.fit": _training,
+    "stages.train.module": _steps,
+    "stages.train.state_files": _saving,
+    "stages.test.report": lambda module: _after("in test", module, "write_report"),
+    "stages.export.exporter": lambda module: _after("in export", module, "export_onnx"),
     "dvc.stage": lambda module: _before(
         "before DVC's commit",
         module.Stage,

@@ -1,0 +1,224 @@
+"""The flow from a terminal: `python -m flows.pipeline`, which `make run` calls."""
+
+import argparse
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from flows.errors import RequestError
+from flows.loading import loading
+from flows.security import refuse_keys
+from flows.workspace import Ahead, Request
+from lightline.runtime.interruption import run_command
+
+if TYPE_CHECKING:
+    from flows.results import Results
+
+_EPILOG = """examples:
+  python -m flows.pipeline -S model=resnet18 -S trainer.max_epochs=3
+  python -m flows.pipeline --rev v1 --experiment again train
+
+Without a Prefect server a temporary one is started. Where PREFECT_API_URL or a profile names one, that is used.
+"""
+
+# For the temporary server alone; one that the user runs has its own settings.
+_SERVER = {
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the flow; gives the exit status."""
+    options = _parser().parse_args(arguments)
+    for name, value in _SERVER.items():
+        os.environ.setdefault(name, value)
+    try:
+        refuse_keys(options.set_param, options.repo)  # before Prefect writes them into its database
+    except RequestError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    request = Request(options.set_param, options.repo, options.rev, options.experiment, options.targets)
+    ahead = Ahead(request)
+    try:
+        _load()  # not inside of asyncio, which keeps an interruption for later
+        results, failure = asyncio.run(_run(request, ahead, options.apply))
+    except RuntimeError as error:
+        if "Failed to reach API" not in str(error):
+            raise
+        print(f"error: {_unreachable(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is in the cache", file=sys.stderr)
+        return 130
+    finally:
+        ahead.discard()
+    if results is None:
+        print(f"\nerror: {failure}", file=sys.stderr)
+        return 1
+    _show(results, options.apply)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.pipeline",
+        description="Run the pipeline in a clean clone and record it as a DVC experiment.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("targets", nargs="*", help="stages to bring up to date; default: all")
+    parser.add_argument(
+        "-S",
+        "--set-param",
+        action="append",
+        default=[],
+        metavar="OVERRIDE",
+        help="change a parameter, in Hydra's grammar; can be given many times",
+    )
+    parser.add_argument("--repo", default=".", help="a repository's path or git URL; default: this one")
+    parser.add_argument("--rev", default="HEAD", help="branch, tag or commit; default: HEAD")
+    parser.add_argument("-n", "--experiment", help="the experiment's name; default: one that DVC invents")
+    parser.add_argument("--apply", action="store_true", help="bring the results into the workspace, if it is clean")
+    return parser
+
+
+def _load() -> None:
+    with loading():
+        import flows.pipeline  # noqa: F401
+
+        _start_server()
+        _leave_failures_to_the_end()
+
+
+async def _run(request: Request, ahead: Ahead, apply: bool) -> tuple["Results | None", str]:
+    from flows.pipeline import Terminal, pipeline, terminal
+
+    without_server = asyncio.get_running_loop().create_future()
+    terminal.set(Terminal(ahead, without_server))
+    run = asyncio.ensure_future(cast(Any, pipeline)(**vars(request), return_state=True))
+    await asyncio.wait({run, without_server}, return_when=asyncio.FIRST_COMPLETED)
+    if without_server.done():
+        _show(without_server.result(), apply)
+        _leave("The Prefect server has gone, and will not show how this run ended.")
+    state = await run
+    return (await state.aresult(), "") if state.is_completed() else (None, state.message)
+
+
+def _leave(warning: str) -> NoReturn:
+    """Without Prefect's own end, which would go on asking for its server for minutes."""
+    print(f"warning: {warning}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _start_server() -> None:
+    """Start the temporary server, if there is to be one, and keep Ctrl-C from it.
+
+    Not inside of asyncio, where Prefect would do it: an interruption would wait there until the server answers. A
+    terminal sends Ctrl-C to all processes in its foreground. Prefect starts its server as one of them: it would end
+    first, and the flow would ask a dead server for a minute how to end.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    if PREFECT_API_URL.value():
+        return
+    from prefect.server.api import server
+
+    class InOwnSession(subprocess.Popen[Any]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, start_new_session=True, **options)
+
+    server.__dict__["subprocess"] = SimpleNamespace(**{**vars(subprocess), "Popen": InOwnSession})
+    server.SubprocessASGIServer().start()
+
+
+def _leave_failures_to_the_end() -> None:
+    """The terminal's last lines say why a run failed; Prefect would say it for the stage, and for the flow again.
+
+    Its UI shows both.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: not str(record.msg).startswith("Finished in state Failed("))
+
+
+def _unreachable(message: str) -> str:
+    url = message.rpartition(" ")[2]
+    return (
+        f"The Prefect server at {url} does not answer. Start it with `prefect server start`, or leave PREFECT_API_URL "
+        "unset and the profile without one: then a temporary server is started."
+    )
+
+
+def _apply(results: "Results") -> bool:
+    """Bring the results into the workspace they belong to, where nothing there would be lost.
+
+    As `dvc exp apply` does, which would also take all that git does not track, photos too, away and bring it back.
+    """
+    from flows.git import apply, can_take, git
+
+    origin = Path(results.origin)
+    if not origin.is_dir() or git("rev-parse", "HEAD", folder=origin) != results.commit:
+        return False
+    if not can_take(origin, results.experiment):
+        return False
+    apply(origin, results.experiment)
+    command = (sys.executable, "-m", "dvc", "checkout", "--force", "--quiet")
+    done = subprocess.run(command, cwd=origin, stderr=subprocess.PIPE, text=True, check=False)
+    # Stages that were not asked for and never ran have nothing to bring.
+    return done.returncode == 0 or "Checkout failed" in done.stderr
+
+
+def _show(results: "Results", apply: bool) -> None:
+    _print(results, apply and _apply(results), asked=apply)
+
+
+def _print(results: "Results", applied: bool, asked: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from flows.results import MODEL, REPORTS, commands
+
+    console = Console(highlight=False)
+    console.print(f"\n{results.headline()}", soft_wrap=True)
+    table = Table("stage", "metric", "value")
+    # Counts of images matter where nothing was trained; else they stand in reports/.
+    shown = [row for row in results.metrics if row[0] not in ("download", "split")] or results.metrics
+    for stage, metric, value in shown:
+        table.add_row(stage, metric, f"{value:.4g}" if isinstance(value, float) else str(value))
+    console.print(table)
+    here = "" if applied else f" (in experiment {results.experiment})"
+    if results.has_model:
+        console.print(f"model       {MODEL}{here or f' (of experiment {results.experiment})'}")
+    console.print(f"reports     {REPORTS}/{here}")
+    console.print(f"experiment  {results.experiment}: `dvc exp show` lists it beside the others")
+    if asked and not applied:
+        console.print("The workspace is as it was: it has changes that would be lost, or is at another commit.")
+    console.print("\nNext:")
+    for command in _next(applied, commands(results)):
+        console.print(f"  {command}")
+
+
+def _next(applied: bool, apply: list[str]) -> list[str]:
+    active = sys.prefix == sys.base_prefix or "VIRTUAL_ENV" in os.environ
+    activate = [] if active else [f". {os.path.relpath(sys.prefix)}/bin/activate"]
+    look = ["dvc exp show", "dvc plots show"] if applied else apply
+    return [*activate, *look, "python -m flows.pipeline -S model=resnet18 -S trainer.max_epochs=3"]
+
+
+if __name__ == "__main__":
+    run_command(main)

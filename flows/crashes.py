@@ -1,0 +1,143 @@
+"""Clones of runs, who works in them, and what runs leave whose processes were killed: it is cleared at the next start.
+
+Beside each clone lies a record, `NAME.run`, with the id of the flow run. The flow and its DVC process hold a lock on
+it, which the kernel frees when the last of them has ended, however that was: no process's number can be mistaken.
+"""
+
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from lightline.runtime.locks import lock
+
+_SUFFIX = ".run"
+_MESSAGE = (
+    "The processes of this run were killed, or the machine went down. Run the same again: what was finished comes from "
+    "the cache, and unfinished training goes on."
+)
+
+
+class Claim:
+    """A new folder for a clone, and the lock that says that someone works in it.
+
+    Attributes:
+        folder: not made yet.
+        descriptor: to be inherited by a process that works in the folder too.
+    """
+
+    def __init__(self, home: Path):
+        parent = _place(home)
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            self.descriptor, name = tempfile.mkstemp(suffix=_SUFFIX, dir=parent)
+            lock(self.descriptor, wait=True)
+            if Path(name).exists():  # else it was taken for a leftover before it was locked
+                break
+            os.close(self.descriptor)
+        self.record = Path(name)
+        self.folder = self.record.with_suffix("")
+
+    def belongs_to(self, flow_run: str, api: str, project: str) -> None:
+        """Write down whose folder it is; api: of the server that knows the run; project: of DVC, in the folder."""
+        note = {"flow_run": flow_run, "api": api, "host": socket.gethostname(), "project": project}
+        os.pwrite(self.descriptor, json.dumps(note).encode(), 0)
+
+    def release(self) -> None:
+        """Delete the folder and the record."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.record.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+def _place(home: Path) -> Path:
+    return home / ".dvc" / "tmp" / "flows"
+
+
+async def clear(homes: Iterable[Path], own: str | None = None) -> list[str]:
+    """Delete the clones of dead runs of this machine, and have Prefect know that the runs have crashed.
+
+    homes: where clones lie.
+    own: the flow run that asks; Prefect may have started it again after its first process died.
+
+    Returns the flow runs that were reported.
+    """
+    records = [record for home in set(homes) for record in _place(home).glob(f"*{_SUFFIX}")]
+    locked = {record: descriptor for record in records if (descriptor := _lock(record)) is not None}
+    living = {own, *(read_note(record).get("flow_run") for record in records if record not in locked)}
+    reported = []
+    try:
+        for record, descriptor in locked.items():
+            note = read_note(record, descriptor)
+            folder = record.with_suffix("")
+            is_foreign = note.get("host", socket.gethostname()) != socket.gethostname()
+            if is_foreign or _has_stage(folder / note.get("project", "")):
+                continue
+            shutil.rmtree(folder, ignore_errors=True)
+            flow_run = note.get("flow_run")
+            if flow_run and flow_run not in living:
+                if note["api"] != api():
+                    continue  # to be told to that server, by a run there
+                await report_crash(flow_run)
+                reported.append(flow_run)
+            record.unlink(missing_ok=True)
+    finally:
+        for descriptor in locked.values():
+            os.close(descriptor)
+    return reported
+
+
+def read_note(record: Path, descriptor: int | None = None) -> dict[str, Any]:
+    """What `Claim.belongs_to` has written; empty before that."""
+    with suppress(OSError, ValueError):
+        return json.loads(record.read_bytes() if descriptor is None else os.pread(descriptor, 1 << 16, 0))
+    return {}
+
+
+def _lock(record: Path) -> int | None:
+    """The descriptor of a record that nobody holds, locked."""
+    try:
+        descriptor = os.open(record, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    if lock(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _has_stage(folder: Path) -> bool:
+    """Whether a stage, orphaned a moment ago, is still on its way out there; see lightline.runtime.supervision."""
+    try:
+        file: TextIO = (folder / ".lightline" / "stage.lock").open("a")
+    except OSError:
+        return False
+    with file:
+        return not lock(file)
+
+
+def api() -> str:
+    """The server in use; for a temporary one, where its database lies."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME
+
+    return str(PREFECT_API_URL.value() or PREFECT_HOME.value())
+
+
+async def report_crash(flow_run: str) -> None:
+    """Have a run shown as crashed that Prefect believes to be running."""
+    from uuid import UUID
+
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Crashed
+
+    async with get_client() as client:
+        with suppress(ObjectNotFound):  # deleted meanwhile
+            run = await client.read_flow_run(UUID(flow_run))
+            if run.state is not None and run.state.is_running():
+                await client.set_flow_run_state(run.id, Crashed(message=_MESSAGE))

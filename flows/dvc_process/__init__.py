@@ -1,0 +1,1 @@
+"""DVC in a process of its own, which the flow talks to."""

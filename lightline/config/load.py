@@ -1,0 +1,160 @@
+"""Read params.yaml, check all of it, and say in sentences what is wrong with it."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from lightline.config.params import Params
+from lightline.errors import ParameterError
+from lightline.redaction import names_secret, redacted, secret_in
+
+PARAMS_FILE = Path("params.yaml")
+_SHOWN = 200  # characters of a wrong value
+
+# The discriminators of the sections that come in variants; pydantic puts the variant's tag into an error's location.
+_VARIANT_KEYS = {"data": "source", "split": "strategy", "optimizer": "name", "schedule": "name"}
+
+# pydantic's kinds of errors in the words of someone who edits YAML; its own messages do for the rest.
+_ALLOWED = {
+    "int_type": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "float_type": "it must be a number",
+    "finite_number": "it must be a finite number",
+    "bool_type": "it must be true or false",
+    "string_type": "it must be a text",
+    "list_type": "it must be a list",
+    "model_type": "it must be a section with keys of its own",
+    "dict_type": "it must be a section with keys of its own",
+    "greater_than": "it must be above {gt}",
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than": "it must be below {lt}",
+    "less_than_equal": "it must be at most {le}",
+    "literal_error": "allowed: {expected}",
+    "too_short": "it must have {min_length} items",
+    "too_long": "it must have at most {max_length} items",
+    "string_too_long": "it must have at most {max_length} characters",
+    "string_pattern_mismatch": "it must match {pattern}",
+}
+
+# Values for which pydantic has an error for each of the types that they could have had.
+_OF_SEVERAL_TYPES = {
+    "data.bit_depth": "'auto' or a number from 8 to 16",
+    "hardware.devices": "'auto', a number from 1 to 1024, or a list of up to 1024 numbers from 0 to 1023",
+    "hardware.num_threads": "'auto' or a number from 1 to 1024",
+}
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """All parameters, checked.
+
+    Raises:
+        ParameterError: the file is missing or no YAML, or a key, type or value in it is not allowed; the message lists
+            everything that is wrong, each with its dotted key, its value and what is allowed.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(f"{path} is missing in {Path.cwd()}. `make params` writes it from conf/.") from None
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{path} is not valid YAML: {error}. `make params` writes it anew from conf/.") from None
+    return check_params(values, path.name)
+
+
+def check_params(values: Any, where: str) -> Params:
+    """Like `load_params`, for values that are already read; `where` names their origin in the message."""
+    if not isinstance(values, dict):
+        raise ParameterError(f"{where} holds no sections. `make params` writes it anew from conf/.")
+    lines = [_secret_sentence(key, kind) for key, kind in _secrets(values)]
+    try:
+        params = Params.model_validate(values)
+    except ValidationError as error:
+        # A value that fits none of several types is one mistake, not one for each type.
+        lines += dict.fromkeys(_sentence(item, values) for item in error.errors())
+    else:
+        if not lines:
+            return params
+    raise ParameterError(
+        f"{where} holds {len(lines)} parameter{'s' * (len(lines) > 1)} that cannot be used:\n"
+        + "\n".join(f"  {line}" for line in lines)
+        + "\nEdit conf/ and type `make params`, or give a value for one run: `-S KEY=VALUE`. "
+        "`make params` also takes back what a run that failed has left in params.yaml."
+    )
+
+
+def _secrets(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """The dotted key of each value that holds a key or password, and of what kind it is."""
+    if isinstance(values, dict | list):
+        items = values.items() if isinstance(values, dict) else enumerate(values)
+        for name, value in items:
+            yield from _secrets(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(values, str) and (kind := secret_in(values)):
+        yield key, kind
+
+
+def _secret_sentence(key: str, kind: str) -> str:
+    return (
+        f"{key} holds {kind}, and would be written to params.yaml, dvc.lock, the model and W&B; a key for downloads "
+        "belongs into ~/.netrc or AWS's own settings"
+    )
+
+
+def _shown(key: str, value: Any) -> str:
+    """A wrong value for a message, or its beginning, unless it is likely to be a key."""
+    shown = "…" if names_secret(key) and isinstance(value, str) else redacted(repr(value))
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+
+
+def _sentence(error: Any, values: dict[str, Any]) -> str:
+    if error["type"] == "value_error":
+        return redacted(str(error["ctx"]["error"]))
+    location = [str(part) for part in error["loc"]]
+    section = location[0]
+    if section in _VARIANT_KEYS and len(location) > 1 and _VARIANT_KEYS[section] != location[1]:
+        del location[1]
+    if error["type"] == "union_tag_invalid":
+        location.append(_VARIANT_KEYS[section])
+        allowed = error["ctx"]["expected_tags"]
+        return f"{'.'.join(location)} = {redacted(repr(error['ctx']['tag']))} is not allowed; allowed: {allowed}"
+    if error["type"] == "union_tag_not_found":
+        return f"{'.'.join([*location, _VARIANT_KEYS[section]])} is missing; choose one of conf/{section}/"
+    if error["type"] == "model_attributes_type":
+        found = _shown(section, error["input"])
+        return f"{section} = {found} is no section; choose one of conf/{section}/, as in `-S {section}=NAME`"
+    if (allowed := _OF_SEVERAL_TYPES.get(".".join(location[:2]))) and error["type"] != "missing":
+        shown = _shown(location[1], values[section][location[1]])
+        return f"{section}.{location[1]} = {shown} is not allowed; it must be {allowed}"
+    key = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        return f"{key} = {_shown(key, error['input'])} is not a parameter{_nearest(location, values)}"
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    template = _ALLOWED.get(error["type"])
+    allowed = template.format(**error.get("ctx", {})) if template else error["msg"]
+    return f"{key} = {_shown(key, error['input'])} is not allowed; {allowed}"
+
+
+def _nearest(location: list[str], values: dict[str, Any]) -> str:
+    """The known keys beside a wrong one, the likeliest first."""
+    model: Any = Params
+    for part in location[:-1]:
+        model = _variant(model.model_fields[part], values.get(part) if model is Params else None)
+        if model is None:
+            return ""
+    known = list(model.model_fields)
+    near = difflib.get_close_matches(location[-1], known, n=1)
+    return f"; did you mean {'.'.join([*location[:-1], near[0]])}?" if near else f"; allowed: {', '.join(known)}"
+
+
+def _variant(field: Any, value: Any) -> type[BaseModel] | None:
+    """The class of a section; of several variants, the one that its value names."""
+    if field.discriminator is None:
+        return field.annotation if isinstance(field.annotation, type) else None
+    for candidate in field.annotation.__args__:
+        tags = candidate.model_fields[field.discriminator].annotation.__args__
+        if isinstance(value, dict) and value.get(field.discriminator) in tags:
+            return candidate
+    return None

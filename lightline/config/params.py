@@ -1,0 +1,99 @@
+"""The types of params.yaml, one class a section; those of data and split stand in `lightline.config.data`,
+those that determine training in `lightline.config.training`.
+
+conf/ holds the values; nothing here has a default, so that a value has one home. `lightline.config.load` reads and
+checks the file. To add a setting: a field with its line of text here, its value in every conf/ group that needs it,
+then `make params`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lightline.config.data import Data, Split
+from lightline.config.fields import BatchSize, Fraction, PositiveFloat, PositiveInt, Probability, Section, Text
+from lightline.config.training import Augment, Loss, Model, Optimizer, Schedule, Trainer
+
+Devices = Annotated[int, Field(ge=1, le=1_024)]  # of a machine
+DeviceNumber = Annotated[int, Field(ge=0, lt=1_024)]
+
+
+class Evaluate(Section):
+    batch_size: BatchSize
+    calibration_bins: Annotated[int, Field(ge=1, le=1_000)]
+    bootstrap_samples: Annotated[int, Field(ge=100, le=1_000_000)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]  # of the bootstrap interval
+    num_mistakes: Annotated[int, Field(ge=1, le=400)]  # in the figure of the worst mistakes
+
+
+class Export(Section):
+    opset: Annotated[int, Field(ge=18, le=24)]
+    rtol: PositiveFloat  # between torch's and onnxruntime's logits, as a share of the spread of an image's
+    atol: PositiveFloat  # beside it, in logits
+    test_rtol: PositiveFloat  # as rtol, between the logits that `test` had, on a GPU perhaps, and onnxruntime's
+    quantize: Annotated[list[Literal["int8"]], Field(max_length=1)]  # [int8]: a second file, models/model.int8.onnx
+    # Training images from which int8 takes the ranges of its numbers.
+    calibration_images: Annotated[int, Field(ge=1, le=100_000)]
+    max_accuracy_drop: Fraction  # of int8 against fp32, on the test split; more, and there is no int8 file
+    latency: bool  # measure how long answers take; false leaves no clock in any output
+    intended_use: Text  # for the model card
+    limits: Text  # for the model card
+
+
+class Hardware(Section):
+    """Where and how it runs; no stage depends on it."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
+    devices: Devices | Annotated[list[DeviceNumber], Field(min_length=1, max_length=1_024)] | Literal["auto"]
+    strategy: Annotated[str, Field(pattern="^[a-z_0-9]{1,64}$")]  # a name that Lightning knows
+    num_nodes: Annotated[int, Field(ge=1, le=10_000)]
+    # That compute, a process. auto: OMP_NUM_THREADS, or the cores, shared among the trainings that run on the machine.
+    num_threads: Annotated[int, Field(ge=1, le=1_024)] | Literal["auto"]
+    memory_fraction: Probability  # of the free memory that decoded images may take; more are decoded when needed
+    num_workers: Annotated[int, Field(ge=0, le=512)]  # processes that decode images which do not fit
+
+
+class Checkpoint(Section):
+    """When a training saves the state that it would go on from; no stage depends on it. The names are Lightning's."""
+
+    every_n_train_steps: PositiveInt | None  # optimizer steps
+    train_time_interval: PositiveFloat | None  # seconds; with both, whichever has passed first
+
+
+class Tracking(Section):
+    """Weights & Biases; no stage depends on it. WANDB_MODE wins over mode."""
+
+    mode: Literal["auto", "online", "offline", "disabled"]  # auto: online where there is a key, else offline
+    project: Text
+    entity: Text | None
+    num_sample_images: Annotated[int, Field(ge=0, le=1_000)]
+    log_checkpoints: bool
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    data: Data
+    split: Split
+    augment: Augment
+    model: Model
+    optimizer: Optimizer
+    schedule: Schedule
+    loss: Loss
+    trainer: Trainer
+    evaluate: Evaluate
+    export: Export
+    hardware: Hardware
+    checkpoint: Checkpoint
+    tracking: Tracking
+
+    @model_validator(mode="after")
+    def head_lr_has_its_epochs(self):
+        head_lr = None if self.optimizer.name == "muon_sgd" else getattr(self.optimizer, "head_lr", None)
+        if head_lr is not None and self.trainer.freeze_epochs == 0:
+            raise ValueError(
+                f"optimizer.head_lr = {head_lr:g} is for the epochs in which the last layer learns alone, and "
+                "trainer.freeze_epochs = 0 has none; set that to 1 or more, or optimizer.head_lr to null"
+            )
+        return self

@@ -1,0 +1,202 @@
+"""The types of the sections that determine training: augment, model, optimizer, schedule, loss, trainer."""
+
+import re
+from difflib import get_close_matches
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lightline.config.fields import (
+    BatchSize,
+    Epochs,
+    Fraction,
+    Name,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Section,
+)
+from lightline.config.model_names import TORCHVISION_MODELS
+
+Width = Annotated[int, Field(ge=1, le=8_192)]  # channels
+Depth = Annotated[int, Field(ge=2, le=3)]
+
+_OWN_MODELS = ("cnn", "airbench")
+
+
+class RandAugment(Section):
+    """torchvision's RandAugment; num_ops = 0 switches it off."""
+
+    num_ops: Annotated[int, Field(ge=0, le=32)]
+    magnitude: Annotated[int, Field(ge=0, le=30)]
+
+
+class LowResolution(Section):
+    """Some epochs on smaller images, which cost less and, at first, teach as well."""
+
+    size: Annotated[int, Field(ge=8, le=1024)]  # pixels, both sides
+    epochs: Epochs
+
+
+class Augment(Section):
+    """What happens to training images alone; every image draws its own random numbers."""
+
+    random_crop_padding: Annotated[int, Field(ge=0, le=1024)]  # pixels added on each side before a crop of input_size
+    padding_mode: Literal["reflect", "constant", "replicate"]
+    horizontal_flip: Probability
+    alternating_flip: bool  # draw an image's flip in the first epoch alone, then flip it in every other epoch
+    rand_augment: RandAugment
+    random_erasing: Probability
+    mixup_alpha: NonNegativeFloat  # 0 switches it off
+    cutmix_alpha: NonNegativeFloat  # 0 switches it off; with mixup, each batch takes one of the two
+    low_resolution: Annotated[list[LowResolution], Field(max_length=8)]  # from the first epoch on, one after the other
+
+
+class Model(Section):
+    """The network, and the images that go into it."""
+
+    name: Name  # cnn, airbench, a torchvision classification model, or timm/NAME
+    weights: Name | None  # torchvision's weights, as in DEFAULT or IMAGENET1K_V1; null starts from random ones
+    input_size: Annotated[int, Field(ge=8, le=1024)]  # pixels, both sides
+    crop_pct: Annotated[float, Field(gt=0, le=1)]  # side of the centre crop, as a part of the image's shorter side
+    normalize: Literal["dataset", "imagenet"]  # mean and standard deviation: of the training images, or ImageNet's
+    stem: Literal["auto", "standard", "small"]  # small: 3×3 first layer, no early pooling; auto: up to 64 pixels
+    widths: Annotated[list[Width], Field(min_length=3, max_length=3)] | None  # channels of the airbench's blocks
+    depths: Annotated[list[Depth], Field(min_length=3, max_length=3)] | None  # convolutions in each of these blocks
+    # What the trained network answers with, in the model file too: its logits for the image, their mean with those for
+    # the mirror image, or half that and half the same for the image shifted by a pixel along two diagonals.
+    test_time_augmentation: Literal["none", "mirror", "mirror_and_shift"]
+
+    @model_validator(mode="after")
+    def fits_together(self):
+        # Behind timm/ a plain name alone: timm would also take hf-hub:NAME and local-dir:PATH, and load what is there.
+        if self.name not in (*_OWN_MODELS, *TORCHVISION_MODELS) and not re.fullmatch(r"timm/[\w.]+", self.name):
+            near = get_close_matches(self.name, [*_OWN_MODELS, *TORCHVISION_MODELS], n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            allowed = f"{', '.join(_OWN_MODELS)}, timm/NAME, {', '.join(TORCHVISION_MODELS)}"
+            raise ValueError(f"model.name = {self.name!r} is no known model; {hint}allowed: {allowed}")
+        if self.name in _OWN_MODELS and self.weights is not None:
+            raise ValueError(
+                f"model.weights = {self.weights!r}, but the {self.name} has no pretrained weights; it must be null"
+            )
+        if self.name in _OWN_MODELS and self.input_size < 16:
+            raise ValueError(
+                f"model.input_size = {self.input_size} is too small for the {self.name}; it must be at least 16"
+            )
+        for name, value, meaning in (("widths", self.widths, "channels"), ("depths", self.depths, "convolutions")):
+            if (self.name == "airbench") != (value is not None):
+                needed = f"it needs three numbers of {meaning}" if self.name == "airbench" else "it must be null"
+                raise ValueError(f"model.{name} = {value} with model.name = {self.name!r}; {needed}")
+        return self
+
+
+class Adam(Section):
+    name: Literal["adam", "adamw"]
+    lr: PositiveFloat
+    head_lr: PositiveFloat | None  # of the last layer in trainer.freeze_epochs, falling to zero; null: lr
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+    eps: PositiveFloat
+    weight_decay: NonNegativeFloat
+
+
+class SGD(Section):
+    name: Literal["sgd"]
+    lr: PositiveFloat
+    head_lr: PositiveFloat | None  # of the last layer in trainer.freeze_epochs, falling to zero; null: lr
+    momentum: Fraction
+    nesterov: bool
+    weight_decay: NonNegativeFloat
+
+    @model_validator(mode="after")
+    def nesterov_has_momentum(self):
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("optimizer.nesterov = True needs optimizer.momentum above 0; it must be False without")
+        return self
+
+
+class Muon(Section):
+    """Muon for the filters and matrices inside the network; AdamW for the first and last layer and all vectors."""
+
+    name: Literal["muon"]
+    lr: PositiveFloat
+    momentum: Fraction
+    nesterov: bool
+    ns_steps: Annotated[int, Field(ge=1, le=100)]
+    weight_decay: NonNegativeFloat
+    adamw_lr: PositiveFloat
+
+
+class MuonSGD(Section):
+    """Muon for all filters, SGD with Nesterov momentum for the head and for biases, as in the airbench94 record."""
+
+    name: Literal["muon_sgd"]
+    lr: PositiveFloat  # Muon's
+    momentum: Fraction  # Muon's, Nesterov
+    ns_steps: Annotated[int, Field(ge=1, le=100)]
+    sgd_momentum: Fraction
+    bias_lr: PositiveFloat
+    head_lr: PositiveFloat  # of the last layer's weights
+    stem_epochs: PositiveFloat  # in which the learning rate of the first layer's bias falls to zero
+    decay: NonNegativeFloat  # learning rate × weight decay of each of SGD's groups
+
+
+Optimizer = Annotated[Adam | SGD | Muon | MuonSGD, Field(discriminator="name")]
+
+
+class Constant(Section):
+    name: Literal["constant"]
+    warmup_epochs: NonNegativeFloat
+
+
+class Cosine(Section):
+    name: Literal["cosine"]
+    warmup_epochs: NonNegativeFloat
+    eta_min: NonNegativeFloat  # learning rate at the end
+
+
+class OneCycle(Section):
+    """torch's OneCycleLR; optimizer.lr is its max_lr, pct_start its warm-up."""
+
+    name: Literal["one_cycle"]
+    pct_start: Annotated[float, Field(gt=0, lt=1)]
+    div_factor: Annotated[float, Field(ge=1)]
+    final_div_factor: Annotated[float, Field(ge=1)]
+
+
+class Linear(Section):
+    """From optimizer.lr to zero."""
+
+    name: Literal["linear"]
+    warmup_epochs: NonNegativeFloat
+
+
+Schedule = Annotated[Constant | Linear | Cosine | OneCycle, Field(discriminator="name")]
+
+
+class Loss(Section):
+    """Cross-entropy."""
+
+    reduction: Literal["mean", "sum"]  # over the images of a batch
+    label_smoothing: Fraction
+    class_weights: Literal["none", "balanced"]  # balanced: inversely proportional to a class's training images
+
+
+class Trainer(Section):
+    """Lightning's Trainer flags, and when to stop."""
+
+    max_epochs: Epochs
+    batch_size: BatchSize  # images a device and step
+    drop_last: bool  # leave out an epoch's last batch where it is not full
+    # auto: bf16-mixed where the hardware computes in bfloat16, else 16-mixed on a GPU and 32-true on a CPU
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    compile: bool  # torch.compile of the network
+    gradient_clip_val: PositiveFloat | None
+    gradient_clip_algorithm: Literal["norm", "value"]
+    accumulate_grad_batches: Annotated[int, Field(ge=1, le=100_000)]
+    deterministic: bool
+    monitor: Literal["val_accuracy", "val_loss"]  # what best.ckpt is the best in, and early stopping watches
+    early_stopping_patience: Epochs | None  # epochs without improvement; null trains to max_epochs
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None  # null: no averaging of weights
+    freeze_epochs: Annotated[int, Field(ge=0, le=100_000)]  # first epochs in which only the last layer learns
+    limit_train_batches: PositiveInt | None  # a trial on fewer batches; null takes all

@@ -1,0 +1,1 @@
+"""The dataset, its images, and which of them train, choose and judge."""

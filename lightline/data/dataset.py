@@ -1,0 +1,246 @@
+"""The dataset that download writes and every later stage reads: three files, however many images.
+
+`images.arrow` holds the encoded images, in the order in which the source gave them; it is memory-mapped, so that a
+reader holds no more of it than the images it asks for. `index.parquet` has a row an image, sorted by id, and says where
+in images.arrow it is. `dataset.json` holds the classes, the number of images and the digest.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lightline.data import images
+from lightline.errors import DataError
+from lightline.files import content_digest, json_text, whole_folder
+
+DATASET = Path("data/dataset")
+_IMAGES, _INDEX, _SUMMARY = "images.arrow", "index.parquet", "dataset.json"
+_IMAGES_PER_BATCH = 256
+_BYTES_PER_BATCH = 2**24
+_STACK, _STACK_BYTES = 512, 2**26  # images, and bytes, above which a stack takes no more
+_ROWS_PER_DIGEST = 4096  # part of what the digest means: another number, other digests
+
+_IMAGES_SCHEMA = pa.schema([("image", pa.large_binary())])  # JPEG or PNG
+_INDEX_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),  # what the source calls the image: its path there, or a name and number
+        ("label", pa.int32()),  # position in classes
+        ("height", pa.int32()),  # pixels, as the image stands after EXIF rotation
+        ("width", pa.int32()),
+        ("digest", pa.string()),  # of the pixels: equal for exact duplicates
+        ("split", pa.string()),  # what the source says: train, val, test or null
+        ("group", pa.string()),  # what the source says, or null
+        ("thumbnail", pa.binary()),  # of lightline.data.thumbnails; null for tiny images
+        ("position", pa.int64()),  # in images.arrow
+    ]
+)
+
+# Arrow's own allocator keeps what it once had: a fifth more memory for a stage, and no time gained.
+pa.set_memory_pool(pa.system_memory_pool())
+
+# What a row brings along; its label and position follow when all are known.
+_ROW_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("class_name", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("digest", pa.string()),
+        ("split", pa.string()),
+        ("group", pa.string()),
+        ("thumbnail", pa.binary()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One checked image on its way into the dataset."""
+
+    id: str
+    image: bytes
+    class_name: str
+    height: int
+    width: int
+    digest: str
+    split: str | None = None
+    group: str | None = None
+    thumbnail: bytes | None = None
+    bits: int | None = None  # see `lightline.data.images.CheckedImage`; not kept
+
+
+def pixel_digest(pixels: np.ndarray) -> str:
+    """SHA-256 of uint8 pixels [height, width, 3] and their size, in hexadecimal."""
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def write_dataset(
+    rows: Iterable[Row], classes: Sequence[str] | None, folder: Path = DATASET, bit_depth: int = images.DEEPEST
+) -> None:
+    """Write the dataset whole, or leave what was there; holds one batch of images in memory at a time.
+
+    classes: the class names in output order; None sorts those that occur.
+    bit_depth: of 16 bits a channel those in use, as `lightline.data.images.check` took them.
+
+    Raises:
+        DataError: there is no image, two have the same id, or one has a class that is not in classes.
+    """
+    with whole_folder(folder) as temporary:
+        index = []
+        with pa.OSFile(str(temporary / _IMAGES), "wb") as file, pa.ipc.new_file(file, _IMAGES_SCHEMA) as writer:
+            for batch in _batches(rows):
+                encoded = pa.array([row.image for row in batch], pa.large_binary())
+                writer.write_batch(pa.record_batch([encoded], schema=_IMAGES_SCHEMA))
+                columns = {name: [getattr(row, name) for row in batch] for name in _ROW_SCHEMA.names}
+                index.append(pa.record_batch(columns, schema=_ROW_SCHEMA))
+        if not index:
+            raise DataError("The source holds no usable image; reports/download/rejected.csv lists those it has.")
+        summary = _write_index(pa.Table.from_batches(index), classes, temporary)
+        # All 16 bits are the rule, which is not written down.
+        summary |= {} if bit_depth == images.DEEPEST else {"bit_depth": bit_depth}
+        (temporary / _SUMMARY).write_text(json_text(summary), encoding="utf-8")
+
+
+def _write_index(rows: pa.Table, classes: Sequence[str] | None, folder: Path) -> dict[str, object]:
+    """What dataset.json is to hold comes back."""
+    occurring = rows["class_name"].combine_chunks().dictionary_encode()
+    names = sorted(occurring.dictionary.to_pylist()) if classes is None else list(classes)
+    labels = _positions(occurring.dictionary.to_pylist(), names)[occurring.indices.to_numpy()]
+    index = rows.append_column("label", pa.array(labels)).append_column("position", pa.array(np.arange(len(rows))))
+    index = index.select(_INDEX_SCHEMA.names).cast(_INDEX_SCHEMA).sort_by("id")
+    _check_ids(index["id"].to_pylist())
+    pq.write_table(index, folder / _INDEX, compression="zstd")
+    return {"classes": names, "num_images": len(index), "digest": _identity(index, names)}
+
+
+def _positions(names: list[str], classes: list[str]) -> np.ndarray:
+    """int32 [num_names]: where each name is in classes."""
+    labels = {name: label for label, name in enumerate(classes)}
+    if unknown := [name for name in names if name not in labels]:
+        raise DataError(f"The source gives an image the class {unknown[0]!r}, which is none of its classes.")
+    return np.array([labels[name] for name in names], np.int32)
+
+
+def _check_ids(ids: list[str]) -> None:
+    """ids: sorted."""
+    for first, second in pairwise(ids):
+        if first == second:
+            raise DataError(f"The source names two images {first!r}; every image needs a name of its own.")
+
+
+def _identity(index: pa.Table, classes: list[str]) -> str:
+    """SHA-256 of what matters: independent of the order of the source and of how the images are encoded."""
+    identity = hashlib.sha256(content_digest(classes).encode())
+    columns = index.select(["id", "label", "digest", "split", "group"]).combine_chunks()
+    for start in range(0, len(columns), _ROWS_PER_DIGEST):
+        identity.update(content_digest(columns.slice(start, _ROWS_PER_DIGEST).to_pydict()).encode())
+    return identity.hexdigest()
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in batches of bounded number and bytes, so that memory does not grow with the images' size."""
+    batch, num_bytes = [], 0
+    for row in rows:
+        batch.append(row)
+        num_bytes += len(row.image)
+        if len(batch) == _IMAGES_PER_BATCH or num_bytes >= _BYTES_PER_BATCH:
+            yield batch
+            batch, num_bytes = [], 0
+    if batch:
+        yield batch
+
+
+class Dataset:
+    """The dataset, read: columns on demand, images by row.
+
+    Attributes:
+        classes: the class names, in output order.
+        digest: SHA-256 of everything that matters in it, in hexadecimal.
+        bit_depth: 8 to 16, the bits in use where an image had 16 a channel.
+    """
+
+    def __init__(self, folder: Path = DATASET):
+        """
+        Raises:
+            DataError: there is no whole dataset in the folder.
+        """
+        self.folder = folder
+        try:
+            summary = json.loads((folder / _SUMMARY).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"{folder} holds no dataset; `dvc repro download` writes it.") from None
+        self.classes: list[str] = summary["classes"]
+        self.digest: str = summary["digest"]
+        self.bit_depth: int = summary.get("bit_depth", images.DEEPEST)
+        self._num_images: int = summary["num_images"]
+
+    def __getstate__(self) -> dict[str, object]:
+        # A worker process maps the files anew instead of getting a copy of what they hold.
+        kept = ("folder", "classes", "digest", "bit_depth", "_num_images")
+        return {name: self.__dict__[name] for name in kept}
+
+    def __len__(self) -> int:
+        return self._num_images
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of the index, [num_images]: numbers as such, texts as objects (None where there is none)."""
+        return pq.read_table(self.folder / _INDEX, columns=[name])[name].to_numpy()
+
+    def codes(self, name: str) -> np.ndarray:
+        """int64 [num_images]: numbers for a column's texts, equal where the texts are, -1 where there is none.
+
+        They take a tenth of the memory that the texts would.
+        """
+        column = pq.read_table(self.folder / _INDEX, columns=[name])[name].combine_chunks()
+        return column.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """int32 [num_images]: positions in classes."""
+        return self.column("label")
+
+    @cached_property
+    def _positions(self) -> np.ndarray:
+        return self.column("position")
+
+    @cached_property
+    def _images(self) -> pa.ChunkedArray:
+        return pa.ipc.open_file(pa.memory_map(str(self.folder / _IMAGES))).read_all()["image"]
+
+    def encoded(self, row: int) -> bytes:
+        """The bytes of an image, JPEG or PNG; `lightline.data.images.decode` also turns it as its EXIF data say."""
+        return self._images[int(self._positions[row])].as_py()
+
+    def pixels(self, row: int) -> np.ndarray:
+        """uint8 RGB [height, width, 3]."""
+        return images.decode(self.encoded(row))
+
+
+def pixel_stacks(dataset: Dataset, rows: np.ndarray, max_images: int = _STACK) -> Iterator[np.ndarray]:
+    """The images of the rows in order, as stacks uint8 [n, height, width, 3].
+
+    Neighbours of one size share a stack, so that sets of equal images are transformed as whole batches; of large
+    photos a few at a time, so that they are never in memory all at once.
+    """
+    stack, used = np.empty((0, 0, 0, 3), np.uint8), 0
+    for number, row in enumerate(rows):
+        pixels = dataset.pixels(int(row))
+        if used == len(stack) or pixels.shape != stack.shape[1:]:
+            if used:
+                yield stack[:used]
+            most = min(max_images, max(1, _STACK_BYTES // pixels.nbytes), len(rows) - number)
+            stack, used = np.empty((most, *pixels.shape), np.uint8), 0
+        stack[used] = pixels
+        used += 1
+    if used:
+        yield stack[:used]

@@ -1,0 +1,199 @@
+"""Networks by the names in params.yaml. To add one: a branch in `build_network`, its name in
+lightline/config/training.py, a file in conf/model/.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import nn
+
+from lightline.config.training import Model
+from lightline.errors import ParameterError
+from lightline.models.airbench import Airbench
+
+_SMALL_IMAGES = 64  # pixels up to which stem: auto means small
+_HEAD_STD = 0.01  # of a new head's logits, for features of unit size
+
+
+def build_network(settings: Model, num_classes: int, *, pretrained: bool = True) -> nn.Module:
+    """A network from normalised float [batch, 3, input_size, input_size] to logits [batch, num_classes].
+
+    pretrained: fetch settings.weights, where there are any; False builds the same network for a state_dict to come.
+
+    Raises:
+        ParameterError: the network cannot be built with these settings, or its weights cannot be fetched.
+    """
+    if settings.name == "cnn":
+        return cnn(settings.input_size, num_classes)
+    if settings.widths is not None and settings.depths is not None:
+        return Airbench(settings.widths, settings.depths, num_classes)
+    weights = settings.weights if pretrained else None
+    build = _timm if settings.name.startswith("timm/") else _torchvision
+    try:
+        network = build(settings, weights, num_classes)
+        _start_small(network)
+        _try_out(network, settings.input_size)
+    except OSError as error:
+        raise ParameterError(
+            f"model.weights = {settings.weights!r} of {settings.name} cannot be fetched ({error}). "
+            "Try again with a network, or set model.weights to null."
+        ) from error
+    except ParameterError:
+        raise
+    # torchvision and timm refuse what does not fit with exceptions of any class, AssertionError among them.
+    except Exception as error:
+        raise ParameterError(
+            f"model.name = {settings.name!r} cannot be built with model.weights = {settings.weights!r}, model.stem = "
+            f"{settings.stem!r} and model.input_size = {settings.input_size}: {error}"
+        ) from error
+    return network
+
+
+def _try_out(network: nn.Module, input_size: int) -> None:
+    """A forward pass of shapes alone: many networks take any settings and refuse the first batch."""
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    state = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    images = torch.empty(2, 3, input_size, input_size, device="meta")
+    network.eval()
+    try:
+        torch.func.functional_call(network, state, images)
+    except NotImplementedError:  # an operation that needs values cannot be tried without
+        pass
+    finally:
+        network.train()
+
+
+def cnn(input_size: int, num_classes: int) -> nn.Sequential:
+    """The tutorial's CNN: two pairs of unpadded 3×3 convolutions, each pair max-pooled, and three dense layers."""
+    side = ((input_size - 4) // 2 - 4) // 2  # pixels, after two convolutions and a pooling, twice
+    return nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(3, 32, 3),
+            relu1=nn.ReLU(),
+            conv2=nn.Conv2d(32, 32, 3),
+            relu2=nn.ReLU(),
+            pool1=nn.MaxPool2d(2),
+            conv3=nn.Conv2d(32, 64, 3),
+            relu3=nn.ReLU(),
+            conv4=nn.Conv2d(64, 64, 3),
+            relu4=nn.ReLU(),
+            pool2=nn.MaxPool2d(2),
+            flatten=nn.Flatten(),
+            dense1=nn.Linear(64 * side * side, 512),
+            relu5=nn.ReLU(),
+            dense2=nn.Linear(512, 128),
+            relu6=nn.ReLU(),
+            classes=nn.Linear(128, num_classes),
+        )
+    )
+
+
+def _torchvision(settings: Model, weights: str | None, num_classes: int) -> nn.Module:
+    from torchvision import models
+
+    known = list(models.get_model_weights(settings.name).__members__)
+    if weights is not None and weights not in known:
+        raise ParameterError(f"model.weights = {weights!r} is not allowed; allowed: null, {', '.join(known)}")
+    arguments: dict[str, object] = {}
+    if settings.name.startswith("vit_") and weights is None:
+        arguments["image_size"] = settings.input_size
+    if settings.name == "maxvit_t":
+        arguments["input_size"] = (settings.input_size, settings.input_size)
+    if settings.name in ("googlenet", "inception_v3") and weights is None:
+        arguments |= {"aux_logits": False, "init_weights": True}
+    network = models.get_model(settings.name, weights=weights, **arguments)
+    if settings.name in ("googlenet", "inception_v3"):
+        # The side branches that only help training, which torchvision's weights bring along.
+        vars(network)["aux_logits"] = False
+        for branch in ("aux1", "aux2", "AuxLogits"):
+            setattr(network, branch, None)
+    _fit_head(network, num_classes)
+    _fit_stem(network, settings)
+    return network
+
+
+def _timm(settings: Model, weights: str | None, num_classes: int) -> nn.Module:
+    try:
+        import timm
+    except ImportError:
+        raise ParameterError(
+            f"model.name = {settings.name!r} needs the package timm, an extra: `pip install timm` in this environment."
+        ) from None
+    name = settings.name.removeprefix("timm/")
+    if not timm.is_model(name):
+        raise ParameterError(
+            f"model.name = {settings.name!r}: timm has no such model; `timm.list_models()` lists its own."
+        )
+    if weights not in (None, "DEFAULT"):
+        raise ParameterError(
+            f"model.weights = {weights!r} is not allowed; allowed: null, DEFAULT. A tag of timm's belongs to the "
+            "name, as in model.name = timm/resnet18.a1_in1k."
+        )
+    arguments: dict[str, Any] = {"pretrained": weights is not None, "num_classes": num_classes}
+    configuration = timm.get_pretrained_cfg(name)
+    if configuration is not None and configuration.fixed_input_size:
+        arguments["img_size"] = settings.input_size
+    network = timm.create_model(name, **arguments)
+    _fit_stem(network, settings)
+    return network
+
+
+def head_names(network: nn.Module) -> list[str]:
+    """Name the last layers: a Linear or (in SqueezeNet) a convolution; timm's distilled networks have two."""
+    layers = [name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    told = getattr(network, "pretrained_cfg", None) or {}  # timm's word for where they stand
+    classifiers = told.get("classifier") or ()
+    classifiers = [classifiers] if isinstance(classifiers, str) else list(classifiers)
+    inside = [[layer for layer in layers if f"{layer}.".startswith(f"{name}.")] for name in classifiers]
+    return [found[-1] for found in inside if found] or layers[-1:]
+
+
+def _fit_head(network: nn.Module, num_classes: int) -> None:
+    """Replace the last layer, a Linear or (in SqueezeNet) a convolution, by one with num_classes outputs."""
+    (name,) = head_names(network)
+    layer = network.get_submodule(name)
+    if isinstance(layer, nn.Linear):
+        head: nn.Module = nn.Linear(layer.in_features, num_classes, bias=layer.bias is not None)
+    else:
+        assert isinstance(layer, nn.Conv2d)
+        head = nn.Conv2d(layer.in_channels, num_classes, 1)
+    network.set_submodule(name, head)
+
+
+@torch.no_grad()
+def _start_small(network: nn.Module) -> None:
+    """Make the new head say next to nothing, so that the first loss is ln(num_classes), whatever the features' size.
+
+    timm gives the heads of EfficientNets weights of up to 0.7, which a few frozen epochs never undo. Zeros (as in A.
+    Kolesnikov et al., "Big transfer", 2020) would never learn in SqueezeNet, whose head ends in a ReLU.
+    """
+    for name in head_names(network):
+        layer = network.get_submodule(name)
+        assert isinstance(layer, nn.Linear | nn.Conv2d)
+        nn.init.normal_(layer.weight, std=_HEAD_STD / layer.weight[0].numel() ** 0.5)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def _fit_stem(network: nn.Module, settings: Model) -> None:
+    """For images of a few dozen pixels: no stride in the first convolution, 3×3 at most, and no first max-pooling.
+
+    As in K. He et al., "Deep residual learning" (2016), section 4.2. Networks that cut the image into patches stay as
+    they are.
+    """
+    if settings.stem == "standard" or (settings.stem == "auto" and settings.input_size > _SMALL_IMAGES):
+        return
+    convolutions = ((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    name, first = next(convolutions)
+    if first.stride in (first.kernel_size, (1, 1)) or type(first) is not nn.Conv2d:
+        return
+    stem = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=first.bias is not None)
+    if first.kernel_size == (3, 3):
+        stem.load_state_dict(first.state_dict())
+    network.set_submodule(name, stem)
+    # The pooling of a stem stands in the network itself or in its `features`, never deeper.
+    pools = (name for name, module in network.named_modules() if isinstance(module, nn.MaxPool2d))
+    pool = next((name for name in pools if name.count(".") <= 1), None)
+    if pool is not None:
+        network.set_submodule(pool, nn.Identity())

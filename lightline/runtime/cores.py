@@ -1,0 +1,90 @@
+"""This machine's cores, and the trainings that share them.
+
+A training holds the lock of a file in a folder of the machine, which the kernel frees when its process ends, however
+that was: other clones, workspaces and users count the locks that are held. The files stay, as few as trainings ever ran
+at once.
+"""
+
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+from lightline.runtime.locks import lock
+
+_CGROUP = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+def num_cores() -> int:
+    """Cores that this process may use: by its affinity, and by the limit of its container."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return max(1, min([cores, *_quotas()]))
+
+
+def _quotas() -> Iterator[int]:
+    """The limits in cores, rounded up, of the control group (version 2) of this process and those above it."""
+    with suppress(OSError, ValueError):
+        _, _, path = next(line for line in _MEMBERSHIP.read_text().splitlines() if line.startswith("0::")).split(":", 2)
+        inner = Path(path.lstrip("/"))
+        for group in (inner, *inner.parents):
+            with suppress(OSError, ValueError):  # "max": none
+                quota, period = (_CGROUP / group / "cpu.max").read_text().split()
+                yield math.ceil(int(quota) / int(period))
+
+
+@contextmanager
+def counted_training() -> Iterator[None]:
+    """Be counted among the trainings of this machine; of a distributed one, the first process of a machine is."""
+    held = _take_lock() if os.environ.get("LOCAL_RANK", "0") == "0" else None
+    try:
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def num_trainings() -> int:
+    """Trainings that run on this machine now, of all whose locks this user may see."""
+    return sum(_is_held(path) for path in _folder().glob("*.lock"))
+
+
+def _folder() -> Path:
+    # Not the home folder, which other machines may share.
+    return Path(tempfile.gettempdir(), "lightline-trainings")
+
+
+def _take_lock() -> int | None:
+    """A descriptor that holds the first lock that is free; None where the system gives none: it then is not counted."""
+    try:
+        _folder().mkdir(exist_ok=True)
+        with suppress(PermissionError):  # of another user, who has done so
+            _folder().chmod(0o1777)
+        for number in count():
+            descriptor = _open(_folder() / f"{number}.lock")
+            if lock(descriptor):
+                return descriptor
+            os.close(descriptor)
+    except OSError:
+        return None
+
+
+def _open(path: Path) -> int:
+    # To read is enough for a lock. Some systems refuse O_CREAT for another user's file in such a folder.
+    with suppress(FileNotFoundError):
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CREAT, 0o644)
+
+
+def _is_held(path: Path) -> bool:
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            return not lock(descriptor, shared=True)  # two that look do not see each other
+        finally:
+            os.close(descriptor)
+    return False

@@ -1,0 +1,79 @@
+"""What every stage does around its work: threads first, parameters checked, errors told to a person, a quick end."""
+
+import atexit
+import gc
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+
+# OpenMP threads that spin while they wait collapse on a busy machine. Read when torch loads, so set before that.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Imports make a million objects that stay: looking through them for garbage takes half a second.
+gc.disable()
+
+from lightline.config.load import load_params
+from lightline.config.params import Params
+from lightline.errors import LightlineError, told_if_full
+from lightline.redaction import redacted
+from lightline.runtime.integrity import check_inputs
+from lightline.runtime.interruption import INTERRUPTED, end_at_once, end_in_order
+from lightline.runtime.supervision import end_with_parent, is_first_process, occupy_folder
+
+_FAILED, _MAY_PASS = 1, 75  # exit statuses; 75 is sysexits' EX_TEMPFAIL, which the flow tries again
+
+
+def run_stage(work: Callable[[Params], None]) -> None:
+    """Check all of params.yaml and what is read, do the work, and exit with a message that helps where that fails.
+
+    Meanwhile no other stage works in this folder, and the work ends when the process that asked for it does.
+    """
+    gc.enable()
+    sys.excepthook = _print_bug
+    try:
+        end_in_order()
+        signal.signal(signal.SIGTERM, _terminate)
+        with told_if_full():
+            _do(work)
+    except LightlineError as error:
+        print(f"error: {redacted(str(error))}", file=sys.stderr)
+        _leave(_MAY_PASS if error.may_pass else _FAILED)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from what is finished", file=sys.stderr)
+        _leave(INTERRUPTED)
+    _leave(0)
+
+
+def _do(work: Callable[[Params], None]) -> None:
+    params = load_params()
+    end_with_parent()
+    if is_first_process():
+        occupy_folder()
+        check_inputs()
+    work(params)
+
+
+def _terminate(signum, frame):
+    """SIGTERM takes the same way out as Ctrl-C; a second one does not disturb it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _print_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The traceback as Python prints it, without keys: a library's message may quote a whole URL."""
+    print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+
+
+def _leave(status: int) -> None:
+    """Exit without taking apart all that was imported, which keeps an interpreter with torch busy for two seconds."""
+    if signal.getsignal(signal.SIGTERM) is _terminate:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_at_once()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # who read it may be gone, or the disk of a log full
+            stream.flush()
+    os._exit(status)

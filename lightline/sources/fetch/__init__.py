@@ -1,0 +1,1 @@
+"""What is fetched over a network, whole and verified."""

@@ -1,0 +1,90 @@
+"""Export the best checkpoint as one ONNX file, let it out only if it answers as the network did, and write its card."""
+
+from lightline.runtime.stage import run_stage  # isort: skip  (first: it sets up threads before torch loads)
+
+import json
+from dataclasses import astuple, fields
+from pathlib import Path
+
+import torch
+
+from lightline.config.params import Params
+from lightline.data.dataset import Dataset
+from lightline.data.images import Reading
+from lightline.data.splits import read_splits
+from lightline.errors import DataError
+from lightline.files import whole_file, write_csv, write_json
+from lightline.model_file.card import model_card
+from lightline.model_file.latency import Latency, measure_latency
+from lightline.model_file.onnx_model import OnnxModel
+from lightline.models.checkpoint import BEST, Checkpoint, load_checkpoint
+from lightline.models.device import use_share
+from lightline.models.inference import PixelClassifier
+from lightline.runtime.partial_experiment import keeping_what_is_finished
+from lightline.runtime.tracking import track
+from stages.export.exporter import export_onnx
+from stages.export.parity import TEST, TORCH, Differences, Tie, check_parity, read_predictions, typical_spread
+
+MODEL = Path("models/model.onnx")
+CARD = Path("models/MODEL_CARD.md")
+REPORT, LATENCY = Path("reports/export/metrics.json"), Path("reports/export/latency.csv")
+TIES = Path("reports/export/ties.csv")
+TEST_METRICS = Path("reports/test/metrics.json")
+
+
+def main(params: Params) -> None:
+    use_share(params.hardware)
+    checkpoint = load_checkpoint(BEST)
+    dataset, splits = Dataset(), read_splits()
+    if dataset.digest != checkpoint.dataset:
+        raise DataError(
+            "models/checkpoints/best.ckpt was trained on another dataset; `dvc repro` brings them together."
+        )
+    metrics = json.loads(TEST_METRICS.read_text(encoding="utf-8"))
+    rows, settings = splits.rows("test"), params.export
+    reading = Reading(params.data.max_pixels, dataset.bit_depth)
+    ids = dataset.column("id")[rows]
+    tested = read_predictions(ids)
+    typical, classes = typical_spread(tested), checkpoint.classes
+    to_torch = Differences(TORCH, "export.rtol", settings.rtol, settings.atol, typical, classes)
+    to_test = Differences(TEST, "export.test_rtol", settings.test_rtol, settings.atol, typical, classes)
+    with whole_file(MODEL) as temporary:
+        export_onnx(checkpoint, metrics, settings.opset, temporary, reading)
+        reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+        logits = check_parity(OnnxModel(temporary, torch.get_num_threads()), reference, dataset, rows, to_torch)
+        to_test.add(tested, logits, ids, "the test split")
+    accuracy = float((logits.argmax(1) == dataset.labels[rows]).mean())
+    counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}
+    latency = measure_latency(reference, {"fp32": MODEL}, dataset, rows) if settings.latency else Latency([])
+    latency.write(LATENCY)
+    with whole_file(CARD) as temporary:
+        card = model_card(checkpoint, counts, metrics, settings, latency.markdown(), bit_depth=dataset.bit_depth)
+        temporary.write_text(card, encoding="utf-8")
+    _report(to_torch, to_test, accuracy)
+    _mirror(params, checkpoint)
+    print(f"{MODEL}: {to_torch.compared} answers as in torch, largest logit difference {to_torch.largest:.1e}")
+
+
+def _report(to_torch: Differences, to_test: Differences, accuracy: float) -> None:
+    ties = to_torch.ties + to_test.ties
+    write_csv(TIES, [field.name for field in fields(Tie)], [astuple(tie) for tie in ties])
+    if ties:
+        print(f"warning: {len(ties)} answers are ties, which rounding has decided otherwise than before, see {TIES}")
+    values = {
+        "onnx_accuracy": round(accuracy, 6),
+        "onnx_ties": len({tie.id for tie in ties}),
+        "onnx_logit_difference": to_torch.largest,
+        "onnx_tolerance_used": round(to_torch.used, 6),
+        "onnx_test_tolerance_used": round(to_test.used, 6),
+        "onnx_bytes": MODEL.stat().st_size,
+    }
+    write_json(REPORT, values)
+
+
+def _mirror(params: Params, checkpoint: Checkpoint) -> None:
+    with track(params, checkpoint.fingerprint, "export") as run:
+        run.log_artifact("model", "model", [MODEL, CARD], {"fingerprint": checkpoint.fingerprint})
+
+
+if __name__ == "__main__":
+    run_stage(keeping_what_is_finished(main))

@@ -1,0 +1,100 @@
+"""A trained network and its evaluation transform as one ONNX file, from raw pixels to probabilities."""
+
+import json
+import logging
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+
+import onnx
+import torch
+from torch import nn
+
+from lightline import __version__
+from lightline.data.images import Reading
+from lightline.errors import LightlineError
+from lightline.models.checkpoint import Checkpoint
+from lightline.models.inference import PixelClassifier
+
+INPUT, OUTPUTS = "image", ("logits", "probabilities")
+_LARGEST = 2**31 - 1  # bytes of one protobuf message
+# Sizes to trace with: no two alike and none the network's, so that nothing is taken for a constant.
+_EXAMPLE_SHAPE = (2, 37, 53, 3)
+
+
+def export_onnx(
+    checkpoint: Checkpoint, metrics: dict[str, object], opset: int, path: Path, reading: Reading | None = None
+) -> None:
+    """Write the model file of the contract: one file, equal bytes for equal checkpoints.
+
+    metrics: of the test split, for metadata_props. reading: how image files become the pixels that it takes.
+
+    Raises:
+        LightlineError: the network has an operation that ONNX has not, or the file would pass 2 GiB.
+    """
+    model = _trace(PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval(), opset)
+    _forget_machine(model)
+    for key, value in _metadata(checkpoint, metrics, reading or Reading()).items():
+        model.metadata_props.add(key=key, value=value)
+    content = model.SerializeToString(deterministic=True)
+    if len(content) > _LARGEST:
+        raise LightlineError(f"The model has {len(content)} bytes; one ONNX file holds at most {_LARGEST}.")
+    path.write_bytes(content)
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+def _trace(model: nn.Module, opset: int) -> onnx.ModelProto:
+    # The exporter tells of its progress and of upstream's plans; a failure is told below.
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    batch, height, width = (torch.export.Dim(name, min=1) for name in ("batch", "height", "width"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                model,
+                (torch.zeros(_EXAMPLE_SHAPE, dtype=torch.uint8),),
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=list(OUTPUTS),
+                dynamic_shapes=({0: batch, 1: height, 2: width},),
+                opset_version=opset,
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        reason = lines[0] if lines else type(error).__name__
+        raise LightlineError(
+            f"torch cannot export this network to ONNX with export.opset = {opset}: {reason}"
+        ) from error
+    assert program is not None
+    return program.model_proto
+
+
+def _forget_machine(model: onnx.ModelProto) -> None:
+    """The exporter notes absolute paths and stack traces; without them the bytes are the same on every machine."""
+    for part in (model.graph, *model.functions):
+        for node in part.node:
+            node.ClearField("metadata_props")
+            node.ClearField("doc_string")
+        for value in (*part.value_info, *getattr(part, "input", []), *getattr(part, "output", [])):
+            if isinstance(value, onnx.ValueInfoProto):
+                value.ClearField("metadata_props")
+    for tensor in model.graph.initializer:
+        tensor.ClearField("metadata_props")
+    model.graph.ClearField("metadata_props")
+    model.ClearField("doc_string")
+    del model.metadata_props[:]
+
+
+def _metadata(checkpoint: Checkpoint, metrics: dict[str, object], reading: Reading) -> dict[str, str]:
+    return {
+        "classes": json.dumps(checkpoint.classes, ensure_ascii=False),
+        "fingerprint": checkpoint.fingerprint,
+        "preprocessing": json.dumps(checkpoint.preprocessing | asdict(reading)),
+        "metrics": json.dumps(metrics),
+        "params": json.dumps(checkpoint.params, ensure_ascii=False),
+        "dataset": checkpoint.dataset,
+        "lightline": __version__,
+    }

@@ -1,0 +1,76 @@
+"""Make an int8 file of the model file, let it out only if it is nearly as right, and write its card.
+
+dvc.yaml has this stage only where export.quantize asks for it.
+"""
+
+from lightline.runtime.stage import run_stage  # isort: skip  (first: it sets up threads before torch loads)
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lightline.config.params import Params
+from lightline.data.dataset import Dataset, pixel_stacks
+from lightline.data.splits import read_splits, stratified_choice
+from lightline.errors import DataError
+from lightline.files import temporary_files_beside, whole_file, write_json
+from lightline.model_file.card import model_card
+from lightline.model_file.latency import Latency, measure_latency
+from lightline.model_file.onnx_model import OnnxModel
+from lightline.models.checkpoint import BEST, Checkpoint, load_checkpoint
+from lightline.models.device import use_share
+from lightline.models.inference import PixelClassifier
+from lightline.runtime.partial_experiment import keeping_what_is_finished
+from lightline.runtime.tracking import track
+from stages.quantize.gate import Quantization, compare
+from stages.quantize.int8 import quantize
+
+SOURCE, MODEL = Path("models/model.onnx"), Path("models/model.int8.onnx")
+CARD = Path("models/MODEL_CARD.int8.md")
+REPORT, LATENCY = Path("reports/export/metrics.int8.json"), Path("reports/export/latency.int8.csv")
+TEST_METRICS = Path("reports/test/metrics.json")
+_BATCH = 32  # images at a time that pass through the network while its ranges are taken
+
+
+def main(params: Params) -> None:
+    # As DVC does before a stage: what fails the gate must not leave another model's file under the name.
+    for path in (MODEL, CARD, REPORT, LATENCY):
+        path.unlink(missing_ok=True)
+    dataset, splits, checkpoint, settings = Dataset(), read_splits(), load_checkpoint(BEST), params.export
+    use_share(params.hardware)
+    num_threads = torch.get_num_threads()
+    fp32 = OnnxModel(SOURCE, num_threads)
+    if fp32.metadata["fingerprint"] != checkpoint.fingerprint:
+        raise DataError(f"{SOURCE} was not exported from {BEST}; `dvc repro` brings them together.")
+    rows = stratified_choice(dataset.labels, splits.rows("train"), settings.calibration_images, params.seed)
+    with whole_file(MODEL) as temporary, temporary_files_beside(MODEL):
+        quantize(SOURCE, pixel_stacks(dataset, rows, _BATCH), temporary)
+        found = compare(
+            fp32, OnnxModel(temporary, num_threads), dataset, splits.rows("test"), settings.max_accuracy_drop
+        )
+    latency = _latency(checkpoint, dataset, splits.rows("test")) if settings.latency else Latency([])
+    latency.write(LATENCY)
+    if latency.rows and not latency.is_sooner("onnxruntime int8", "onnxruntime fp32"):
+        print(f"warning: on this machine int8 answers no sooner than fp32, see {LATENCY}")
+    quantization = Quantization(found, len(rows), MODEL.stat().st_size, SOURCE.stat().st_size)
+    metrics = json.loads(TEST_METRICS.read_text(encoding="utf-8"))
+    counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}
+    texts = (latency.markdown(), quantization.markdown())
+    card = model_card(checkpoint, counts, metrics, settings, *texts, bit_depth=dataset.bit_depth)
+    with whole_file(CARD) as temporary:
+        temporary.write_text(card, encoding="utf-8")
+    write_json(REPORT, quantization.metrics())
+    with track(params, checkpoint.fingerprint, "quantize") as run:
+        run.log_artifact("model-int8", "model", [MODEL, CARD], {"fingerprint": checkpoint.fingerprint})
+    print(f"{MODEL}: test accuracy {found.int8:.4f} where fp32 has {found.fp32:.4f}")
+
+
+def _latency(checkpoint: Checkpoint, dataset: Dataset, rows: np.ndarray) -> Latency:
+    reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+    return measure_latency(reference, {"fp32": SOURCE, "int8": MODEL}, dataset, rows)
+
+
+if __name__ == "__main__":
+    run_stage(keeping_what_is_finished(main))

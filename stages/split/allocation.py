@@ -1,0 +1,183 @@
+"""Divide rows into parts: stratified by class, sets of rows that belong together undivided, the same for every order.
+
+Each set draws a random key from the seed and its smallest id alone, so that images added later do not reshuffle the
+others. Sets of several rows are placed first, in key order, each where it is missed most; single rows then fill up each
+class exactly. Most duplicates therefore end up in the largest part: train.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+
+class TooFewSetsError(Exception):
+    """Classes that cannot be in every part.
+
+    num_sets: class → its number of sets that can be placed independently.
+    """
+
+    def __init__(self, num_sets: dict[int, int]):
+        super().__init__(num_sets)
+        self.num_sets = num_sets
+
+
+def codes(values: np.ndarray) -> np.ndarray:
+    """int64 [rows]: equal values have equal numbers, counted from 0 in order of appearance; None becomes -1."""
+    encoded = pa.array(values).dictionary_encode().indices
+    return encoded.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def sets_of(digests: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    """int64 [rows]: rows of equal digest, and rows of equal group where there are groups, have the same set number.
+
+    digests, groups: texts [rows]; a row whose group is None is tied to nothing but its duplicates.
+    """
+    digest = codes(digests)
+    if groups is None:
+        return digest
+    group = codes(groups)
+    tied = np.flatnonzero(group >= 0)
+    if len(tied) == 0:
+        return digest
+    from scipy.sparse import coo_array  # half a second, needed only where there are groups
+    from scipy.sparse.csgraph import connected_components
+
+    # A graph whose nodes are the digests and the groups; each row is an edge between its two.
+    num_digests, num_groups = digest.max() + 1, group.max() + 1
+    edges = (np.ones(len(tied), np.int8), (digest[tied], num_digests + group[tied]))
+    size = num_digests + num_groups
+    _, component = connected_components(coo_array(edges, shape=(size, size)), directed=False)
+    return codes(component[digest])
+
+
+def set_keys(ids: np.ndarray, sets: np.ndarray, seed: int, purpose: str) -> np.ndarray:
+    """uint64 [sets]: random numbers that depend on the seed, the purpose and the set's first id only.
+
+    ids: texts [rows], sorted. sets: numbered in order of appearance.
+    """
+    _, first = np.unique(sets, return_index=True)
+    start = hashlib.blake2b(f"{seed}\0{purpose}\0".encode(), digest_size=8)
+    keys = bytearray()
+    for name in ids[first]:
+        key = start.copy()
+        key.update(name.encode())
+        keys += key.digest()
+    return np.frombuffer(bytes(keys), dtype="<u8")
+
+
+@dataclass(frozen=True)
+class _Table:
+    """How many rows of which class each set has: three columns, a row for each pair that occurs, ordered by set."""
+
+    set: np.ndarray
+    label: np.ndarray
+    count: np.ndarray
+    num_classes: int
+
+    @classmethod
+    def of(cls, labels: np.ndarray, sets: np.ndarray, num_classes: int) -> "_Table":
+        pairs, count = np.unique(sets * num_classes + labels, return_counts=True)
+        return cls(*np.divmod(pairs, num_classes), count, num_classes)
+
+    def rows_per_class(self) -> np.ndarray:
+        return np.bincount(self.label, self.count, self.num_classes).astype(np.int64)
+
+    def sets_per_class(self) -> np.ndarray:
+        return np.bincount(self.label, minlength=self.num_classes)
+
+
+def allocate(
+    labels: np.ndarray, sets: np.ndarray, keys: np.ndarray, fractions: Sequence[float], num_classes: int
+) -> np.ndarray:
+    """int8 [rows]: the number of the part each row falls into.
+
+    labels: int [rows], positions in the classes.
+    sets: int64 [rows], numbered from 0 without gaps; rows with the same number stay together.
+    keys: [sets], the order in which sets are placed.
+    fractions: size of each part, all above 0, sum 1.
+
+    Raises:
+        TooFewSetsError: a class has fewer independent sets than there are parts.
+    """
+    order = np.argsort(keys, kind="stable")
+    table = _Table.of(labels.astype(np.int64), sets, num_classes)
+    num_sets = table.sets_per_class()
+    if (num_sets < len(fractions)).any():
+        raise TooFewSetsError({int(label): int(num_sets[label]) for label in np.flatnonzero(num_sets < len(fractions))})
+    missing = _targets(table.rows_per_class(), fractions)
+    sizes = np.bincount(sets)
+    parts = np.full(len(sizes), -1, np.int8)
+    _place(order[sizes[order] > 1], table, missing, parts)
+    _fill(order[sizes[order] == 1], table, missing, parts)
+    _mend(table, sizes, parts, len(fractions))
+    return parts[sets]
+
+
+def _targets(rows: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
+    """int64 [parts, classes]: rows of each class in each part, at least 1, the parts' totals as near as can be."""
+    until = np.cumsum(fractions)
+    until[-1] = 1
+    # Rounding running totals instead of each class keeps small classes from all being rounded the same way.
+    totals = np.rint(until[:, None] * np.concatenate([[0], np.cumsum(rows)])).astype(np.int64)
+    targets = np.diff(np.diff(totals, axis=1), axis=0, prepend=0)
+    while len(poor := np.flatnonzero((targets < 1).any(axis=0))):
+        targets[targets[:, poor].argmin(axis=0), poor] += 1
+        targets[targets[:, poor].argmax(axis=0), poor] -= 1
+    return targets
+
+
+def _place(order: np.ndarray, table: _Table, missing: np.ndarray, parts: np.ndarray) -> None:
+    """Put each set where the square of what is missing, in parts of each class, falls most; updates missing, parts."""
+    if len(order) == 0:
+        return
+    start = np.searchsorted(table.set, np.arange(len(parts) + 1)).tolist()
+    label, count = table.label.tolist(), table.count.tolist()
+    weight = (1 / np.maximum(table.rows_per_class(), 1)).tolist()
+    left = missing.tolist()
+    for number in order.tolist():
+        pairs = range(start[number], start[number + 1])
+        needs = [sum(count[pair] * weight[label[pair]] * part[label[pair]] for pair in pairs) for part in left]
+        chosen = needs.index(max(needs))
+        for pair in pairs:
+            left[chosen][label[pair]] -= count[pair]
+        parts[number] = chosen
+    missing[:] = left
+
+
+def _fill(order: np.ndarray, table: _Table, missing: np.ndarray, parts: np.ndarray) -> None:
+    """Put sets of one row where rows of their class are missing, in the parts' order; updates parts."""
+    label = np.zeros(len(parts), np.int64)
+    label[table.set] = table.label
+    order = order[np.argsort(label[order], kind="stable")]
+    label = label[order]
+    rank = np.arange(len(order)) - np.searchsorted(label, label)
+    until = np.cumsum(np.maximum(missing, 0), axis=0)
+    # Where large sets overfilled one part, the others share what is left.
+    until = np.rint(until * (np.bincount(label, minlength=table.num_classes) / np.maximum(until[-1], 1)))
+    parts[order] = (rank >= until[:-1, label]).sum(axis=0)
+
+
+def _mend(table: _Table, sizes: np.ndarray, parts: np.ndarray, num_parts: int) -> None:
+    """Where large sets left a class out of a part, move the smallest set that can be spared there; updates parts."""
+    shape = (num_parts, table.num_classes)
+    present = np.zeros(shape, np.int64)
+    np.add.at(present, (parts[table.set], table.label), 1)
+    absent = np.argwhere(present == 0)
+    for part, label in absent.tolist():
+        if present[part, label]:
+            continue
+        candidates = table.set[table.label == label]
+        for number in candidates[np.argsort(sizes[candidates], kind="stable")].tolist():
+            labels = table.label[table.set == number]
+            if (present[parts[number], labels] > 1).all():
+                present[parts[number], labels] -= 1
+                present[part, labels] += 1
+                parts[number] = part
+                break
+    lost = np.flatnonzero((present == 0).any(axis=0))
+    if len(lost):
+        num_sets = table.sets_per_class()
+        raise TooFewSetsError({int(label): int(num_sets[label]) for label in lost})

@@ -1,0 +1,50 @@
+"""Train a network on the train rows, choose its best epoch on the val rows, write checkpoints and history."""
+
+from lightline.runtime.stage import run_stage  # isort: skip  (first: it sets up threads before torch loads)
+
+from lightline.config.params import Params
+from lightline.data.dataset import Dataset
+from lightline.data.splits import read_splits
+from lightline.files import write_json
+from lightline.models.checkpoint import BEST
+from lightline.models.device import use_share
+from lightline.models.logits import read_logits
+from lightline.runtime.cores import counted_training
+from lightline.runtime.supervision import is_first_process
+from lightline.runtime.tracking import track
+from lightline.runtime.training_folder import training_folder
+from stages.train.fingerprint import fingerprint, ingredients
+from stages.train.fit import REPORTS, Task, fit, write_outputs
+from stages.train.image_size import size_warning
+from stages.train.samples import log_extremes
+from stages.train.state_files import newest_state
+from stages.train.trainer import num_processes
+
+
+def main(params: Params) -> None:
+    dataset = Dataset()
+    splits = read_splits()
+    identity = ingredients(params, dataset, splits, num_processes(params))
+    task = Task(params, dataset, splits, fingerprint(identity))
+    rows = splits.rows("train")
+    heights, widths = dataset.column("height")[rows], dataset.column("width")[rows]
+    if is_first_process() and (warning := size_warning(heights, widths, params.model.input_size)):
+        print(f"warning: {warning}", flush=True)
+    with training_folder(task.fingerprint, identity) as folder, counted_training():
+        use_share(params.hardware, is_counted=True)
+        state = newest_state(folder)
+        with track(params, task.fingerprint, "train", resume=state is not None, enabled=is_first_process()) as run:
+            data = fit(task, folder, state, run)
+            if not is_first_process():
+                return
+            metrics = write_outputs(task, folder, data)
+            write_json(REPORTS / "fingerprint.json", {"fingerprint": task.fingerprint, **identity})
+            log_extremes(run, data, *read_logits(), dataset.classes)
+            run.summarize(metrics)
+            if params.tracking.log_checkpoints:
+                run.log_artifact("checkpoint", "model", [BEST], {"fingerprint": task.fingerprint, **metrics})
+    print(f"best epoch {metrics['best_epoch']} of {metrics['epochs']}: val accuracy {metrics['val_accuracy']:.4f}")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,87 @@
+"""What watches training: the history, and progress for people."""
+
+import time
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+
+from lightline.runtime.tracking import Run
+from stages.train.module import Classifier
+
+HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
+_REDRAW = 1.0  # seconds between two drawings of the bar
+_DIGITS = 8  # after the point: what float32 sums can tell apart
+
+
+class History(Callback):
+    """A row an epoch, kept in checkpoints so that resumed training writes the whole history.
+
+    Attributes:
+        rows: dicts with HISTORY_COLUMNS as keys; the epoch counts from 1, lr is the first group's at the epoch's end.
+    """
+
+    def __init__(self, run: Run):
+        self.rows: list[dict[str, float]] = []
+        self.run = run
+        self._started = 0.0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Resumed in the middle of an epoch, Lightning does not start that epoch again.
+        self._started = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        metrics = pl_module.epoch_metrics("train")
+        pl_module.log_dict(metrics, sync_dist=True)
+        values = {name: float(value) for name, value in {**trainer.callback_metrics, **metrics}.items()}
+        row = {"epoch": trainer.current_epoch + 1, "lr": trainer.optimizers[0].param_groups[0]["lr"], **values}
+        self.rows.append({name: round(row[name], _DIGITS) for name in HISTORY_COLUMNS})
+        self.run.log(self.rows[-1], step=trainer.current_epoch + 1)
+        if trainer.is_global_zero:
+            bar = trainer.progress_bar_callback
+            bar.report(self._line(trainer)) if isinstance(bar, Progress) else print(self._line(trainer), flush=True)
+
+    def _line(self, trainer: lightning.Trainer) -> str:
+        row = self.rows[-1]
+        return (
+            f"epoch {row['epoch']}/{trainer.max_epochs}: "
+            f"train loss {row['train_loss']:.4f}, accuracy {row['train_accuracy']:.4f}; "
+            f"val loss {row['val_loss']:.4f}, accuracy {row['val_accuracy']:.4f}; "
+            f"{time.monotonic() - self._started:.1f} s"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+
+class Progress(RichProgressBar):
+    """Lightning's rich bar for terminals, with epochs counted from 1 and the epochs' lines above it."""
+
+    _drawn = 0.0
+
+    def report(self, line: str) -> None:
+        """Print a line above the bar."""
+        if self.progress is not None:
+            self.progress.console.print(line, highlight=False, soft_wrap=True)
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Drawing the bar takes longer than many a step.
+        now = time.monotonic()
+        if now - self._drawn > _REDRAW or batch_idx + 1 == self.total_train_batches:
+            self._drawn = now
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def _update_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """There are none before an epoch's end, and then they stand in the line above."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"

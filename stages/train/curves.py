@@ -1,0 +1,33 @@
+"""The curves of a training as a PNG file, which can be looked at where `dvc plots` has no network for its pages."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lightline.files import save_figure
+
+_COLORS = {"train": "#777777", "val": "#1f5fa8"}
+
+
+def draw_curves(rows: Sequence[Mapping[str, float]], best_epoch: int, path: Path) -> None:
+    """Loss and accuracy of train and val by epoch, and where the best one is.
+
+    rows: an epoch each, as in history.csv. best_epoch: counts from 1.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    epochs = [row["epoch"] for row in rows]
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for split, color in _COLORS.items():
+            values = [row[f"{split}_{name}"] for row in rows]
+            axes.plot(
+                epochs, values, ".-", color=color, label=f"{split}, {values[best_epoch - 1]:.4f} in the best epoch"
+            )
+        axes.axvline(best_epoch, color="#b5322e", linestyle="--", linewidth=1, label=f"best epoch: {best_epoch}")
+        axes.set(xlabel="epoch", title=f"{name.capitalize()} by epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, fontsize=9)
+    save_figure(figure, path)

@@ -1,0 +1,155 @@
+"""Training and validation images for Lightning: in an order that is a function of (seed, epoch), augmented as whole
+batches on the device.
+"""
+
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from lightline.config.params import Params
+from lightline.data.dataset import Dataset
+from lightline.data.splits import Splits
+from lightline.models.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResize, PixelNormalizer, Preprocessing
+from lightline.runtime.heap import keep_freed_memory
+from stages.train.augmentation import Augmentation
+from stages.train.image_sets import Batch, Pictures, PicturesInMemory, channel_statistics, fits_memory
+from stages.train.randomness import permutation
+from stages.train.shared_batches import BatchSampler, DecodedBatches
+
+
+class EpochBatches(Sampler[torch.Tensor]):
+    """This process's share of a permutation that is a function of (seed, epoch), a batch of positions at a time.
+
+    drop_last: leave out a last batch that is not full. One of a single image is left out anyway, unless it is all there
+    is: it breaks batch normalisation.
+    """
+
+    def __init__(self, num_rows: int, batch_size: int, seed: int, rank: int, world_size: int, drop_last: bool):
+        self.num_rows = num_rows
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self._start = (0, 0)
+        share = num_rows // world_size  # equal: processes that wait for each other take equal steps
+        rest = share % batch_size
+        self._used = share - rest if share > rest and (drop_last or rest == 1) else share
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Leave out an epoch's first batches: resumed training had them already."""
+        self.epoch, self._start = epoch, (epoch, batch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self._used // self.batch_size)
+
+    def __iter__(self):
+        order = permutation(self.seed, self.epoch, self.num_rows)
+        batches = order[self.rank :: self.world_size][: self._used].split(self.batch_size)
+        epoch, batch = self._start
+        yield from batches[batch if self.epoch == epoch else 0 :]
+
+
+class ImageData(lightning.LightningDataModule):
+    """The train and val rows of the dataset."""
+
+    def __init__(self, params: Params, dataset: Dataset, splits: Splits):
+        super().__init__()
+        keep_freed_memory()
+        self.params = params
+        self._start = (0, 0)  # finished epochs, and finished batches of the one after them
+        self.batch_size = params.trainer.batch_size  # an attribute, which Lightning's Tuner may change
+        self.train = self._pictures(dataset, splits.rows("train"))
+        self.val = self._pictures(dataset, splits.rows("val"))
+        self.preprocessing = self._measure()
+        self.augmentation = Augmentation(params.augment, params.seed, len(dataset.classes))
+        self.normalize = PixelNormalizer(self.preprocessing)
+
+    def setup(self, stage: str) -> None:
+        """Images in memory move to the accelerator, if it has room for them."""
+        assert self.trainer is not None
+        for pictures in (self.train, self.val):
+            if isinstance(pictures, PicturesInMemory):
+                pictures.move_to(self.trainer.strategy.root_device, self.params.hardware.memory_fraction)
+
+    def train_dataloader(self) -> DataLoader:
+        settings, ranks = self.params.trainer, (self._rank, self._world_size)
+        batches = EpochBatches(len(self.train), self.batch_size, self.params.seed, *ranks, drop_last=settings.drop_last)
+        batches.start_at(*self._start)
+        return self._loader(self.train, batches)
+
+    def val_dataloader(self) -> DataLoader:
+        positions = torch.arange(self._rank, len(self.val), self._world_size)
+        return self._loader(self.val, positions.split(self.batch_size))
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        # Known to be three tensors, on the CPU there already: Lightning would look through them as through any object.
+        if batch.images.device == device:
+            return batch
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        images, targets, rows = batch
+        training = self.trainer is not None and self.trainer.training
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        if training:
+            images = self.augmentation.on_pixels(images, rows, epoch)
+        inputs = self.normalize(images)
+        if training:
+            inputs, targets = self.augmentation.on_inputs(inputs, targets, rows, epoch)
+        return Batch(inputs, targets, rows)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where training is: Lightning restores its own progress, and leaves it to the loader to go on from there."""
+        assert self.trainer is not None
+        loop: Any = self.trainer.fit_loop
+        epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
+        return {"epoch": epochs.processed, "batch": batches.processed if epochs.ready > epochs.processed else 0}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._start = (state_dict["epoch"], state_dict["batch"])
+
+    def sample(self, num_images: int) -> torch.Tensor:
+        """Normalised training images, float [num_images or all, 3, size, size], the same ones in every run."""
+        positions = permutation(self.params.seed, 0, len(self.train))[:num_images]
+        return self.normalize(self.train.images_at(positions))
+
+    def _pictures(self, dataset: Dataset, rows: np.ndarray) -> Pictures:
+        model, hardware = self.params.model, self.params.hardware
+        fits = fits_memory(len(rows), model.input_size, hardware.memory_fraction)
+        transform = CropAndResize(model.input_size, model.crop_pct)
+        return (
+            PicturesInMemory(dataset, rows, transform, hardware.num_workers)
+            if fits
+            else Pictures(dataset, rows, transform)
+        )
+
+    def _loader(self, pictures: Pictures, batches: BatchSampler) -> DataLoader:
+        # What is in memory needs no workers: cutting a batch out of it takes less than sending it.
+        in_memory = isinstance(pictures, PicturesInMemory)
+        if not in_memory and self.params.hardware.num_workers:
+            return DecodedBatches(pictures, batches, self.batch_size, self.params.hardware.num_workers)
+        pin = torch.cuda.is_available() and not in_memory
+        return DataLoader(pictures, batch_size=None, sampler=batches, pin_memory=pin)  # type: ignore[arg-type]
+
+    def _measure(self) -> Preprocessing:
+        model = self.params.model
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD)
+        if model.normalize == "dataset":
+            mean, std = channel_statistics(self.train)
+        return Preprocessing(model.input_size, model.crop_pct, mean, std)
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer is not None else 0
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer is not None else 1

@@ -1,0 +1,56 @@
+"""What identifies a trained model: a digest of all that determines it."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lightline.config.params import Params
+from lightline.data.dataset import Dataset
+from lightline.data.splits import Splits
+from lightline.files import content_digest, file_digest
+from lightline.models.device import choose_device
+from stages.train.precision import choose_precision
+
+# What the train stage depends on, as dvc.yaml says too; a test compares the two.
+CODE = ("lightline/data", "lightline/files.py", "lightline/models", "stages/train")
+TRAIN_SECTIONS = ("seed", "augment", "model", "optimizer", "schedule", "loss", "trainer")
+
+_ROOT = Path(__file__).parents[2]
+
+
+def train_params(params: Params) -> dict[str, Any]:
+    """The sections that determine training, as plain JSON."""
+    return params.model_dump(mode="json", include=set(TRAIN_SECTIONS))
+
+
+def ingredients(params: Params, dataset: Dataset, splits: Splits, num_processes: int) -> dict[str, Any]:
+    """All that determines a trained model: data, split, parameters, code and the versions of what computes.
+
+    num_processes: that train together.
+    """
+    return {
+        "dataset": dataset.digest,
+        "splits": splits.digest,
+        "params": train_params(params),
+        # What `auto` came to: on other hardware, unfinished training starts afresh instead of changing its arithmetic.
+        "precision": choose_precision(params.trainer, choose_device(params.hardware)),
+        "processes": num_processes,  # a step takes a batch of each
+        "code": code_digests(),
+        "versions": {package: version(package) for package in ("torch", "torchvision", "lightning")},
+    }
+
+
+def code_digests(root: Path = _ROOT) -> dict[str, str]:
+    """The SHA-256 of each Python file of CODE by its path, without what .dvcignore leaves out."""
+    files = {file for part in CODE for file in (root / part, *(root / part).rglob("*.py")) if file.is_file()}
+    paths = {file.relative_to(root) for file in files}
+    return {
+        path.as_posix(): file_digest(root / path)
+        for path in sorted(paths)
+        if not any(part.startswith(".") for part in path.parts)
+    }
+
+
+def fingerprint(ingredients: dict[str, Any]) -> str:
+    """SHA-256 of the ingredients, in hexadecimal."""
+    return content_digest(ingredients)

@@ -1,0 +1,131 @@
+"""The images of a split at the network's size: decoded once into memory where they fit, else as they are needed.
+
+Both ways give the same pixels: where an image comes from is a matter of hardware, never of results.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import psutil
+import torch
+from torch.utils.data import Dataset as TorchDataset
+
+from lightline.data.dataset import Dataset, pixel_stacks
+from lightline.models.transforms import CropAndResize
+from stages.train.shared_batches import DecodedBatches
+
+_CHUNK, _CHUNK_BYTES = 512, 2**23  # images decoded at a time; workers send them through shared memory, which is scarce
+_WORTH_WORKERS = 5000  # images
+
+
+class Batch(NamedTuple):
+    """images: uint8 [batch, size, size, 3] from the loader, float [batch, 3, size, size] on the device; targets: int64
+    [batch], or float [batch, classes] where images are mixed; rows: int64 [batch], of the dataset.
+    """
+
+    images: torch.Tensor
+    targets: torch.Tensor
+    rows: torch.Tensor
+
+
+class Pictures(TorchDataset):
+    """Images decoded whenever they are asked for."""
+
+    def __init__(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize):
+        self.rows = torch.from_numpy(rows)
+        self.labels = torch.from_numpy(dataset.labels[rows]).long()
+        self.dataset = dataset
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, positions: torch.Tensor) -> Batch:
+        """A whole batch at once; positions: int64 [batch], below len(self)."""
+        return self.batch(positions, self.images_at(positions))
+
+    def batch(self, positions: torch.Tensor, images: torch.Tensor) -> Batch:
+        """What belongs to images that are there already."""
+        positions = positions.to(self.labels.device)
+        return Batch(images, self.labels[positions], self.rows[positions])
+
+    @property
+    def input_size(self) -> int:
+        """Height and width of the images in pixels."""
+        return self.transform.input_size
+
+    def images_at(self, positions: torch.Tensor) -> torch.Tensor:
+        """uint8 [len(positions), size, size, 3]."""
+        images = torch.empty((len(positions), self.input_size, self.input_size, 3), dtype=torch.uint8)
+        self.decode(positions, images)
+        return images
+
+    @torch.no_grad()
+    def decode(self, positions: torch.Tensor, images: torch.Tensor) -> None:
+        """Write the images of these positions into uint8 [len(positions), size, size, 3]."""
+        done = 0
+        for stack in pixel_stacks(self.dataset, self.rows[positions].numpy()):
+            pixels = torch.from_numpy(stack)
+            if stack.shape[1:3] != (self.input_size, self.input_size) or self.transform.crop_pct < 1:
+                pixels = self.transform(pixels).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
+            images[done : done + len(pixels)] = pixels
+            done += len(pixels)
+
+
+class PicturesInMemory(Pictures):
+    """Images decoded once.
+
+    Attributes:
+        images: uint8 [num_images, size, size, 3].
+    """
+
+    def __init__(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize, num_workers: int = 0):
+        """num_workers: processes that decode, where there are so many images that they pay for their start."""
+        super().__init__(dataset, rows, transform)
+        self.images = self._decoded(num_workers if len(rows) >= _WORTH_WORKERS else 0)
+
+    def images_at(self, positions: torch.Tensor) -> torch.Tensor:
+        return self.images.index_select(0, positions.to(self.images.device))
+
+    def move_to(self, device: torch.device, fraction: float) -> None:
+        """Keep the images on an accelerator, where they take at most this fraction of its free memory."""
+        if device.type == "cuda" and self.images.nbytes <= fraction * torch.cuda.mem_get_info(device)[0]:
+            self.images, self.labels, self.rows = (
+                tensor.to(device) for tensor in (self.images, self.labels, self.rows)
+            )
+
+    def _decoded(self, num_workers: int) -> torch.Tensor:
+        size = self.input_size
+        images = torch.empty((len(self), size, size, 3), dtype=torch.uint8)
+        chunk = max(1, min(_CHUNK, _CHUNK_BYTES // (size * size * 3)))
+        chunks = torch.arange(len(self)).split(chunk)
+        pictures = Pictures(self.dataset, self.rows.numpy(), self.transform)
+        batches = (
+            DecodedBatches(pictures, chunks, chunk, num_workers) if num_workers else map(pictures.__getitem__, chunks)
+        )
+        done = 0
+        for batch in batches:
+            images[done : done + len(batch.images)] = batch.images
+            done += len(batch.images)
+        return images
+
+
+def fits_memory(num_images: int, input_size: int, fraction: float) -> bool:
+    """Whether the decoded images take at most this fraction of the memory that is free."""
+    return num_images * input_size * input_size * 3 <= fraction * psutil.virtual_memory().available
+
+
+def channel_statistics(pictures: Pictures) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of all images, in units of 0 to 1; exact."""
+    # From counts of the 256 values: no float copy of the images, and the same result in any order.
+    counts = torch.zeros((3, 256), dtype=torch.int64)
+    for positions in torch.arange(len(pictures)).split(_CHUNK):
+        images = pictures.images_at(positions)
+        counts += torch.stack([images[..., channel].flatten().bincount(minlength=256) for channel in range(3)])
+    values = torch.arange(256, dtype=torch.float64) / 255
+    share = counts.double() / counts.sum(1, keepdim=True)
+    mean = share @ values
+    std = ((share @ values**2) - mean**2).clamp(min=0).sqrt()
+    # A channel of one single value carries nothing; dividing by one keeps it finite.
+    std = torch.where(std > 0, std, 1.0)
+    return tuple(mean.tolist()), tuple(std.tolist())

@@ -1,0 +1,150 @@
+"""Optimizers and learning-rate schedules by the names in params.yaml. To add one: its class in
+lightline/config/training.py, a branch here, a file in conf/optimizer/ or conf/schedule/.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from lightline.config.training import SGD, Adam, Constant, Cosine, Linear, OneCycle, Optimizer, Schedule
+from lightline.config.training import Muon as MuonSettings
+from lightline.config.training import MuonSGD as MuonSGDSettings
+from lightline.models.build import head_names
+from stages.train.muon import Muon
+
+
+def build_optimizer(settings: Optimizer, network: nn.Module, dtype: torch.dtype) -> torch.optim.Optimizer:
+    """The optimizer over all trainable parameters of the network.
+
+    dtype: what Muon multiplies its matrices in; the others ignore it.
+    """
+    arguments = settings.model_dump(exclude={"name", "head_lr"})
+    if isinstance(settings, Adam):
+        arguments["betas"] = tuple(settings.betas)
+        adam = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+        return adam(_body_and_head(network, settings.lr, settings.head_lr), **arguments)
+    if isinstance(settings, SGD):
+        return torch.optim.SGD(_body_and_head(network, settings.lr, settings.head_lr), **arguments)
+    record = isinstance(settings, MuonSGDSettings)
+    return Muon(_record_groups(settings, network) if record else _muon_groups(settings, network), dtype)
+
+
+def _body_and_head(network: nn.Module, lr: float, head_lr: float | None) -> list[dict[str, Any]]:
+    """Parameter groups: all, or apart the last layer, which has a rate of its own while the others are frozen."""
+    named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+    heads = () if head_lr is None else tuple(f"{name}." for name in head_names(network))
+    groups: list[dict[str, Any]] = [{"params": [value for name, value in named if not name.startswith(heads)]}]
+    if head_lr is not None:
+        head = [value for name, value in named if name.startswith(heads)]
+        groups.append({"params": head, "lr": head_lr, "lr_after_freezing": lr})
+    return groups
+
+
+def _muon_groups(settings: MuonSettings, network: nn.Module) -> list[dict[str, Any]]:
+    """Weights of layers by Muon, but for the first and the last layer's; those and all else by AdamW.
+
+    Class tokens, position embeddings and layer scales may have two dimensions or more too, but are no matrices.
+    """
+    named = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    inner = [name for name, parameter in named.items() if name.endswith("weight") and parameter.ndim >= 2][1:-1]
+    rest = [name for name in named if name not in inner]
+    muon = settings.model_dump(include={"lr", "momentum", "nesterov", "ns_steps"})
+    decay = {"weight_decay": settings.weight_decay}
+    return [
+        {"params": [named[name] for name in inner], "rule": "muon", **muon, **decay},
+        {"params": [named[name] for name in rest], "rule": "adamw", "lr": settings.adamw_lr, **decay},
+    ]
+
+
+def _record_groups(settings: MuonSGDSettings, network: nn.Module) -> list[dict[str, Any]]:
+    """Filters by Muon; by SGD the head's weights, the first layer's bias and all else, each with its own rate."""
+    named = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    filters = [name for name, parameter in named.items() if parameter.ndim == 4]
+    head = [name for name, parameter in named.items() if parameter.ndim == 2][-1:]
+    stem = [name for name in list(named)[:1] if name.endswith("bias")]
+    rest = [name for name in named if name not in (*filters, *head, *stem)]
+    muon = settings.model_dump(include={"lr", "momentum", "ns_steps"})
+    groups = [{"params": [named[name] for name in filters], "rule": "muon", "normalize": True, **muon}]
+    for names, lr, extra in (
+        (head, settings.head_lr, {}),
+        (stem, settings.bias_lr, {"epochs": settings.stem_epochs}),
+        (rest, settings.bias_lr, {}),
+    ):
+        sgd = {"rule": "sgd", "lr": lr, "momentum": settings.sgd_momentum, "weight_decay": settings.decay / lr}
+        groups.append({"params": [named[name] for name in names], **sgd, **extra})
+    return groups
+
+
+def build_schedule(
+    settings: Schedule,
+    optimizer: torch.optim.Optimizer,
+    num_steps: int,
+    steps_per_epoch: float,
+    freeze_epochs: int = 0,
+) -> LRScheduler | None:
+    """The schedule, to be stepped after every optimizer step, or None where the learning rate never changes.
+
+    num_steps: all optimizer steps of the training. freeze_epochs: in these the last layer learns alone, at a rate that
+    falls to zero; the schedule, with its warm-up, begins when the others join in. A parameter group that has `epochs`
+    goes through a linear schedule in so many.
+    """
+    start = min(num_steps, round(freeze_epochs * steps_per_epoch))
+    if isinstance(settings, Constant) and settings.warmup_epochs == 0 and start == 0:
+        return None  # stepping through nothing costs a tenth of a small network's step
+    warmup_steps = 0.0 if isinstance(settings, OneCycle) else settings.warmup_epochs * steps_per_epoch
+    factors = []
+    for group in optimizer.param_groups:
+        lr = group.get("lr_after_freezing", group["lr"])
+        steps = min(max(1, num_steps - start), group.get("epochs", math.inf) * steps_per_epoch)
+        factors.append(partial(_in_two_parts, start, lr / group["lr"], _factor(settings, warmup_steps, steps, lr)))
+    return LambdaLR(optimizer, factors)
+
+
+def _in_two_parts(start: int, later: float, factor: Callable[[int], float], step: int) -> float:
+    return later * factor(step - start) if step >= start else _half_wave(1.0, 0.0, step / start)
+
+
+def _factor(
+    settings: Constant | Linear | Cosine | OneCycle, warmup_steps: float, num_steps: float, lr: float
+) -> Callable[[int], float]:
+    if isinstance(settings, OneCycle):
+        return partial(_one_cycle, settings, num_steps)
+    if isinstance(settings, Constant):
+        return partial(_constant, warmup_steps)
+    if isinstance(settings, Linear):
+        return partial(_linear, warmup_steps, num_steps)
+    return partial(_cosine, warmup_steps, num_steps, settings.eta_min / lr)
+
+
+def _one_cycle(settings: OneCycle, num_steps: float, step: int) -> float:
+    """As torch's OneCycleLR, which starts with the training and leaves no room for a frozen body before it."""
+    lowest, peak = 1 / settings.div_factor, settings.pct_start * num_steps - 1
+    if step < peak:
+        return _half_wave(lowest, 1.0, step / peak)
+    return _half_wave(1.0, lowest / settings.final_div_factor, (step - peak) / (num_steps - 1 - peak))
+
+
+def _half_wave(start: float, end: float, progress: float) -> float:
+    """Half a cosine wave; progress: 0 to 1."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+def _constant(warmup_steps: float, step: int) -> float:
+    return min(1.0, (step + 1) / (warmup_steps + 1))
+
+
+def _linear(warmup_steps: float, num_steps: float, step: int) -> float:
+    if step < warmup_steps:
+        return _constant(warmup_steps, step)
+    return max(0.0, 1 - (step - warmup_steps) / max(1.0, num_steps - warmup_steps))
+
+
+def _cosine(warmup_steps: float, num_steps: float, lowest: float, step: int) -> float:
+    if step < warmup_steps:
+        return _constant(warmup_steps, step)
+    return _half_wave(1.0, lowest, (step - warmup_steps) / max(1.0, num_steps - warmup_steps))

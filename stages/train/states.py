@@ -1,0 +1,129 @@
+"""Saving a training's state while it runs, so that it can be killed at any instant and lose one interval at most."""
+
+import math
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypedDict
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+
+from lightline.config.params import Params
+from stages.train.finite_loss import FiniteLoss
+from stages.train.state_files import FINISHED, state_file
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Best(TypedDict):
+    """The best epoch so far, counted from 0, what it reached, and the network's weights, on the CPU."""
+
+    epoch: int
+    score: float
+    weights: dict[str, torch.Tensor]
+
+
+class SaveState(Checkpoint):
+    """Saves the Trainer's state at the chosen interval, when asked to stop, and at the end; keeps the best weights.
+
+    It saves between two batches, and between two epochs after validation. Not at an epoch's last batch: a training
+    resumed from there would leave out the validation.
+
+    Attributes:
+        best: part of the state, so that no second file can contradict it.
+    """
+
+    def __init__(self, folder: Path, params: Params, finite_loss: FiniteLoss):
+        self.best: Best | None = None
+        self._folder = folder
+        self._interval = params.checkpoint
+        self._monitor = params.trainer.monitor
+        self._finite_loss = finite_loss
+        self._validated: dict[str, torch.Tensor] = {}
+        self._saved_step, self._saved_at = 0, 0.0
+        self._asked_to_stop = False
+        self._handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._note_saved(trainer)
+        # In the middle of a step there is no state to save.
+        self._handlers = {number: signal.signal(number, self._ask_to_stop) for number in _SIGNALS}
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._give_signals_back()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        self._give_signals_back()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        done = batch_idx + 1
+        if done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
+            self._save_if_due(trainer)
+
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Averaged weights, where there is averaging: its callback comes before this one, and swaps them in.
+        network = pl_module.network
+        assert isinstance(network, torch.nn.Module)
+        self._validated = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        score = float(trainer.callback_metrics[self._monitor])
+        if self.best is None or _is_better(score, self.best["score"], self._monitor):
+            self.best = Best(epoch=trainer.current_epoch, score=score, weights=self._validated)
+        if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.save_checkpoint(self._folder / FINISHED)
+            if self._asked_to_stop:
+                raise KeyboardInterrupt
+        else:
+            self._save_if_due(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+    def _save_if_due(self, trainer: lightning.Trainer) -> None:
+        due, stop = self._asked_to_stop or self._is_due(trainer), self._asked_to_stop
+        if trainer.world_size > 1:  # processes save and stop together, or not at all
+            due, stop = (trainer.strategy.reduce_boolean_decision(flag, all=False) for flag in (due, stop))
+        if due:
+            self._finite_loss.check(trainer)
+            trainer.save_checkpoint(state_file(self._folder, trainer.global_step))
+            self._note_saved(trainer)
+        if stop:
+            raise KeyboardInterrupt
+
+    def _is_due(self, trainer: lightning.Trainer) -> bool:
+        steps, seconds = self._interval.every_n_train_steps, self._interval.train_time_interval
+        if steps is not None and trainer.global_step - self._saved_step >= steps:
+            return True
+        return seconds is not None and time.monotonic() - self._saved_at >= seconds
+
+    def _note_saved(self, trainer: lightning.Trainer) -> None:
+        self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+
+    def _give_signals_back(self) -> None:
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
+
+    def _ask_to_stop(self, number: int, frame: Any) -> None:
+        if self._asked_to_stop:
+            if number == signal.SIGINT:  # SIGTERM comes from more than one side when a run is ended
+                raise KeyboardInterrupt
+            return
+        self._asked_to_stop = True
+        with suppress(OSError):  # who read this may be gone
+            print("stopping after this step, with its state saved; Ctrl-C once more stops at once", flush=True)
+
+
+def _is_better(score: float, best: float, monitor: str) -> bool:
+    sign = 1 if monitor.endswith("accuracy") else -1
+    return sign * score > sign * best or math.isnan(best)

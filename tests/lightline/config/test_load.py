@@ -1,0 +1,368 @@
+"""What is said of wrong parameters, and that every choice in conf/ is a right one."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.utils.hydra import compose_and_dump
+
+from lightline.config.load import check_params, load_params
+from lightline.config.params import Params
+from lightline.errors import ParameterError
+from tests.support import ROOT
+
+CONF = ROOT / "conf"
+GROUPS = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name != "recipe")
+CHOICES = [f"{path.parent.name}={path.stem}" for path in GROUPS]
+VALUES = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+MISSING = object()
+
+SGD = {"name": "sgd", "lr": 0.1, "head_lr": None, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0}
+FETCH = {"allow_http": False, "allow_private": False, "max_bytes": 10}
+FOLDER = {
+    "source": "folder",
+    "path": "data/raw",
+    "sha256": None,
+    "split_folders": "auto",
+    "fetch": FETCH,
+    "max_rejected": 0,
+    "max_pixels": 10,
+    "bit_depth": "auto",
+}
+MNIST = {
+    "source": "mnist",
+    "mirror": None,
+    "checksums": None,
+    "fetch": FETCH,
+    "max_rejected": 0,
+    "max_pixels": 10,
+    "bit_depth": "auto",
+}
+K_FOLD = {"strategy": "k_fold", "num_folds": 5, "fold": 0, "val": 0.1}
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """params.yaml's values; trainer__max_epochs=1 sets trainer.max_epochs, MISSING takes the key away."""
+    values = copy.deepcopy(VALUES)
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        section = values
+        for part in sections:
+            section = section[part]
+        if value is MISSING:
+            del section[key]
+        else:
+            section[key] = value
+    return values
+
+
+def complaint(values: Any) -> str:
+    with pytest.raises(ParameterError) as caught:
+        check_params(values, "params.yaml")
+    return str(caught.value)
+
+
+# The change; then the whole sentence about it.
+WRONG = [
+    # keys
+    ({"typo": 1}, "typo = 1 is not a parameter; allowed: seed, data, split, augment, model, optimizer, "),
+    ({"optimiser": SGD}, "did you mean optimizer?"),
+    ({"trainer__max_epoch": 3}, "trainer.max_epoch = 3 is not a parameter; did you mean trainer.max_epochs?"),
+    (
+        {"optimizer__momentum": 0.9},
+        "optimizer.momentum = 0.9 is not a parameter; allowed: name, lr, head_lr, betas, eps, weight_decay",
+    ),
+    (
+        {"augment__rand_augment__num_op": 1},
+        "augment.rand_augment.num_op = 1 is not a parameter; did you mean augment.rand_augment.num_ops?",
+    ),
+    ({"trainer__max_epochs": MISSING}, "trainer.max_epochs is missing"),
+    ({"optimizer__lr": MISSING}, "optimizer.lr is missing"),
+    ({"loss": MISSING}, "loss is missing"),
+    ({"optimizer__name": MISSING}, "optimizer.name is missing; choose one of conf/optimizer/"),
+    # types
+    ({"trainer__max_epochs": "3"}, "trainer.max_epochs = '3' is not allowed; it must be a whole number"),
+    ({"trainer__max_epochs": 1.5}, "trainer.max_epochs = 1.5 is not allowed; it must be a whole number"),
+    ({"trainer__max_epochs": True}, "trainer.max_epochs = True is not allowed; it must be a whole number"),
+    ({"optimizer__lr": "abc"}, "optimizer.lr = 'abc' is not allowed; it must be a number"),
+    ({"optimizer__lr": float("nan")}, "optimizer.lr = nan is not allowed; it must be a finite number"),
+    ({"optimizer__lr": float("inf")}, "optimizer.lr = inf is not allowed; it must be a finite number"),
+    ({"optimizer__betas": 0.9}, "optimizer.betas = 0.9 is not allowed; it must be a list"),
+    ({"optimizer__betas": [0.9]}, "optimizer.betas = [0.9] is not allowed; it must have 2 items"),
+    ({"trainer__deterministic": "yes"}, "trainer.deterministic = 'yes' is not allowed; it must be true or false"),
+    ({"hardware__strategy": None}, "hardware.strategy = None is not allowed; it must be a text"),
+    (
+        {"augment__rand_augment": 3},
+        "augment.rand_augment = 3 is not allowed; it must be a section with keys of its own",
+    ),
+    ({"loss": None}, "loss = None is not allowed; it must be a section with keys of its own"),
+    (
+        {"optimizer": "adamw"},
+        "optimizer = 'adamw' is no section; choose one of conf/optimizer/, as in `-S optimizer=NAME`",
+    ),
+    (
+        {"hardware__devices": "all"},
+        "hardware.devices = 'all' is not allowed; it must be 'auto', a number from 1 to 1024, or a list of up to 1024 "
+        "numbers from 0 to 1023",
+    ),
+    ({"hardware__devices": [0, "a"]}, "hardware.devices = [0, 'a'] is not allowed; it must be 'auto', a number from"),
+    ({"hardware__num_threads": 0}, "hardware.num_threads = 0 is not allowed; it must be 'auto' or a number from 1 to"),
+    ({"hardware__num_threads": "all"}, "hardware.num_threads = 'all' is not allowed; it must be 'auto' or a number"),
+    # ranges
+    ({"trainer__max_epochs": 0}, "trainer.max_epochs = 0 is not allowed; it must be at least 1"),
+    ({"seed": -1}, "seed = -1 is not allowed; it must be at least 0"),
+    ({"seed": 2**32}, "seed = 4294967296 is not allowed; it must be below 4294967296"),
+    ({"model__crop_pct": 0}, "model.crop_pct = 0 is not allowed; it must be above 0.0"),
+    ({"augment__horizontal_flip": 1.1}, "augment.horizontal_flip = 1.1 is not allowed; it must be at most 1.0"),
+    ({"optimizer__betas": [0.9, 1.0]}, "optimizer.betas.1 = 1.0 is not allowed; it must be below 1.0"),
+    ({"trainer__ema_decay": 1.0}, "trainer.ema_decay = 1.0 is not allowed; it must be below 1.0"),
+    ({"export__opset": 17}, "export.opset = 17 is not allowed; it must be at least 18"),
+    ({"split__test": 0.9}, "split.val + split.test = 1.05 leaves nothing to train on; it must be below 1"),
+    ({"split": K_FOLD | {"fold": 5}}, "split.fold = 5 does not exist; it is at most split.num_folds - 1 = 4"),
+    ({"model__input_size": 8}, "model.input_size = 8 is too small for the cnn; it must be at least 16"),
+    # what would take up the machine
+    ({"trainer__max_epochs": 10**9}, "trainer.max_epochs = 1000000000 is not allowed; it must be at most 100000"),
+    ({"trainer__batch_size": 10**6}, "trainer.batch_size = 1000000 is not allowed; it must be at most 65536"),
+    ({"evaluate__batch_size": 10**6}, "evaluate.batch_size = 1000000 is not allowed; it must be at most 65536"),
+    ({"evaluate__bootstrap_samples": 10**8}, "evaluate.bootstrap_samples = 100000000 is not allowed; it must be at"),
+    ({"evaluate__num_mistakes": 10**4}, "evaluate.num_mistakes = 10000 is not allowed; it must be at most 400"),
+    ({"hardware__devices": 10**4}, "hardware.devices = 10000 is not allowed; it must be 'auto', a number from 1 to"),
+    ({"hardware__devices": 0}, "hardware.devices = 0 is not allowed; it must be 'auto', a number from 1 to 1024"),
+    ({"hardware__devices": []}, "hardware.devices = [] is not allowed; it must be 'auto', a number from 1 to 1024"),
+    ({"hardware__devices": [10**4]}, "hardware.devices = [10000] is not allowed; it must be 'auto', a number from 1 "),
+    ({"hardware__devices": [7] * 2000}, "7, 7, 7… is not allowed; it must be 'auto', a number from 1 to 1024, or "),
+    ({"export__calibration_images": 10**6}, "export.calibration_images = 1000000 is not allowed; it must be at most"),
+    ({"trainer__freeze_epochs": 10**6}, "trainer.freeze_epochs = 1000000 is not allowed; it must be at most 100000"),
+    ({"model__widths": [64, 64, 10**5]}, "model.widths.2 = 100000 is not allowed; it must be at most 8192"),
+    ({"model__depths": [2, 2, 10**5]}, "model.depths.2 = 100000 is not allowed; it must be at most 3"),
+    ({"hardware__num_workers": 10**4}, "hardware.num_workers = 10000 is not allowed; it must be at most 512"),
+    ({"augment__random_crop_padding": 10**4}, "augment.random_crop_padding = 10000 is not allowed; it must be at most"),
+    (
+        {"optimizer__head_lr": 0.01},
+        "optimizer.head_lr = 0.01 is for the epochs in which the last layer learns alone, and "
+        "trainer.freeze_epochs = 0 has none",
+    ),
+    ({"data__max_pixels": 10**12}, "data.max_pixels = 1000000000000 is not allowed; it must be at most 1073741824"),
+    ({"data__bit_depth": 17}, "data.bit_depth = 17 is not allowed; it must be 'auto' or a number from 8 to 16"),
+    ({"data__bit_depth": "all"}, "data.bit_depth = 'all' is not allowed; it must be 'auto' or a number from 8 to 16"),
+    ({"export__limits": "x" * 5000}, "is not allowed; it must have at most 4000 characters"),
+    # what would run code or read what is elsewhere
+    ({"optimizer___target_": "os.system"}, "optimizer._target_ = 'os.system' is not a parameter; allowed: name, lr, "),
+    ({"model___target_": "os.system"}, "model._target_ = 'os.system' is not a parameter; allowed: name, weights, "),
+    ({"model__name": "os.system"}, "model.name = 'os.system' is no known model"),
+    (
+        {"model__name": "timm/hf-hub:someone/something"},
+        "model.name = 'timm/hf-hub:someone/something' is no known model",
+    ),
+    ({"model__name": "timm/local-dir:/tmp/x"}, "model.name = 'timm/local-dir:/tmp/x' is no known model"),
+    ({"hardware__strategy": "os.system"}, "hardware.strategy = 'os.system' is not allowed; it must match ^[a-z_0-9]"),
+    # choices
+    (
+        {"trainer__precision": "32"},
+        "trainer.precision = '32' is not allowed; allowed: 'auto', '32-true', 'bf16-mixed' or '16-mixed'",
+    ),
+    ({"trainer__precision": "bf16-true"}, "trainer.precision = 'bf16-true' is not allowed; allowed: 'auto', '32-true'"),
+    ({"trainer__precision": "16-true"}, "trainer.precision = '16-true' is not allowed; allowed: 'auto', '32-true'"),
+    ({"trainer__precision": "64-true"}, "trainer.precision = '64-true' is not allowed; allowed: 'auto', '32-true'"),
+    ({"trainer__monitor": "loss"}, "trainer.monitor = 'loss' is not allowed; allowed: 'val_accuracy' or 'val_loss'"),
+    ({"optimizer__name": "lion"}, "optimizer.name = 'lion' is not allowed; allowed: 'adam', 'adamw', 'sgd', 'muon'"),
+    ({"data__source": "imagenet"}, "data.source = 'imagenet' is not allowed; allowed: 'digits', 'cifar10', "),
+    ({"split__strategy": "random"}, "split.strategy = 'random' is not allowed; allowed: 'stratified', 'group', "),
+    (
+        {"schedule__name": "step"},
+        "schedule.name = 'step' is not allowed; allowed: 'constant', 'linear', 'cosine', ",
+    ),
+    ({"model__name": "resnet19"}, "model.name = 'resnet19' is no known model; did you mean resnet18? allowed: cnn, "),
+    (
+        {"model__weights": "DEFAULT"},
+        "model.weights = 'DEFAULT', but the cnn has no pretrained weights; it must be null",
+    ),
+    # what does not go together
+    (
+        {"optimizer": SGD | {"momentum": 0.0}},
+        "optimizer.nesterov = True needs optimizer.momentum above 0; it must be False without",
+    ),
+    ({"data": FOLDER | {"path": "https://example.com/a.zip"}}, "data.sha256 is missing; "),
+    (
+        {"data": FOLDER | {"path": "ftp://example.com/a.zip"}},
+        "data.path starts with ftp://; allowed: a local path, http",
+    ),
+    (
+        {"data": FOLDER | {"path": "http://example.com/a.zip", "sha256": "0" * 64}},
+        "data.path starts with http://, which is not encrypted; take https://, or set data.fetch.allow_http=true",
+    ),
+    ({"data": MNIST | {"mirror": "http://a"}}, "data.mirror starts with http://, which is not encrypted; take https"),
+    ({"data": MNIST | {"checksums": {"a.gz": "../../a"}}}, "data.checksums.a.gz = '../../a' is not allowed; it must"),
+    ({"data": FOLDER | {"sha256": "abc"}}, "data.sha256 = 'abc' is not allowed; it must match ^[0-9a-f]{64}$"),
+    ({"data": MNIST | {"mirror": "ftp://a"}}, "data.mirror = 'ftp://a' is not allowed; it must match ^(https?|s3)://"),
+    ({"data": MNIST | {"checksums": {"a.gz": 1}}}, "data.checksums.a.gz = 1 is not allowed; it must be a text"),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), WRONG, ids=[",".join(changes) for changes, _ in WRONG])
+def test_a_wrong_parameter_is_named_with_its_value_and_what_is_allowed(changes, sentence):
+    message = complaint(changed(**changes))
+    assert sentence in message.splitlines()[1]
+    assert message.startswith("params.yaml holds 1 parameter that cannot be used:\n")
+    assert len(message.splitlines()) == 3
+    assert "conf/" in message.splitlines()[-1]
+
+
+SECRET = "0a1b2c3d4e5f60718293"
+HOLDS_A_KEY = [
+    ({"data": FOLDER | {"path": f"https://me:{SECRET}@host/a.zip", "sha256": "0" * 64}}, "data.path holds a user name"),
+    (
+        {"data": FOLDER | {"path": f"https://host/a?token={SECRET}", "sha256": "0" * 64}},
+        "data.path holds the part 'token'",
+    ),
+    (
+        {"data": MNIST | {"mirror": f"https://{SECRET}@host/"}},
+        "data.mirror holds a user name or password in a URL, and",
+    ),
+    ({"tracking__entity": f"of-{SECRET[:10]}"}, "tracking.entity holds the value of the environment variable A_TOKEN"),
+    (
+        {"export__limits": f"see https://host/?sig={SECRET}"},
+        "export.limits holds the part 'sig' of a URL's query, and ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), HOLDS_A_KEY, ids=[sentence for _, sentence in HOLDS_A_KEY])
+def test_a_parameter_that_holds_a_key_is_refused_without_repeating_it(changes, sentence, monkeypatch):
+    monkeypatch.setenv("A_TOKEN", f"of-{SECRET[:10]}")
+    message = complaint(changed(**changes))
+    assert f"\n  {sentence}" in message
+    assert "would be written to params.yaml, dvc.lock, the model and W&B" in message
+    assert SECRET[:10] not in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"tracking__api_key": SECRET}, "tracking.api_key = … is not a parameter; allowed: mode, "),
+        ({"data": MNIST | {"mirror": f"ftp://me:{SECRET}@host"}}, "data.mirror = 'ftp://host' is not allowed"),
+        ({"model__name": f"https://me:{SECRET}@host"}, "model.name = 'https://host' is no known model"),
+    ],
+)
+def test_no_other_complaint_repeats_a_key(changes, sentence):
+    message = complaint(changed(**changes))
+    assert sentence in message
+    assert SECRET not in message
+
+
+def test_everything_that_is_wrong_is_told_at_once():
+    message = complaint(changed(seed=-1, trainer__max_epochs=0, typo=1, model__stem="big"))
+    assert message.startswith("params.yaml holds 4 parameters that cannot be used:\n")
+    for key in ("seed = -1", "trainer.max_epochs = 0", "typo = 1", "model.stem = 'big'"):
+        assert f"\n  {key} " in message
+
+
+def test_every_parameter_is_needed_and_no_other_is_taken():
+    def leaves(values: dict, prefix: tuple = ()):
+        for key, value in values.items():
+            yield (*prefix, key)
+            if isinstance(value, dict):
+                yield from leaves(value, (*prefix, key))
+
+    for path in leaves(VALUES):
+        assert f"{'.'.join(path)} is missing" in complaint(changed(**{"__".join(path): MISSING}))
+        renamed = "__".join((*path[:-1], f"{path[-1]}_"))
+        assert "is not a parameter" in complaint(changed(**{renamed: 1}))
+
+
+def test_every_number_text_and_list_has_an_upper_bound():
+    """A bound is one that the schema tells of: of a number, of a text's or list's length, or a choice."""
+    bounds = {
+        "integer": {"maximum", "exclusiveMaximum"},
+        "string": {"maxLength", "pattern", "enum", "const"},
+        "array": {"maxItems"},
+        "object": {"properties", "maxProperties"},
+    }
+    unbounded, seen = [], set()
+
+    def look(node: Any, path: str) -> None:
+        if isinstance(node, dict):
+            if (kind := node.get("type")) in bounds:
+                seen.add(kind)
+                if not bounds[kind] & set(node):
+                    unbounded.append(path)
+            for key, value in node.items():
+                look(value, f"{path}.{key}")
+        elif isinstance(node, list):
+            for number, value in enumerate(node):
+                look(value, f"{path}.{number}")
+
+    look(Params.model_json_schema(), "")
+    assert unbounded == []
+    assert seen == set(bounds)
+
+
+def test_params_yaml_is_right_and_cannot_be_changed_afterwards(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    params = load_params()
+    assert params.model_dump(mode="json") == VALUES
+    with pytest.raises(ValueError, match="frozen"):
+        params.trainer.max_epochs = 3
+
+
+def compose(folder: Path, *overrides: str) -> Path:
+    """params.yaml as `dvc exp run` writes it."""
+    path = folder / "params.yaml"
+    compose_and_dump(path, str(CONF), None, "config", str(ROOT), list(overrides))
+    return path
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_in_conf_is_right(choice, tmp_path):
+    params = load_params(compose(tmp_path, choice))
+    group, name = choice.split("=")
+    chosen = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+    found = params.model_dump(mode="json")[group]
+    assert {key: found[key] for key in chosen if key != "defaults"} == {
+        key: value for key, value in chosen.items() if key != "defaults"
+    }
+
+
+@pytest.mark.parametrize("recipe", sorted(file.stem for file in (CONF / "recipe").glob("*.yaml")))
+def test_a_recipe_chooses_and_gives_way_to_the_command_line(recipe, tmp_path):
+    plain = load_params(compose(tmp_path, f"recipe={recipe}"))
+    assert (plain == load_params(compose(tmp_path))) == (recipe == "none")
+    changed = load_params(compose(tmp_path, f"recipe={recipe}", "model=cnn", "trainer.max_epochs=77"))
+    assert (changed.model.name, changed.trainer.max_epochs) == ("cnn", 77)
+    assert changed.optimizer == plain.optimizer
+
+
+def test_every_group_has_a_choice_that_was_seen():
+    assert {choice.split("=")[0] for choice in CHOICES} == set(VALUES) - {"seed"}
+    assert len(CHOICES) > 30
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1e-08", "0.00001", "3"])
+def test_numbers_survive_the_way_from_an_override_to_the_stage(text, tmp_path):
+    params = load_params(compose(tmp_path, f"optimizer.lr={text}"))
+    assert params.optimizer.lr == float(text)
+
+
+def test_a_file_that_is_missing(tmp_path):
+    with pytest.raises(ParameterError, match=r"params\.yaml is missing .*`make params` writes it from conf/"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: [1,", "is not valid YAML"),
+        ("\tseed: 1", "is not valid YAML"),
+        ("", "holds no sections"),
+        ("- seed", "holds no sections"),
+        ("just words", "holds no sections"),
+    ],
+)
+def test_a_file_that_holds_no_parameters(text, said, tmp_path):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParameterError) as caught:
+        load_params(tmp_path / "params.yaml")
+    assert said in str(caught.value)
+    assert "`make params` writes it anew" in str(caught.value)

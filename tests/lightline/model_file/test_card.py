@@ -1,0 +1,266 @@
+"""The model card: all that the contract asks for, and code that runs as it stands."""
+
+import gc
+import io
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import CodeType
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import pytest
+from PIL import ExifTags, Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
+
+from lightline import __version__
+from lightline.config.params import Export
+from lightline.data import images
+from lightline.model_file.card import model_card
+from lightline.model_file.onnx_model import OnnxModel
+from lightline.models.checkpoint import Checkpoint
+from tests.support.deep_images import png_of_16_bits, tiff, with_chunk
+from tests.support.samples import CLASSES, make_checkpoint, model_settings, random_pixels
+
+METRICS = {"accuracy": 0.98765432, "auroc": None, "interval": {"lower": 0.97, "upper": 0.99}, "images": 270}
+SPLITS = {"train": 1257, "val": 270, "test": 270}
+SETTINGS = Export(
+    opset=20,
+    rtol=1e-3,
+    atol=1e-8,
+    test_rtol=0.05,
+    quantize=[],
+    calibration_images=64,
+    max_accuracy_drop=0.005,
+    latency=True,
+    intended_use="Sorting animals.",
+    limits="Not for größe of 5 | 6.",
+)
+LATENCY = "| a table |"
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    return make_checkpoint(model_settings(crop_pct=0.875))
+
+
+@pytest.fixture(scope="module")
+def card(checkpoint: Checkpoint) -> str:
+    return model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY)
+
+
+def section(card: str, title: str) -> str:
+    return card.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def test_it_says_what_identifies_the_model(card, checkpoint):
+    assert card.startswith("# cnn: a classifier of 3 classes\n")
+    for part in (checkpoint.fingerprint, checkpoint.dataset, f"Lightline {__version__}"):
+        assert part in card.split("## ")[0]
+
+
+def test_it_says_what_it_is_for_and_what_not(card):
+    assert section(card, "Intended use").strip() == "Sorting animals."
+    assert section(card, "Limits").strip() == "Not for größe of 5 | 6."
+
+
+def test_it_holds_the_metrics_in_a_table(card):
+    rows = section(card, "Metrics on the test split").strip().splitlines()
+    assert rows == [
+        "| metric | value |",
+        "|---|---|",
+        "| accuracy | 0.9877 |",
+        "| auroc | None |",
+        "| interval | lower 0.9700, upper 0.9900 |",
+        "| images | 270 |",
+    ]
+
+
+def test_it_holds_data_parameters_and_preprocessing(card, checkpoint):
+    data = section(card, "Data")
+    assert "1,257 train, 270 val, 270 test images" in data
+    assert ", ".join(CLASSES) in data
+    training = section(card, "Training")
+    assert json.loads(re.findall(r"```json\n(.*?)\n```", training, re.DOTALL)[0]) == checkpoint.params
+    num_parameters = sum(parameter.numel() for parameter in checkpoint.network().parameters())
+    assert f"{num_parameters:,}" in training
+    assert "epoch 3 was the best" in training
+    interface = section(card, "Input and output")
+    for part in (
+        "[batch, 3]",
+        "16×16 pixels",
+        "87.5% of its side",
+        "(0.5000, 0.4000, 0.3000)",
+        "(0.2000, 0.2500, 0.3000)",
+    ):
+        assert part in interface
+
+
+def test_it_holds_what_was_measured(card):
+    assert section(card, "Latency").strip() == LATENCY
+    assert "Quantisation" not in card
+
+
+def test_the_card_of_the_int8_file_names_it_and_says_what_became_of_it(checkpoint):
+    card = model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY, "As right as ever.")
+    assert card.startswith("# cnn in int8: a classifier of 3 classes\n")
+    assert section(card, "Quantisation").strip() == "As right as ever."
+    assert 'InferenceSession("models/model.int8.onnx")' in section(card, "How to load it")
+
+
+def test_of_many_classes_it_lists_the_first(checkpoint):
+    many = replace(checkpoint, classes=[f"class-{number}" for number in range(1000)])
+    data = section(model_card(many, SPLITS, METRICS, SETTINGS, LATENCY), "Data")
+    assert "class-49 and 950 more." in data
+    assert "class-50" not in data
+
+
+def saved(image: Image.Image, file_format: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def turned(where: str) -> bytes:
+    exif, info = Image.Exif(), PngInfo()
+    exif[ExifTags.Base.Orientation] = 6
+    if where == "EXIF":
+        return saved(RGB, "JPEG", exif=exif)
+    if where == "raw profile":
+        info.add_text("Raw profile type exif", f"\nexif\n{len(exif.tobytes()):8}\n{exif.tobytes().hex()}\n", zip=True)
+    else:
+        info.add_itxt("XML:com.adobe.xmp", '<rdf:Description tiff:Orientation="6"/>')
+    return saved(RGB, "PNG", pnginfo=info)
+
+
+def transparent(mode: str, file_format: str = "PNG") -> bytes:
+    """The shape is in the alpha channel alone, as in many an icon."""
+    image = Image.new(mode, (33, 40))
+    image.putalpha(Image.fromarray(random_pixels(40, 33, seed=1)))
+    return saved(image, file_format)
+
+
+RGB = Image.fromarray(random_pixels(40, 33, 3))
+PALETTE = RGB.convert("P", palette=Image.Palette.ADAPTIVE)
+VALUES = np.random.default_rng(3).integers(0, 4096, (40, 33, 4), dtype=np.uint16)
+PICTURES = {
+    "photo": saved(RGB, "JPEG"),
+    **{f"turned by {where}": turned(where) for where in ("EXIF", "raw profile", "XMP")},
+    "grey": saved(RGB.convert("L"), "PNG"),
+    "black and white": saved(RGB.convert("1"), "PNG"),
+    "palette": saved(PALETTE, "PNG"),
+    **{f"{mode} icon": transparent(mode) for mode in ("RGBA", "LA")},
+    "WebP icon": transparent("RGBA", "WEBP"),
+    "PA icon": transparent("PA", "TIFF"),
+    "palette with a transparent colour": saved(PALETTE, "PNG", transparency=3),
+    "palette with alpha": saved(PALETTE, "PNG", transparency=bytes(range(256))),
+    "GIF with a transparent colour": saved(PALETTE, "GIF", transparency=3),
+    "transparent colour": saved(Image.new("RGB", (9, 9), (1, 2, 3)), "PNG", transparency=(1, 2, 3)),
+    "transparent grey": saved(Image.new("L", (9, 9), 7), "PNG", transparency=7),
+    "CMYK": saved(RGB.convert("CMYK"), "JPEG"),
+    **{mode: saved(RGB.convert(mode), "TIFF") for mode in ("YCbCr", "LAB")},
+    "16-bit grey": png_of_16_bits(VALUES[..., :1]),
+    "16-bit grey above": png_of_16_bits(VALUES[..., :1] * 9),
+    "16-bit PGM": b"P5 33 40 65535\n" + VALUES[..., 0].astype(">u2").tobytes(),
+    **{f"16-bit TIFF {order}": tiff(VALUES[..., :1], order) for order in "<>"},
+    "colour profile and gamma": with_chunk(
+        saved(RGB, "PNG", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()),
+        b"gAMA",
+        (10**5).to_bytes(4),
+    ),
+    **{
+        f"animated {kind}": saved(RGB, kind, save_all=True, append_images=[RGB.rotate(90)])
+        for kind in ("GIF", "PNG", "WEBP", "TIFF", "MPO")
+    },
+    **{kind: saved(RGB, kind) for kind in ("BMP", "JPEG2000", "AVIF", "PPM")},
+}
+COLOURS_OF_16_BITS = {f"16-bit, {channels} channels": png_of_16_bits(VALUES[..., :channels]) for channels in (2, 3, 4)}
+COLOURS_OF_16_BITS |= {f"16-bit RGB TIFF {order}": tiff(VALUES[..., :3], order) for order in "<>"}
+
+
+class InUse(NamedTuple):
+    """A card's lines, run in a folder as a reader of the card has it."""
+
+    code: CodeType
+    model: OnnxModel
+    bit_depth: int
+
+    def answer(self, picture: bytes, capsys) -> tuple[np.ndarray, str, float]:
+        Path("image.jpg").write_bytes(picture)
+        names: dict[str, Any] = {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # a script leaves closing its file to its end
+            try:
+                exec(self.code, names)
+            finally:
+                pixels = np.asarray(names.pop("image"))
+                gc.collect()
+        name, probability = capsys.readouterr().out.split()
+        return pixels, name, float(probability)
+
+
+@pytest.fixture(scope="module", params=[("model.onnx", 16), ("model.int8.onnx", 12)], ids=str)
+def in_use(request, exported, tmp_path_factory) -> Iterator[InUse]:
+    file, bit_depth = request.param
+    checkpoint, exported_file = exported("cnn", crop_pct=0.9)
+    model = onnx.load(exported_file)
+    for entry in model.metadata_props:
+        if entry.key == "preprocessing":
+            entry.value = json.dumps(json.loads(entry.value) | {"bit_depth": bit_depth})
+    folder = tmp_path_factory.mktemp("use")
+    path = folder / "models" / file
+    path.parent.mkdir()
+    onnx.save(model, path)
+    quantization = "Rounded." if "int8" in file else None
+    card = model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY, quantization, bit_depth=bit_depth)
+    lines = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[0]
+    assert len(lines.splitlines()) <= (16 if bit_depth == 16 else 17)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield InUse(compile(lines, "model card", "exec"), OnnxModel(path), bit_depth)
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_its_code_answers_as_the_model_does_from_what_training_saw(picture, in_use, capsys):
+    content = PICTURES[picture]
+    pixels, name, probability = in_use.answer(content, capsys)
+    checked = images.check(content, 10**6, in_use.bit_depth)
+    np.testing.assert_array_equal(pixels, images.decode(checked.encoded))
+    expected = in_use.model.classify(content)
+    assert (name, probability) == (expected[0], pytest.approx(expected[1], abs=1e-6))
+
+
+@pytest.mark.parametrize("picture", COLOURS_OF_16_BITS)
+def test_its_code_reads_16_bit_colours_as_training_did_or_refuses_them(picture, in_use, capsys):
+    content = COLOURS_OF_16_BITS[picture]
+    if in_use.bit_depth < 16:
+        with pytest.raises(AssertionError, match=r"16-bit colours: python -m lightline predict reads them"):
+            in_use.answer(content, capsys)
+    else:
+        expected = images.check(content, 10**6).pixels
+        np.testing.assert_array_equal(in_use.answer(content, capsys)[0], expected)
+
+
+@pytest.mark.parametrize("values", [VALUES[..., 0].astype(np.float32), VALUES[..., 0].astype(np.int32)])
+def test_its_code_refuses_what_training_refused(values, in_use, capsys):
+    content = saved(Image.fromarray(values), "TIFF")
+    with pytest.raises(AssertionError, match="pixels without an agreed range"):
+        in_use.answer(content, capsys)
+    with pytest.raises(images.UnusableImageError, match="have no agreed range"):
+        in_use.model.classify(content)
+
+
+def test_it_says_how_many_of_16_bits_are_in_use(card, checkpoint):
+    assert "Of 16 bits a channel 16 are in use (`data.bit_depth`): 65535 is white." in section(card, "Input and output")
+    other = model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY, bit_depth=12)
+    assert "12 are in use (`data.bit_depth`): 4095 and above is white." in section(other, "Input and output")
+
+
+def test_it_is_the_same_each_time(card, checkpoint):
+    assert model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY) == card
+    assert card.endswith("\n")
+    assert "\r" not in card

@@ -1,0 +1,229 @@
+"""The model file in use, from Python and from the command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from commands.predict import main
+from lightline.data import images
+from lightline.data.images import UnusableImageError
+from lightline.errors import DataError
+from lightline.model_file.onnx_model import OnnxModel
+from tests.support import ROOT
+from tests.support.deep_images import png_of_16_bits
+from tests.support.samples import CLASSES, random_pixels
+
+
+@pytest.fixture
+def model_file(exported) -> Path:
+    return exported("cnn", crop_pct=0.9)[1]
+
+
+def run_main(*arguments: object) -> int:
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as end:  # whose text Python prints to stderr, to exit with 1
+        print(end.code, file=sys.stderr)
+        return 1
+
+
+def test_an_image_is_classified_as_its_pixels_are(model_file):
+    model = OnnxModel(model_file)
+    pixels = random_pixels(30, 40, 3)
+    logits, probabilities = model.predict(pixels[None])
+    assert logits.shape == probabilities.shape == (1, 3)
+    assert logits.dtype == probabilities.dtype == np.float32
+    name, probability = model.classify(images.encode(pixels))
+    assert name == CLASSES[probabilities[0].argmax()]
+    assert probability == probabilities.max()
+    assert model.classes == list(CLASSES)
+
+
+def test_an_image_is_turned_as_its_exif_says(model_file, tmp_path):
+    pixels = random_pixels(20, 44, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    model = OnnxModel(model_file)
+    _, upright = model.predict(np.ascontiguousarray(np.rot90(pixels, -1))[None])
+    assert model.classify((tmp_path / "turned.png").read_bytes())[1] == pytest.approx(upright.max(), abs=1e-6)
+
+
+def described(model_file: Path, path: Path, **changes: object) -> Path:
+    """A copy of a model file that says other things of itself."""
+    model = onnx.load(model_file)
+    for entry in model.metadata_props:
+        if entry.key in changes:
+            entry.value = changes[entry.key] if isinstance(changes[entry.key], str) else json.dumps(changes[entry.key])
+    onnx.save(model, path)
+    return path
+
+
+def test_an_image_is_read_as_those_of_the_training_were(model_file, tmp_path):
+    values = np.random.default_rng(0).integers(0, 4096, (20, 30, 3), dtype=np.uint16)
+    path = described(model_file, tmp_path / "m.onnx", preprocessing={"max_pixels": 700, "bit_depth": 12})
+    model = OnnxModel(path)
+    _, expected = model.predict((values >> 4).astype(np.uint8)[None])
+    name, probability = model.classify(png_of_16_bits(values))
+    assert (name, probability) == (CLASSES[expected[0].argmax()], expected.max())
+    with pytest.raises(UnusableImageError, match=r"40×20 pixels are more than data.max_pixels = 700"):
+        model.classify(images.encode(random_pixels(20, 40, 3)))
+
+
+def test_the_command_says_where_an_image_has_more_bits_than_the_training_images(model_file, tmp_path, capsys):
+    path = described(model_file, tmp_path / "m.onnx", preprocessing={"bit_depth": 12})
+    for name, largest in (("good.png", 4095), ("bright.png", 9000)):
+        (tmp_path / name).write_bytes(png_of_16_bits(np.full((9, 9, 1), largest, np.uint16)))
+    assert run_main(path, tmp_path / "good.png", tmp_path / "bright.png") == 0
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 2
+    assert printed.err == (
+        f"{tmp_path / 'bright.png'}: its values take 14 bits, those of the training images 12 (data.bit_depth); "
+        "what is above became white\n"
+    )
+
+
+def test_a_model_file_from_before_it_said_how_images_are_read(model_file, tmp_path):
+    path = described(model_file, tmp_path / "m.onnx", preprocessing={"input_size": 16})
+    assert OnnxModel(path).reading == images.Reading(max_pixels=10**8, bit_depth=16)
+
+
+def test_bytes_that_are_no_image(model_file):
+    with pytest.raises(UnusableImageError, match="not an image in a known format"):
+        OnnxModel(model_file).classify(b"text")
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(DataError, match=r"model\.onnx is missing; `dvc repro` writes models/model"):
+        OnnxModel(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("keep", [0, 100, -100])
+def test_a_damaged_file(model_file, tmp_path, keep):
+    (tmp_path / "model.onnx").write_bytes(model_file.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"model\.onnx (is no model that onnxruntime can read: .|does not name)"):
+        OnnxModel(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("place", ["../weights.bin", "{folder}/weights.bin", "link.bin", "x/../../weights.bin"])
+def test_a_file_that_reads_what_lies_outside_its_folder_is_refused(model_file, tmp_path, place):
+    model = onnx.load(model_file)
+    weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    (tmp_path / "weights.bin").write_bytes(weights.raw_data)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "link.bin").symlink_to(tmp_path / "weights.bin")
+    onnx.external_data_helper.set_external_data(weights, place.format(folder=tmp_path))
+    weights.ClearField("raw_data")
+    (tmp_path / "models" / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(DataError, match=r"model\.onnx is no model that onnxruntime can read: .*[Ee]xternal"):
+        OnnxModel(tmp_path / "models" / "model.onnx")
+
+
+def test_a_model_of_another_program(model_file, tmp_path):
+    model = onnx.load(model_file)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(DataError, match="does not name its classes; it was not written by Lightline's export"):
+        OnnxModel(tmp_path / "model.onnx")
+
+
+def test_a_model_of_another_program_that_names_its_classes_in_its_own_way(model_file, tmp_path):
+    path = described(model_file, tmp_path / "model.onnx", classes="cat,dog")
+    with pytest.raises(DataError, match="does not name its classes; it was not written by Lightline's export"):
+        OnnxModel(path)
+
+
+def test_a_model_that_takes_or_gives_something_else(tmp_path):
+    def save(kind: int, taken: str, given: list[str]) -> Path:
+        inputs = [onnx.helper.make_tensor_value_info(taken, kind, [1])]
+        outputs = [onnx.helper.make_tensor_value_info(name, kind, [1]) for name in given]
+        nodes = [onnx.helper.make_node("Identity", [taken], [name]) for name in given]
+        opsets = [onnx.helper.make_opsetid("", 20)]
+        model = onnx.helper.make_model(
+            onnx.helper.make_graph(nodes, "g", inputs, outputs), opset_imports=opsets, ir_version=9
+        )
+        onnx.helper.set_model_props(model, {"classes": '["cat"]'})
+        onnx.save(model, tmp_path / "model.onnx")
+        return tmp_path / "model.onnx"
+
+    uint8, float32 = onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT
+    with pytest.raises(
+        DataError, match=r"takes x tensor\(float\) instead of image tensor\(uint8\); it was not written"
+    ):
+        OnnxModel(save(float32, "x", ["logits", "probabilities"]))
+    with pytest.raises(DataError, match="does not give probabilities; it was not written by Lightline's export"):
+        OnnxModel(save(uint8, "image", ["logits"]))
+
+
+def test_the_command_prints_a_line_an_image(model_file, tmp_path, capsys):
+    paths = [tmp_path / "a.png", tmp_path / "größe b.jpg", tmp_path / "c.gif"]
+    for number, path in enumerate(paths):
+        Image.fromarray(random_pixels(20 + number, 30, 3, seed=number)).save(path)
+    assert run_main(model_file, *paths) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    lines = [line.split("\t") for line in printed.out.splitlines()]
+    assert [line[0] for line in lines] == [str(path) for path in paths]
+    model = OnnxModel(model_file)
+    for path, (_, name, probability) in zip(paths, lines, strict=True):
+        expected = model.classify(path.read_bytes())
+        assert name == expected[0]
+        assert float(probability) == pytest.approx(expected[1], abs=1e-4)
+
+
+def test_the_command_goes_on_after_an_image_it_cannot_read_and_exits_with_1(model_file, tmp_path, capsys):
+    (tmp_path / "text.png").write_text("text")
+    (tmp_path / "cut.png").write_bytes(images.encode(random_pixels(40, 40, 3))[:300])
+    (tmp_path / "good.png").write_bytes(images.encode(random_pixels(9, 9, 3)))
+    (tmp_path / "folder").mkdir()
+    names = ("text.png", "missing.png", "cut.png", "folder", "good.png")
+    assert run_main(model_file, *(tmp_path / name for name in names)) == 1
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 1
+    assert printed.out.startswith(f"{tmp_path / 'good.png'}\t")
+    errors = printed.err.splitlines()
+    assert len(errors) == 4
+    reasons = (
+        "not an image in a known format (JPEG, PNG",
+        "No such file",
+        "cannot be decoded",
+        f"is a folder; name the images in it, as in {tmp_path / 'folder'}/*.jpg",
+    )
+    for line, name, said in zip(errors, names, reasons, strict=False):
+        assert line.startswith(f"{tmp_path / name}: ")
+        assert said in line
+
+
+def test_the_command_refuses_a_file_that_is_no_model(tmp_path, capsys):
+    (tmp_path / "model.onnx").write_bytes(b"text")
+    assert run_main(tmp_path / "model.onnx", tmp_path / "a.png") == 1
+    assert run_main(tmp_path / "missing.onnx", tmp_path / "a.png") == 1
+    assert run_main(tmp_path, tmp_path / "a.png") == 1
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: {tmp_path / 'model.onnx'} is no model that onnxruntime can read")
+    assert second == f"error: {tmp_path / 'missing.onnx'} is missing; `dvc repro` writes models/model.onnx."
+    assert third == f"error: {tmp_path} is a folder, not a model file; `dvc repro` writes models/model.onnx."
+
+
+def test_the_command_needs_no_torch(model_file, tmp_path):
+    (tmp_path / "a.png").write_bytes(images.encode(random_pixels(9, 9, 3)))
+    code = (
+        "import runpy, sys\n"
+        "sys.modules |= dict.fromkeys(['torch', 'torchvision', 'lightning', 'torchmetrics', 'onnx', 'sklearn'])\n"
+        "runpy.run_module('lightline', run_name='__main__')"
+    )  # a module that is None cannot be imported
+    process = subprocess.run(
+        [sys.executable, "-c", code, "predict", str(model_file), str(tmp_path / "a.png")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.split("\t")[1] in CLASSES

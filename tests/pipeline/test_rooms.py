@@ -1,0 +1,92 @@
+"""What runs again when code changes: by the room that the change is in."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.project import Project
+
+_FINGERPRINT = "from stages.train.fingerprint import code_digests; import json; print(json.dumps(code_digests()))"
+
+
+@pytest.fixture
+def finished(finished_project: Project, tmp_path: Path) -> Project:
+    """A project in which nothing is left to do."""
+    project = Project(shutil.copytree(finished_project.path, tmp_path / "project", symlinks=True))
+    assert _to_run(project) == ["source"]
+    return project
+
+
+def _to_run(project: Project) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", project.run("dvc", "repro", "--dry").stdout)
+
+
+def _code(project: Project) -> dict[str, str]:
+    return json.loads(project.run(sys.executable, "-c", _FINGERPRINT).stdout)
+
+
+def _append(file: str) -> Callable[[Path], None]:
+    def change(project: Path) -> None:
+        with project.joinpath(file).open("a") as opened:
+            opened.write("\n_A_CHANGE = 1\n")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("file", "first", "others"),
+    [
+        ("stages/download/ingest.py", "download", {"split", "train", "test", "export"}),
+        ("stages/split/report.py", "split", {"train", "test", "export"}),
+        ("stages/train/module.py", "train", {"test", "export"}),
+        ("lightline/models/build.py", "train", {"test", "export"}),
+        ("stages/test/report.py", "test", {"export"}),
+        ("stages/export/exporter.py", "export", set()),
+        ("stages/quantize/int8.py", None, set()),
+        ("lightline/runtime/supervision.py", None, set()),
+        ("lightline/config/load.py", None, set()),
+        ("lightline/redaction.py", None, set()),
+        ("flows/pipeline.py", None, set()),
+        ("commands/tune.py", None, set()),
+    ],
+)
+def test_a_change_runs_the_stages_whose_room_it_is_in_and_those_behind_them(finished, file, first, others):
+    before = _code(finished)
+    _append(file)(finished.path)
+    ran = _to_run(finished)
+    assert ran[:2] == ["source", *([first] if first else [])]
+    assert set(ran[2:]) <= others
+    assert (_code(finished) != before) == (file.startswith(("stages/train", "lightline/models")))
+
+
+def test_a_change_in_training_is_trained_tested_and_exported_and_the_data_stay(finished):
+    _append("stages/train/module.py")(finished.path)
+    ran = re.findall(r"Running stage '(\w+)'", finished.run("dvc", "repro").stdout)
+    assert ran == ["source", "train", "test", "export"]
+
+
+def test_what_is_no_code_in_a_room_changes_nothing(finished):
+    before = _code(finished)
+    for room in ("stages/train", "lightline/models", "lightline/sources/fetch"):
+        folder = finished.path / room
+        for name in ("notes.md", ".swp", "module.py~", "#module.py#", ".#module.py", "module.pyc", "data.csv"):
+            (folder / name).write_text("x = 1\n")
+        for inner in ("__pycache__/module.cpython-311.pyc", ".ipynb_checkpoints/module-checkpoint.py"):
+            (folder / inner).parent.mkdir(exist_ok=True)
+            (folder / inner).write_bytes(b"x = 1\n")
+    assert _to_run(finished) == ["source"]
+    assert _code(finished) == before
+
+
+def test_a_clone_has_nothing_to_do_where_the_cache_is_the_same(finished, tmp_path):
+    finished.run("git", "clone", "--quiet", str(finished.path), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    clone.run("dvc", "cache", "dir", "--local", str(finished.path / ".dvc" / "cache"))
+    clone.run("dvc", "checkout")
+    assert _to_run(clone) == ["source"]
+    assert _code(clone) == _code(finished)

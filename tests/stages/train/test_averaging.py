@@ -1,0 +1,41 @@
+"""The average of the weights: how much of the random start is left in it."""
+
+import pytest
+import torch
+from torch import nn
+
+from stages.train.averaging import ExponentialMovingAverage
+from tests.support.tiny import tiny_params, train
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_decay_grows_to_its_largest():
+    callback = ExponentialMovingAverage(0.9)
+    decays = []
+    for step in range(100):
+        assert callback.should_update(step_idx=step)
+        decays.append(callback._decay)
+    assert decays[:2] == [1 / 10, 2 / 11]
+    assert decays == sorted(decays)
+    assert decays[-1] == 0.9
+    assert not callback.should_update(epoch_idx=0)
+
+
+def test_a_short_training_leaves_its_start_behind():
+    start, now = nn.Linear(1, 1, bias=False), 1.0
+    callback = ExponentialMovingAverage(0.999)
+    averaged = [torch.zeros_like(start.weight)]
+    for step in range(40):
+        callback.should_update(step_idx=step)
+        callback._average(averaged, [torch.full_like(start.weight, now)], step)
+    assert averaged[0].item() == pytest.approx(1, abs=1e-4)  # with a constant decay it would be 0.04
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.97, 0.999])
+def test_a_short_training_is_as_good_with_the_average_as_without(ema_decay):
+    _, metrics = train(tiny_params(trainer__ema_decay=ema_decay, trainer__max_epochs=3))
+    assert metrics["val_accuracy"] > 0.9

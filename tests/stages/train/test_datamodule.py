@@ -1,0 +1,232 @@
+"""What the loaders give to training: order, shares, sizes, statistics."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from PIL import Image
+
+from lightline.data.dataset import Dataset
+from lightline.data.splits import Splits
+from lightline.models.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CropAndResize,
+    PixelNormalizer,
+    Preprocessing,
+    evaluation_transform,
+)
+from stages.train.datamodule import EpochBatches, ImageData
+from stages.train.image_sets import Pictures, PicturesInMemory, channel_statistics, fits_memory
+from tests.support.samples import random_pixels, save_dataset
+from tests.support.tiny import tiny_params
+
+
+def make_splits(dataset: Dataset, num_train: int) -> Splits:
+    """The first num_train rows train, the others are val."""
+    names = ["train"] * num_train + ["val"] * (len(dataset) - num_train)
+    return Splits(pa.table({"id": dataset.column("id"), "label": dataset.labels, "split": names}))
+
+
+def make_data(folder: Path, num_train: int, num_val: int = 5, **changes) -> ImageData:
+    dataset = save_dataset(folder / "dataset", list(random_pixels(num_train + num_val, 16, 16, 3)))
+    return ImageData(tiny_params(**changes), dataset, make_splits(dataset, num_train))
+
+
+def positions(batches: EpochBatches) -> list[int]:
+    return torch.cat(list(batches)).tolist()
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_the_shares_of_the_processes_part_the_permutation(world_size):
+    samplers = [EpochBatches(20, 4, 5, rank, world_size, drop_last=False) for rank in range(world_size)]
+    orders = []
+    for epoch in range(3):
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+        shares = [positions(sampler) for sampler in samplers]
+        assert {len(share) for share in shares} == {20 // world_size}
+        assert all(len(sampler) == len(list(sampler)) for sampler in samplers)
+        together = [row for share in shares for row in share]
+        assert len(set(together)) == len(together)
+        assert set(together) <= set(range(20))
+        orders.append(together)
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    first, again, other = (positions(EpochBatches(30, 8, seed, 0, 1, drop_last=False)) for seed in (5, 5, 6))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize(("num_rows", "sizes"), [(24, [8, 8, 8]), (23, [8, 8]), (17, [8, 8]), (7, [7])])
+def test_a_last_batch_that_is_not_full_is_left_out_on_request(num_rows, sizes):
+    batches = EpochBatches(num_rows, 8, 5, 0, 1, drop_last=True)
+    assert [len(batch) for batch in batches] == sizes
+    assert len(batches) == len(sizes)
+
+
+def test_a_training_epoch_has_every_train_row_once(tmp_path):
+    data = make_data(tmp_path, 20, trainer__batch_size=8)
+    batches = list(data.train_dataloader())
+    assert [len(batch.rows) for batch in batches] == [8, 8, 4]
+    rows = torch.cat([batch.rows for batch in batches])
+    assert sorted(rows.tolist()) == list(range(20))
+    assert rows.tolist() != list(range(20))
+    dataset = Dataset(tmp_path / "dataset")
+    for batch in batches:
+        assert batch.images.dtype == torch.uint8
+        assert batch.targets.dtype == torch.int64
+        for image, target, row in zip(*batch, strict=True):
+            assert np.array_equal(image.numpy(), dataset.pixels(int(row)))
+            assert target == dataset.labels[row]
+
+
+@pytest.mark.parametrize(
+    ("num_train", "batch_size", "sizes"),
+    [(17, 8, [8, 8]), (18, 8, [8, 8, 2]), (16, 8, [8, 8]), (1, 8, [1]), (3, 1, [1, 1, 1]), (9, 8, [8])],
+)
+def test_a_last_batch_of_one_image_is_dropped(tmp_path, num_train, batch_size, sizes):
+    data = make_data(tmp_path, num_train, trainer__batch_size=batch_size)
+    loader = data.train_dataloader()
+    assert [len(batch.rows) for batch in loader] == sizes
+    assert len(loader) == len(sizes)
+
+
+def test_validation_has_every_val_row_in_order(tmp_path):
+    data = make_data(tmp_path, 4, 9, trainer__batch_size=4)
+    batches = list(data.val_dataloader())
+    assert [len(batch.rows) for batch in batches] == [4, 4, 1]  # nothing is dropped
+    assert torch.cat([batch.rows for batch in batches]).tolist() == list(range(4, 13))
+
+
+def test_batches_reach_the_network_normalised_and_channels_last(tmp_path):
+    data = make_data(tmp_path, 10, trainer__batch_size=10, augment__random_crop_padding=0)
+    batch = next(iter(data.val_dataloader()))
+    images = data.on_after_batch_transfer(batch, 0).images
+    assert images.shape == (5, 3, 16, 16)
+    assert images.dtype == torch.float32
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    mean, std = np.array(data.preprocessing.mean), np.array(data.preprocessing.std)
+    expected = (batch.images.numpy() / 255 - mean) / std
+    assert np.allclose(images.permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{}, {"augment__mixup_alpha": 0.2}, {"augment__cutmix_alpha": 1.0}])
+def test_training_batches_are_augmented_and_channels_last(tmp_path, changes):
+    class Training:
+        """As much of Lightning's Trainer as the hook reads."""
+
+        training, current_epoch, global_rank, world_size = True, 0, 0, 1
+
+    changes |= {"augment__rand_augment__num_ops": 1, "augment__random_erasing": 0.5}
+    data = make_data(tmp_path, 12, trainer__batch_size=12, augment__random_crop_padding=2, **changes)
+    data.trainer = Training()  # type: ignore[assignment]
+    batch = next(iter(data.train_dataloader()))
+    first, second = (data.on_after_batch_transfer(batch, 0) for _ in range(2))
+    assert torch.equal(first.images, second.images)
+    assert first.images.is_contiguous(memory_format=torch.channels_last)
+    plain = data.normalize(batch.images)
+    assert (first.images != plain).flatten(1).any(1).float().mean() > 0.5
+    Training.current_epoch = 1
+    assert not torch.equal(data.on_after_batch_transfer(batch, 0).images, first.images)
+
+
+def whole(folder: Path, pixels: list[np.ndarray], kind: type[Pictures] = PicturesInMemory, size: int = 16) -> Pictures:
+    return kind(save_dataset(folder, pixels), np.arange(len(pixels)), CropAndResize(size, 1.0))
+
+
+@pytest.mark.parametrize("kind", [Pictures, PicturesInMemory])
+def test_statistics_are_numpy_s(tmp_path, kind):
+    images = random_pixels(7, 16, 16, 3)
+    images[..., 1] //= 3
+    mean, std = channel_statistics(whole(tmp_path, list(images), kind))
+    assert mean == pytest.approx((images / 255).mean((0, 1, 2)), rel=1e-12)
+    assert std == pytest.approx((images / 255).std((0, 1, 2)), rel=1e-9)
+
+
+@pytest.mark.parametrize("level", range(0, 256, 15))
+def test_a_channel_of_one_value_is_divided_by_one(tmp_path, level):
+    mean, std = channel_statistics(whole(tmp_path, [np.full((16, 16, 3), level, np.uint8)] * 3))
+    assert mean == pytest.approx((level / 255,) * 3)
+    assert std == (1.0, 1.0, 1.0)
+
+
+def test_statistics_come_from_the_train_rows_alone(tmp_path):
+    pictures = [np.full((16, 16, 3), 51, np.uint8), np.full((16, 16, 3), 102, np.uint8), *random_pixels(4, 16, 16, 3)]
+    dataset = save_dataset(tmp_path, pictures)
+    data = ImageData(tiny_params(), dataset, make_splits(dataset, 2))
+    assert data.preprocessing.mean == pytest.approx((0.3,) * 3)
+    assert data.preprocessing.std == pytest.approx((0.1,) * 3)
+
+
+def test_imagenet_s_statistics_on_request(tmp_path):
+    preprocessing = make_data(tmp_path, 4, model__normalize="imagenet", model__crop_pct=0.9).preprocessing
+    assert (preprocessing.mean, preprocessing.std) == (IMAGENET_MEAN, IMAGENET_STD)
+    assert (preprocessing.input_size, preprocessing.crop_pct) == (16, 0.9)
+
+
+def test_images_of_mixed_sizes_are_decoded_to_one_size_in_order(tmp_path):
+    sizes = [(16, 16), (32, 32), (32, 32), (20, 33), (16, 16), (1, 1), (40, 16)]
+    pictures = [random_pixels(*size, 3, seed=number) for number, size in enumerate(sizes)]
+    rows = np.arange(7)[::-1].copy()
+    pictures_in_memory = PicturesInMemory(save_dataset(tmp_path, pictures), rows, CropAndResize(16, 1.0))
+    assert pictures_in_memory.images.shape == (7, 16, 16, 3)
+    for pixels, image in zip(pictures[::-1], pictures_in_memory.images.numpy(), strict=True):
+        side = min(pixels.shape[:2])
+        top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+        square = Image.fromarray(pixels[top : top + side, left : left + side])
+        expected = np.asarray(square.resize((16, 16), Image.Resampling.BILINEAR)).astype(int)
+        assert np.abs(image - expected).max() <= 1
+    assert pictures_in_memory.labels.tolist() == [0, 2, 1, 0, 2, 1, 0]
+
+
+@pytest.mark.parametrize(("side", "crop_pct"), [(1, 1.0), (5, 1.0), (8, 0.875), (15, 1.0), (17, 0.9)])
+def test_training_and_the_file_see_the_same_numbers_of_enlarged_images(tmp_path, side, crop_pct):
+    dataset = save_dataset(tmp_path / "dataset", list(random_pixels(4, side, side, 3)))
+    settings = Preprocessing(16, crop_pct, IMAGENET_MEAN, IMAGENET_STD)
+    rows = np.arange(4)
+    kept = PicturesInMemory(dataset, rows, CropAndResize(16, crop_pct))
+    pixels = torch.from_numpy(np.stack([dataset.pixels(row) for row in rows]))
+    seen = evaluation_transform(settings)(pixels)
+    difference = (
+        (PixelNormalizer(settings)(kept.images) - seen) * torch.tensor(IMAGENET_STD).view(3, 1, 1) * 255
+    ).abs()
+    # Halfway between two levels, where training takes one of them, the file takes what lies between.
+    assert difference.max() <= 0.51
+    assert (difference < 1e-3).float().mean() > 0.9
+
+
+def test_a_crop_is_taken_of_images_that_have_the_network_s_size_too(tmp_path):
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[4:12, 4:12] = 200
+    pictures = PicturesInMemory(save_dataset(tmp_path, [pixels]), np.array([0]), CropAndResize(16, 0.5))
+    assert pictures.images.min() == 200
+
+
+def test_images_that_do_not_fit_come_from_workers_and_are_the_same(tmp_path):
+    inside = make_data(tmp_path, 20, trainer__batch_size=8)
+    outside = make_data(tmp_path, 20, trainer__batch_size=8, hardware__memory_fraction=0.0, hardware__num_workers=2)
+    assert isinstance(inside.train, PicturesInMemory)
+    assert not isinstance(outside.train, PicturesInMemory)
+    assert outside.preprocessing == inside.preprocessing
+    for ours, theirs in zip(outside.train_dataloader(), inside.train_dataloader(), strict=True):
+        assert all(torch.equal(*pair) for pair in zip(ours, theirs, strict=True))
+
+
+def test_what_fits_depends_on_the_fraction():
+    assert fits_memory(10, 32, 0.5)
+    assert not fits_memory(10, 32, 0.0)
+    assert not fits_memory(10**12, 32, 1.0)
+
+
+def test_a_dataset_is_sent_to_a_worker_without_its_contents(tmp_path):
+    dataset = save_dataset(tmp_path, list(random_pixels(50, 32, 32, 3)))
+    dataset.pixels(0)
+    content = pickle.dumps(dataset)
+    assert len(content) < 1000
+    assert (pickle.loads(content).pixels(3) == dataset.pixels(3)).all()

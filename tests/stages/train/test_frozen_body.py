@@ -1,0 +1,46 @@
+"""Fine-tuning: the last layer first."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightline.errors import ParameterError
+from lightline.models.checkpoint import LAST, load_checkpoint
+from stages.train.fit import prepare
+from stages.train.trainer import build_trainer
+from tests.support.tiny import tiny_params, tiny_task, train
+
+FINE_TUNED = {"model__name": "resnet18", "model__input_size": 16, "trainer__precision": "32-true"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def trained(**changes) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The network's state before and after training."""
+    task = tiny_task(tiny_params(**FINE_TUNED, **changes))
+    before = prepare(task)[1].network.state_dict()
+    train(task.params)
+    return before, load_checkpoint(LAST).state_dict
+
+
+def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_at_first_only_the_last_layer_learns_and_statistics_stay():
+    assert moved(*trained(trainer__max_epochs=2, trainer__freeze_epochs=2)) == {"fc.weight", "fc.bias"}
+
+
+def test_then_all_of_the_network_learns():
+    before, after = trained(trainer__max_epochs=2, trainer__freeze_epochs=1)
+    assert moved(before, after) == set(before)
+
+
+def test_plain_ddp_is_refused_with_what_to_set():
+    params = tiny_params(trainer__freeze_epochs=1, hardware__devices=2, hardware__strategy="ddp")
+    with pytest.raises(ParameterError, match=r"hardware\.strategy = ddp_find_unused_parameters_true"):
+        build_trainer(params, Path("state"), [])

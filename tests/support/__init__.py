@@ -1,0 +1,5 @@
+"""What tests share that are in different rooms."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
