@@ -123,7 +123,9 @@ def keep(kept: Kept, wanted: str | None, choose: bool) -> str:
     told = f"{file} {'has' if known else 'now has'} the parameters of {kept.origin}"
     if not choose:
         return f"{told}: `dvc exp run -S recipe={name}` takes them."
-    return f"{told}, and {CONF / CONFIG} chooses it: every run starts from them. Commit conf/ and {PARAMS_FILE}."
+    told = f"{told}, and {CONF / CONFIG} chooses it: every run starts from them. Commit conf/ and {PARAMS_FILE}."
+    path = str(kept.values["data"].get("path") or "")
+    return f"{told} data.path = {path!r} is of this machine alone." if Path(path).expanduser().is_absolute() else told
 
 
 def _recipe_with(values: dict[str, Any]) -> str | None:

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
             print(f"Tried, and fitting: {', '.join(map(str, sizes))} images.")
             _advise("trainer", "default", {"batch_size": sizes[-1]})
 
-    run_stage(search)
+    run_stage(search, kept="nothing is kept of the steps that were tried")
 
 
 def _advise(section: str, choice: str, values: dict[str, float]) -> None:

@@ -3,6 +3,7 @@ networks", WACV 2017).
 """
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 
-from commands.tuning.trial import prepare_trial, take_steps
+from commands.tuning.trial import prepare_trial, steps_per_epoch, take_steps
 from lightline.config.params import Params
 from lightline.errors import LightlineError
 from lightline.files import save_figure
@@ -22,6 +23,7 @@ _MIN_LR, _MAX_LR = 1e-5, 10.0
 _DIVERGED = 2.0  # times the lowest loss
 _WIDTH = 0.02  # of the smoothing, as a part of all steps
 _FALL = 0.02  # of the loss, below which nothing was learnt
+_TELL = 10.0  # seconds between two lines on the way
 
 
 class Sweep(Callback):
@@ -36,6 +38,7 @@ class Sweep(Callback):
         self.losses: list[float] = []
         self._factors = factors
         self._rates: list[float] = []
+        self._told = time.monotonic()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
@@ -54,6 +57,9 @@ class Sweep(Callback):
         assert isinstance(pl_module, Classifier)
         loss = float(pl_module.epoch_metrics("train")["train_loss"])
         self.losses.append(loss)
+        if (now := time.monotonic()) - self._told > _TELL:
+            self._told = now
+            print(f"step {len(self.losses)} of at most {len(self._factors)}: loss {loss:.4g}", flush=True)
         trainer.should_stop = not math.isfinite(loss) or loss > _DIVERGED * max(min(self.losses), self.losses[0])
 
 
@@ -68,7 +74,12 @@ def find_lr(params: Params, num_steps: int) -> dict[str, float]:
     rates = {name: lr for name, lr in params.optimizer if (name == "lr" or name.endswith("_lr")) and lr is not None}
     lrs = np.geomspace(_MIN_LR, _MAX_LR, num_steps)
     sweep = Sweep(lrs / params.optimizer.lr)
-    take_steps(*prepare_trial(params), num_steps, [sweep])
+    trial, data, module = prepare_trial(params)
+    print(
+        f"{num_steps} steps, as many as in {num_steps / steps_per_epoch(trial, data):.2g} epochs of training",
+        flush=True,
+    )
+    take_steps(trial, data, module, num_steps, [sweep])
     losses = np.array(sweep.losses)
     losses = losses[np.isfinite(losses)]
     smooth = _smoothed(losses, max(1.0, _WIDTH * num_steps))

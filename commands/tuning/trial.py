@@ -31,6 +31,11 @@ def prepare_trial(params: Params) -> tuple[Params, ImageData, Classifier]:
     return params, *prepare(Task(params, Dataset(), read_splits(), "0" * 64))
 
 
+def steps_per_epoch(params: Params, data: ImageData) -> float:
+    """Optimizer steps in which every training image is seen once."""
+    return len(data.train) / (data.batch_size * params.trainer.accumulate_grad_batches)
+
+
 def take_steps(params: Params, data: ImageData, module: Classifier, num_steps: int, watcher: list[Callback]) -> None:
     """Train for so many optimizer steps, without validation, with these callbacks alone."""
     with counted_training(), tempfile.TemporaryDirectory() as folder:

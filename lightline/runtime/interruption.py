@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 INTERRUPTED = 130  # exit status, as a shell has it after Ctrl-C
+_BROKEN_PIPE = 141  # the same, of what a broken pipe ends
 
 # Whom a signal belongs to that nobody has taken: one that is ignored (`nohup`, a shell's background job) stays so.
 _PYTHONS: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -39,9 +40,13 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     end_in_order()
     try:
         status = main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         status = INTERRUPTED
+    except BrokenPipeError:  # who read it (`| head`) has enough; Python would find that out once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = _BROKEN_PIPE
     sys.exit(status)
 
 

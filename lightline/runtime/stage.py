@@ -26,10 +26,12 @@ from lightline.runtime.supervision import end_with_parent, is_first_process, occ
 _FAILED, _MAY_PASS = 1, 75  # exit statuses; 75 is sysexits' EX_TEMPFAIL, which the flow tries again
 
 
-def run_stage(work: Callable[[Params], None]) -> None:
+def run_stage(work: Callable[[Params], None], kept: str = "the same command goes on from what is finished") -> None:
     """Check all of params.yaml and what is read, do the work, and exit with a message that helps where that fails.
 
     Meanwhile no other stage works in this folder, and the work ends when the process that asked for it does.
+
+    kept: what is said of an interrupted one.
     """
     gc.enable()
     sys.excepthook = _print_bug
@@ -42,7 +44,7 @@ def run_stage(work: Callable[[Params], None]) -> None:
         print(f"error: {redacted(str(error))}", file=sys.stderr)
         _leave(_MAY_PASS if error.may_pass else _FAILED)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from what is finished", file=sys.stderr)
+        print(f"interrupted; {kept}", file=sys.stderr)
         _leave(INTERRUPTED)
     _leave(0)
 

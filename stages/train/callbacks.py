@@ -18,7 +18,7 @@ class History(Callback):
     """A row an epoch, kept in checkpoints so that resumed training writes the whole history.
 
     Attributes:
-        rows: dicts with HISTORY_COLUMNS as keys; the epoch counts from 1, lr is the first group's at the epoch's end.
+        rows: dicts with HISTORY_COLUMNS as keys; the epoch counts from 1, lr is the first learning group's at its end.
     """
 
     def __init__(self, run: Run):
@@ -38,7 +38,9 @@ class History(Callback):
         metrics = pl_module.epoch_metrics("train")
         pl_module.log_dict(metrics, sync_dist=True)
         values = {name: float(value) for name, value in {**trainer.callback_metrics, **metrics}.items()}
-        row = {"epoch": trainer.current_epoch + 1, "lr": trainer.optimizers[0].param_groups[0]["lr"], **values}
+        groups = trainer.optimizers[0].param_groups
+        learning = [group["lr"] for group in groups if any(weight.requires_grad for weight in group["params"])]
+        row = {"epoch": trainer.current_epoch + 1, "lr": learning[0], **values}
         self.rows.append({name: round(row[name], _DIGITS) for name in HISTORY_COLUMNS})
         self.run.log(self.rows[-1], step=trainer.current_epoch + 1)
         if trainer.is_global_zero:

@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
-from tests.support.project import ENVIRONMENT
-
 from tests.faults.chains import (
     COMMAND,
     FLOW,
@@ -26,6 +24,7 @@ from tests.faults.chains import (
 )
 from tests.faults.victim import Kill, Victim
 from tests.support.prefect_server import prefect_server
+from tests.support.project import ENVIRONMENT
 
 _SHOWN = 3000  # last characters of what went wrong
 _RANDOM = 5  # kills at random instants in a chain of them

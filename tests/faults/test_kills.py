@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from tests.support.project import Project
 
 from tests.faults.chains import (
     COMMAND,
@@ -24,6 +23,7 @@ from tests.faults.chains import (
 )
 from tests.faults.victim import Victim
 from tests.support.prefect_server import Server, prefect_server
+from tests.support.project import Project
 
 
 @pytest.fixture(scope="session")

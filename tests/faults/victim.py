@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from tests.support.project import Project
 
+from tests.support.project import Project
 from tests.support.workspace import lives
 
 _POINTS = Path(__file__).parent / "points"

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.project import Project, copy_project
 
 from flows.errors import RequestError
 from flows.workspace import Request, open_workspace
 from lightline.sources.folder import Folder
 from tests.pipeline.test_doors import make_folder
+from tests.support.project import Project, copy_project
 from tests.support.serving import Server
 
 FOLDERS = ("in_git", "added", "untracked", "store/inside", "parts", "../outside")

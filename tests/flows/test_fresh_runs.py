@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import matplotlib
+
 from tests.support.project import Project
 
 # They hold times, which the run below leaves out.

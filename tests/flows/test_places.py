@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.support.project import Project
 
 from flows.errors import RequestError
 from flows.git import find_origin, find_project
 from flows.workspace import Request, open_workspace
+from tests.support.project import Project
 
 
 @pytest.mark.parametrize(

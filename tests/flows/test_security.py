@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from tests.support.project import PLANTED
 
 from flows.errors import RequestError
 from flows.security import refuse_keys, refuse_open_server
+from tests.support.project import PLANTED
 
 KEY = "9f8e7d6c5b4a39281706f5e4"
 

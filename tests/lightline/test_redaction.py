@@ -1,9 +1,9 @@
 """Keys are noticed and taken out; what only looks a little like one is left alone."""
 
 import pytest
-from tests.support.project import PLANTED
 
 from lightline.redaction import names_secret, redacted, secret_in
+from tests.support.project import PLANTED
 
 PRESIGNED = "https://b.s3.amazonaws.com/a.zip?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0a1b2c"
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from tests.support.project import Project
 
+from tests.support.project import Project
 from tests.support.wandb_file import read_offline_runs
 
 STAGES = ["source", "download", "split", "train", "test", "export", "quantize@int8"]

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.project import Project, copy_project
 
 from flows.workspace import Request, open_workspace
 from tests.pipeline.test_doors import make_folder, ran
+from tests.support.project import Project, copy_project
 
 _WARNING = "warning: data.path = {path!r} is neither a folder nor a file. The dataset that dvc.lock has of it is taken"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.project import Project
 
+from tests.support.project import Project
 from tests.support.workspace import Workspace
 
 _PIPELINE = """
