@@ -18,9 +18,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     files = {file.stem: file for file in sorted(_FOLDER.glob("[a-z]*.py"))}
     name, *others = arguments or ["--help"]
     if name in ("-h", "--help"):
-        print("usage: python -m lightline COMMAND …   (COMMAND --help says more)")
-        print(*(f"  {name:<9}{_purpose(file)}" for name, file in files.items()), sep="\n")
-        sys.exit()
+        run_command(partial(_list, files))
     if name not in files:
         sys.exit(f"error: {name!r} is no command; there are {', '.join(files)}.")
     run_command(partial(importlib.import_module(f"commands.{name}").main, others))
@@ -30,6 +28,11 @@ def former_name(name: str) -> NoReturn:
     """Run a command that was given by the name it had before version 0.2."""
     print(f"note: this command is `python -m lightline {name}` now", file=sys.stderr)
     main([name, *sys.argv[1:]])
+
+
+def _list(files: dict[str, Path]) -> None:
+    print("usage: python -m lightline COMMAND …   (COMMAND --help says more)")
+    print(*(f"  {name:<9}{_purpose(file)}" for name, file in files.items()), sep="\n")
 
 
 def _purpose(file: Path) -> str:
