@@ -55,6 +55,11 @@ def test_a_recipe_gives_the_values_of_an_experiment_and_overrides_do(conf: Path,
     assert "there is nothing to keep" in keep(Kept("the same", "mine", text), None, choose=True)
 
 
+def test_a_path_of_this_machine_in_a_recipe_is_told(conf: Path):
+    text = composed_text(["data=folder", "data.path=/home/me/photos"])
+    assert "data.path = '/home/me/photos' is of this machine alone." in keep(Kept("x", "mine", text), None, choose=True)
+
+
 def test_a_recipe_is_minimal_and_readable(conf: Path):
     values = ["split=group", "model=resnet18", "model.input_size=64", *PHOTOS, "optimizer.lr=0.01"]
     keep(Kept("x", "mine", composed_text(values)), None, choose=False)

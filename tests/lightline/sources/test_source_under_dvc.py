@@ -50,3 +50,12 @@ def test_a_bad_image_stops_the_run_with_its_name_and_no_traceback(project, write
     assert "train/a/bad.png: not an image in a known format" in output
     assert "Traceback" not in output
     assert "train/a/bad.png" in (project.path / "reports/download/rejected.csv").read_text()
+
+
+def test_photos_in_the_default_folder_that_dvc_tracks_are_in_its_sight(project, write, png):
+    """Of a folder that git ignores whole, DVC overlooks them, and the end of `dvc exp run` would delete them."""
+    write(project.path / "data/raw", NAMES)
+    project.run("dvc", "add", "--quiet", "data/raw")
+    project.commit("photos")
+    write(project.path / "data/raw", {"train/a/9.png": png(9)})
+    assert "data/raw.dvc" in json.loads(project.run("dvc", "status", "--json").stdout)

@@ -1,5 +1,6 @@
 """Fine-tuning: the last layer first."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,13 @@ def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> se
 
 def test_at_first_only_the_last_layer_learns_and_statistics_stay():
     assert moved(*trained(trainer__max_epochs=2, trainer__freeze_epochs=2)) == {"fc.weight", "fc.bias"}
+
+
+def test_the_history_has_the_rate_of_what_learns():
+    trained(trainer__max_epochs=3, trainer__freeze_epochs=2, optimizer__lr=0.001, optimizer__head_lr=0.5)
+    with Path("reports/train/history.csv").open() as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    assert rates == pytest.approx([0.25, 0.0, 0.001], abs=0.02)  # half a cosine, to zero, then the body's with it
 
 
 def test_then_all_of_the_network_learns():
