@@ -30,8 +30,7 @@ from stages.train.callbacks import History
 from stages.train.datamodule import ImageData
 from stages.train.fit import Task, prepare
 from stages.train.precision import choose_precision
-from stages.train.state_files import FINISHED
-from stages.train.states import SaveState
+from stages.train.states import FINISHED, SaveState
 from stages.train.trainer import build_trainer
 
 VAL, _SEEDS = 0.02, (1, 2, 3)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Row
-from lightline.model_file.machine import processor
+from lightline.model_file.latency import processor
 
 PAGE, ANSWERS = Path("docs/benchmarks.md"), Path("docs/benchmarks.json")
 _PACKAGES = ("torch", "torchvision", "lightning", "onnxruntime", "pillow", "dvc", "prefect")

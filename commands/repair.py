@@ -18,8 +18,7 @@ from lightline.errors import LightlineError
 from lightline.files import whole_file
 from lightline.redaction import redacted
 from lightline.runtime.digests import RECORD, Digests
-from lightline.runtime.dvc_cache import LookingInto
-from lightline.runtime.lockfile import is_lock
+from lightline.runtime.dvc_cache import LookingInto, is_lock
 from lightline.runtime.locks import lock
 from lightline.runtime.supervision import BusyError, occupy_folder
 

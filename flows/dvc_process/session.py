@@ -12,8 +12,7 @@ from typing import Any
 from flows.errors import RequestError
 from flows.loading import loading
 from lightline.runtime.digests import RECORD, Digests
-from lightline.runtime.dvc_cache import LookingInto
-from lightline.runtime.lockfile import is_lock, without
+from lightline.runtime.dvc_cache import LookingInto, is_lock, without
 from lightline.runtime.origin import EXPERIMENT_VARIABLE, ORIGIN_VARIABLE
 from lightline.runtime.tracked import Tracked, explain_absence, tracked_data
 

@@ -13,6 +13,7 @@ What the lines in a model card do (`lightline.model_file.card`) is the same;
 tests/lightline/model_file/test_card.py holds the two together.
 """
 
+import hashlib
 import io
 from dataclasses import dataclass
 from typing import Any
@@ -191,3 +192,10 @@ def _reason(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return f"not an image in a known format ({', '.join(_FORMATS)})"
     return f"cannot be decoded: {error}" if str(error) else f"cannot be decoded: {type(error).__name__}"
+
+
+def pixel_digest(pixels: np.ndarray) -> str:
+    """SHA-256 of uint8 pixels [height, width, 3] and their size, in hexadecimal."""
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()

@@ -4,11 +4,14 @@ After M. Mitchell et al., "Model cards for model reporting" (2019).
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 from lightline import __version__
 from lightline.config.params import Export
 from lightline.data.images import DEEPEST
+from lightline.data.splits import Splits
+from lightline.files import whole_file
 from lightline.models.checkpoint import Checkpoint
 
 _MAX_CLASSES = 50  # listed one by one
@@ -37,6 +40,13 @@ print(classes[probabilities[0].argmax()], probabilities[0].max())
 _REFUSE_DEEP_COLOURS = """
 assert ";16" not in str(image.tile) or image.mode[0] == "I", "16-bit colours: python -m lightline predict reads them"
 """.lstrip()
+
+
+def write_card(path: Path, checkpoint: Checkpoint, splits: Splits, *texts: Any, bit_depth: int) -> None:
+    """Write the card of a split's model, whole or not at all; texts: see `model_card`."""
+    counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}
+    with whole_file(path) as temporary:
+        temporary.write_text(model_card(checkpoint, counts, *texts, bit_depth=bit_depth), encoding="utf-8")
 
 
 def model_card(

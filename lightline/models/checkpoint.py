@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lightline.config.training import Model
+from lightline.data.dataset import Dataset
 from lightline.errors import DataError
 from lightline.files import whole_file
 from lightline.models.build import build_network
@@ -41,6 +42,14 @@ class Checkpoint:
     epoch: int
     metrics: dict[str, float]
     state_dict: dict[str, torch.Tensor]
+
+    def check_dataset(self, dataset: Dataset) -> None:
+        """
+        Raises:
+            DataError: it was trained on another dataset.
+        """
+        if self.dataset != dataset.digest:
+            raise DataError(f"{BEST} was trained on another dataset; `dvc repro train` trains on this one.")
 
     def network(self) -> nn.Module:
         """The trained network as it answers, in evaluation mode."""

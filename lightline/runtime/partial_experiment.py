@@ -12,7 +12,7 @@ from typing import Any
 
 from lightline.errors import LightlineError
 from lightline.redaction import redacted
-from lightline.runtime.lockfile import without
+from lightline.runtime.dvc_cache import without
 from lightline.runtime.origin import EXPERIMENT_VARIABLE, origin
 
 _LOCK = Path("dvc.lock")

@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lightline.data import images
-from lightline.data.dataset import Row, pixel_digest
+from lightline.data.dataset import Row
+from lightline.data.images import pixel_digest
 from lightline.data.thumbnails import is_small, thumbnails
 from lightline.errors import LightlineError
 from lightline.runtime.cores import num_cores

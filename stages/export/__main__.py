@@ -12,9 +12,8 @@ from lightline.config.params import Params
 from lightline.data.dataset import Dataset
 from lightline.data.images import Reading
 from lightline.data.splits import read_splits
-from lightline.errors import DataError
 from lightline.files import whole_file, write_csv, write_json
-from lightline.model_file.card import model_card
+from lightline.model_file.card import write_card
 from lightline.model_file.latency import Latency, measure_latency
 from lightline.model_file.onnx_model import OnnxModel
 from lightline.models.checkpoint import BEST, Checkpoint, load_checkpoint
@@ -36,10 +35,7 @@ def main(params: Params) -> None:
     use_share(params.hardware)
     checkpoint = load_checkpoint(BEST)
     dataset, splits = Dataset(), read_splits()
-    if dataset.digest != checkpoint.dataset:
-        raise DataError(
-            "models/checkpoints/best.ckpt was trained on another dataset; `dvc repro` brings them together."
-        )
+    checkpoint.check_dataset(dataset)
     metrics = json.loads(TEST_METRICS.read_text(encoding="utf-8"))
     rows, settings = splits.rows("test"), params.export
     reading = Reading(params.data.max_pixels, dataset.bit_depth)
@@ -54,12 +50,9 @@ def main(params: Params) -> None:
         logits = check_parity(OnnxModel(temporary, torch.get_num_threads()), reference, dataset, rows, to_torch)
         to_test.add(tested, logits, ids, "the test split")
     accuracy = float((logits.argmax(1) == dataset.labels[rows]).mean())
-    counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}
     latency = measure_latency(reference, {"fp32": MODEL}, dataset, rows) if settings.latency else Latency([])
     latency.write(LATENCY)
-    with whole_file(CARD) as temporary:
-        card = model_card(checkpoint, counts, metrics, settings, latency.markdown(), bit_depth=dataset.bit_depth)
-        temporary.write_text(card, encoding="utf-8")
+    write_card(CARD, checkpoint, splits, metrics, settings, latency.markdown(), bit_depth=dataset.bit_depth)
     _report(to_torch, to_test, accuracy)
     _mirror(params, checkpoint)
     print(f"{MODEL}: {to_torch.compared} answers as in torch, largest logit difference {to_torch.largest:.1e}")

@@ -16,7 +16,7 @@ from lightline.data.dataset import Dataset, pixel_stacks
 from lightline.data.splits import read_splits, stratified_choice
 from lightline.errors import DataError
 from lightline.files import temporary_files_beside, whole_file, write_json
-from lightline.model_file.card import model_card
+from lightline.model_file.card import write_card
 from lightline.model_file.latency import Latency, measure_latency
 from lightline.model_file.onnx_model import OnnxModel
 from lightline.models.checkpoint import BEST, Checkpoint, load_checkpoint
@@ -56,11 +56,8 @@ def main(params: Params) -> None:
         print(f"warning: on this machine int8 answers no sooner than fp32, see {LATENCY}")
     quantization = Quantization(found, len(rows), MODEL.stat().st_size, SOURCE.stat().st_size)
     metrics = json.loads(TEST_METRICS.read_text(encoding="utf-8"))
-    counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}
     texts = (latency.markdown(), quantization.markdown())
-    card = model_card(checkpoint, counts, metrics, settings, *texts, bit_depth=dataset.bit_depth)
-    with whole_file(CARD) as temporary:
-        temporary.write_text(card, encoding="utf-8")
+    write_card(CARD, checkpoint, splits, metrics, settings, *texts, bit_depth=dataset.bit_depth)
     write_json(REPORT, quantization.metrics())
     with track(params, checkpoint.fingerprint, "quantize") as run:
         run.log_artifact("model-int8", "model", [MODEL, CARD], {"fingerprint": checkpoint.fingerprint})

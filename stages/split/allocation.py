@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
+
+from lightline.data.dataset import codes
 
 
 class TooFewSetsError(Exception):
@@ -22,12 +23,6 @@ class TooFewSetsError(Exception):
     def __init__(self, num_sets: dict[int, int]):
         super().__init__(num_sets)
         self.num_sets = num_sets
-
-
-def codes(values: np.ndarray) -> np.ndarray:
-    """int64 [rows]: equal values have equal numbers, counted from 0 in order of appearance; None becomes -1."""
-    encoded = pa.array(values).dictionary_encode().indices
-    return encoded.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def sets_of(digests: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:

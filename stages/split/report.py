@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from lightline.data.dataset import codes
 from lightline.data.splits import EXCLUDED, NAMES, TRAIN
 from lightline.errors import some
 from lightline.files import write_csv, write_json
-from stages.split.allocation import codes
 from stages.split.near_copies import NearCopies
 from stages.split.strategies import DUPLICATES, Columns
 

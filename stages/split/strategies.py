@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from lightline.config.data import GroupSplit, KFoldSplit, PredefinedSplit, Split, StratifiedSplit
-from lightline.data.dataset import Dataset
+from lightline.data.dataset import Dataset, codes
 from lightline.data.splits import EXCLUDED, NAMES, TEST, TRAIN, VAL
 from lightline.errors import DataError, some, some_lines
-from stages.split.allocation import TooFewSetsError, allocate, codes, set_keys, sets_of
+from stages.split.allocation import TooFewSetsError, allocate, set_keys, sets_of
 
 _SHOWN = 10  # ids, pairs or classes named in a message
 DUPLICATES = Path("reports/split/duplicates.csv")

@@ -5,7 +5,6 @@ from lightline.runtime.stage import run_stage  # isort: skip  (first: it sets up
 from lightline.config.params import Params
 from lightline.data.dataset import Dataset
 from lightline.data.splits import read_splits
-from lightline.errors import DataError
 from lightline.models.checkpoint import BEST, load_checkpoint
 from lightline.models.device import choose_device, use_share
 from lightline.models.inference import predict_logits
@@ -21,8 +20,7 @@ def main(params: Params) -> None:
     dataset, splits, checkpoint = Dataset(), read_splits(), load_checkpoint(BEST)
     forget(checkpoint.fingerprint)  # DVC has what the train stage wrote
     splits.check_dataset(dataset)
-    if checkpoint.dataset != dataset.digest:
-        raise DataError(f"{BEST} was trained on another dataset; `dvc repro train` trains on this one.")
+    checkpoint.check_dataset(dataset)
     rows, settings = splits.rows("test"), params.evaluate
     device = choose_device(params.hardware)
     preprocessing = checkpoint.transform_settings()

@@ -17,7 +17,7 @@ from stages.train.fingerprint import fingerprint, ingredients
 from stages.train.fit import REPORTS, Task, fit, write_outputs
 from stages.train.image_size import size_warning
 from stages.train.samples import log_extremes
-from stages.train.state_files import newest_state
+from stages.train.states import newest_state
 from stages.train.trainer import num_processes
 
 

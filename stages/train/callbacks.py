@@ -1,11 +1,16 @@
-"""What watches training: the history, and progress for people."""
+"""What watches training: the history, progress for people, a frozen body, and an end where the loss is no number."""
 
+import math
 import time
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
+from torch import nn
 
+from lightline.errors import LightlineError
+from lightline.models.build import head_names
 from lightline.runtime.tracking import Run
 from stages.train.module import Classifier
 
@@ -87,3 +92,77 @@ class Progress(RichProgressBar):
 
     def _get_train_description(self, current_epoch: int) -> str:
         return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+
+
+class FrozenBody(Callback):
+    """In the first epochs only the last layer learns: the body keeps its weights and its running statistics.
+
+    A new last layer starts at random; learning with it, the body would first lose what it brought along.
+    """
+
+    def __init__(self, num_epochs: int):
+        self.num_epochs = num_epochs
+        self._body: list[nn.Parameter] = []
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        network = _network(pl_module)
+        heads = tuple(f"{name}." for name in head_names(network))
+        named = network.named_parameters()
+        self._body = [parameter for name, parameter in named if parameter.requires_grad and not name.startswith(heads)]
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Resumed in the middle of an epoch, Lightning does not start that epoch again.
+        self.on_train_epoch_start(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        learns = trainer.current_epoch >= self.num_epochs
+        for parameter in self._body:
+            parameter.requires_grad_(learns)
+        network = _network(pl_module)
+        heads = [network.get_submodule(name) for name in head_names(network)]
+        for module in network.modules():
+            if module not in heads and not any(module.children()):
+                module.train(learns)
+
+
+def _network(pl_module: lightning.LightningModule) -> nn.Module:
+    network = pl_module.network
+    assert isinstance(network, nn.Module)
+    return network
+
+
+_READ_TOGETHER = 32  # losses on an accelerator; to read one is to wait for it
+
+
+class FiniteLoss(Callback):
+    """Raises LightlineError where a step's loss is not finite: at once on a CPU, some steps later on an accelerator."""
+
+    def __init__(self):
+        self._unread: list[torch.Tensor] = []
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loss = outputs["loss"]
+        if loss.is_cpu and math.isfinite(loss):
+            return
+        self._unread.append(loss)
+        if loss.is_cpu or len(self._unread) == _READ_TOGETHER:
+            self.check(trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.check(trainer)
+
+    def check(self, trainer: lightning.Trainer) -> None:
+        """Read what has not been read yet; called before a state is saved, which must be a good one."""
+        losses = torch.stack(self._unread).tolist() if self._unread else []
+        self._unread.clear()
+        if all(map(math.isfinite, losses)):
+            return
+        first = next(number for number, loss in enumerate(losses, start=1) if not math.isfinite(loss))
+        batch = trainer.fit_loop.batch_idx + 1 - (len(losses) - first)
+        raise LightlineError(
+            f"The training loss is {losses[first - 1]} at batch {batch} of {trainer.num_training_batches} in epoch "
+            f"{trainer.current_epoch + 1}. No state after it is kept, and earlier results are as they were. A smaller "
+            "optimizer.lr, a longer warm-up, trainer.gradient_clip_val = 1.0 or trainer.precision = 32-true may help."
+        )

@@ -25,8 +25,7 @@ from stages.train.epoch_threads import EpochThreads
 from stages.train.fingerprint import train_params
 from stages.train.module import Classifier, class_weights
 from stages.train.samples import SamplePredictions
-from stages.train.state_files import FINISHED
-from stages.train.states import Best, SaveState
+from stages.train.states import FINISHED, Best, SaveState
 from stages.train.trainer import build_trainer
 
 REPORTS = Path("reports/train")

@@ -1,7 +1,12 @@
-"""Saving a training's state while it runs, so that it can be killed at any instant and lose one interval at most."""
+"""A training's state, saved while it runs, so that it can be killed at any instant and lose one interval at most.
+
+Its files are whole or not there, with a digest beside; the last two are kept.
+"""
 
 import math
+import os
 import signal
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -9,11 +14,82 @@ from typing import Any, TypedDict
 
 import lightning
 import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from lightline.config.params import Params
-from stages.train.finite_loss import FiniteLoss
-from stages.train.state_files import FINISHED, state_file
+from lightline.files import file_digest, whole_file
+from stages.train.callbacks import FiniteLoss
+
+FINISHED = "finished.ckpt"
+_KEPT = 2
+
+
+def state_file(folder: Path, step: int) -> Path:
+    """The file for the state after a number of optimizer steps."""
+    return folder / f"step-{step:09d}.ckpt"
+
+
+class StateFiles(TorchCheckpointIO):
+    """How Lightning's Trainer writes its checkpoints here.
+
+    Its own way writes through a temporary file in another folder, which is no single step onto another file system, and
+    leaves it to the system when bytes reach the disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Written under another name in the same folder, on the disk, and then renamed; older states but one go."""
+        path = Path(path)
+        with whole_file(path) as temporary:
+            torch.save(checkpoint, temporary)
+            # First, so that a file under its own name has its digest.
+            with whole_file(_digest_file(path)) as digest:
+                digest.write_text(f"{file_digest(temporary)}  {path.name}\n")
+        _flush_names(path.parent)
+        states = _states(path.parent)
+        for old in states if path.name == FINISHED else states[:-_KEPT]:
+            _delete(old)
+
+
+def newest_state(folder: Path) -> Path | None:
+    """The finished state, or else the last one; a damaged one is named and deleted, and the one before is taken."""
+    for path in [folder / FINISHED, *reversed(_states(folder))]:
+        if path.exists():
+            if _is_whole(path):
+                return path
+            print(f"warning: {path} is damaged and left out; the state before it is used.", file=sys.stderr, flush=True)
+            _delete(path)
+    return None
+
+
+def _states(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.ckpt"))
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return _digest_file(path).read_text().split()[0] == file_digest(path)
+    except (OSError, IndexError):
+        return False
+
+
+def _delete(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _digest_file(path).unlink(missing_ok=True)
+
+
+def _flush_names(folder: Path) -> None:
+    """Have the renaming itself on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

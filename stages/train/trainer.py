@@ -14,13 +14,10 @@ from lightline.config.params import Params
 from lightline.errors import ParameterError
 from lightline.models.device import choose_device
 from stages.train.averaging import ExponentialMovingAverage
-from stages.train.callbacks import Progress
-from stages.train.finite_loss import FiniteLoss
-from stages.train.frozen_body import FrozenBody
+from stages.train.callbacks import FiniteLoss, FrozenBody, Progress
 from stages.train.lightning_overhead import NoProfiler, skip_empty_hooks
 from stages.train.precision import choose_precision
-from stages.train.state_files import StateFiles
-from stages.train.states import SaveState
+from stages.train.states import SaveState, StateFiles
 
 # What Lightning says of the hardware it does not find, and where else one could log.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

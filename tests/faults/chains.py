@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from lightline.runtime.lockfile import is_lock
+from lightline.runtime.dvc_cache import is_lock
 from tests.faults.victim import Kill, Victim
 from tests.support.project import Project, copy_project
 

@@ -12,7 +12,8 @@ import torch
 
 from lightline.config.training import Model
 from lightline.data import images
-from lightline.data.dataset import Dataset, Row, pixel_digest, write_dataset
+from lightline.data.dataset import Dataset, Row, write_dataset
+from lightline.data.images import pixel_digest
 from lightline.data.splits import write_splits
 from lightline.models.build import build_network, head_names
 from lightline.models.checkpoint import BEST, Checkpoint, save_checkpoint

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lightline.data import dataset, images
-from lightline.data.dataset import Dataset, Row, pixel_digest, write_dataset
+from lightline.data.dataset import Dataset, Row, write_dataset
+from lightline.data.images import pixel_digest
 from lightline.errors import DataError
 
 CLASSES = ("cat", "dog", "newt")

@@ -1,6 +1,7 @@
 """The latency table: what is timed, on which images, and what is written of it; never how long it took."""
 
 import csv
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,7 @@ import torch
 
 from lightline.data.dataset import Dataset
 from lightline.model_file import latency
-from lightline.model_file.latency import HEADER, Latency, common_images, measure_latency
-from lightline.model_file.machine import processor
+from lightline.model_file.latency import HEADER, Latency, common_images, measure_latency, processor
 from lightline.models.inference import PixelClassifier
 from tests.support.samples import random_pixels, save_dataset
 
@@ -96,3 +96,19 @@ def test_where_nothing_was_measured_the_table_is_a_header_and_the_card_says_so(t
     Latency([]).write(tmp_path / "latency.csv")
     assert (tmp_path / "latency.csv").read_text() == "runtime,batch,threads,runs,p50_ms,p95_ms\n"
     assert Latency([]).markdown() == "Not measured: `export.latency` was false."
+
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+@pytest.mark.skipif(not CPUINFO.exists(), reason="only Linux lists its processors there")
+def test_the_machine_is_the_processor_and_what_makes_int8_fast():
+    name, _, flags = processor().partition(" (")
+    content = CPUINFO.read_text()
+    assert f": {name}\n" in content or name == platform.machine()
+    assert ("avx512_vnni" in content.split()) == ("avx512_vnni" in flags)
+
+
+def test_nothing_tells_whose_machine_it_is():
+    assert processor()
+    assert platform.node() not in processor().split()

@@ -9,10 +9,11 @@ from pydantic import TypeAdapter
 
 from lightline.config.data import Split
 from lightline.data import images
-from lightline.data.dataset import Dataset, Row, pixel_digest, write_dataset
+from lightline.data.dataset import Dataset, Row, codes, write_dataset
+from lightline.data.images import pixel_digest
 from lightline.data.splits import NAMES, read_splits, write_splits
 from lightline.errors import DataError
-from stages.split.allocation import TooFewSetsError, allocate, codes, sets_of
+from stages.split.allocation import TooFewSetsError, allocate, sets_of
 from stages.split.strategies import Columns, DuplicatesError, assign
 
 TRAIN, VAL, TEST, EXCLUDED = range(4)

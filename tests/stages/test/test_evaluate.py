@@ -12,7 +12,8 @@ import pytest
 
 from lightline.config.params import Evaluate
 from lightline.data import images
-from lightline.data.dataset import Dataset, Row, pixel_digest, write_dataset
+from lightline.data.dataset import Dataset, Row, write_dataset
+from lightline.data.images import pixel_digest
 from lightline.data.splits import read_splits
 from lightline.errors import DataError
 from lightline.models.logits import read_logits, write_logits
