@@ -75,6 +75,11 @@ class Session:
 
         Returns what changed, as (dotted key, value in the commit, value in this run), and what of it nobody asked for.
         """
+        if not Path("lightline", "config").is_dir():
+            raise RequestError(
+                "The code of this commit is older than this flow and has other places for its modules. Run it with its "
+                "own: `git worktree add FOLDER COMMIT`, and `make run` there."
+            )
         from flows.dvc_process.compose import compose
 
         return compose(overrides)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from flows.dvc_process.compose import compose
+from flows.dvc_process.session import Session
 from flows.errors import RequestError
 from lightline.errors import LightlineError, ParameterError
 from tests.support import ROOT
@@ -100,3 +101,10 @@ def test_an_override_that_cannot_be_used(override, message):
         compose(["trainer.max_epochs=3", override])
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_commit_from_before_the_rooms_is_refused_in_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "lightline").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestError, match=r"older than this flow .* `git worktree add FOLDER COMMIT`"):
+        Session().compose([])
