@@ -2,7 +2,7 @@
 
 It first has Prefect know which runs of this machine have crashed: a worker by itself does not ask after those that died
 with the worker before it. Those of a deployment are scheduled again, and go on from what is finished. Then it is
-`prefect worker start`, with the same options.
+`prefect worker start`, with the same options, for runs with the code of this clone.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import sys
 from uuid import UUID
 
 from flows.crashes import clear
-from flows.git import homes
+from flows.git import CODE, homes
 
 # `prefect`, which a Ctrl-C while it loads ends without a traceback through its imports.
 _PREFECT = "import lightline.runtime.interruption as i; i.end_at_once(); from prefect.cli import app; app()"
@@ -22,6 +22,7 @@ def main() -> None:
     """Does not come back."""
     asyncio.run(_take_up())
     prefect = (sys.executable, "-c", _PREFECT, *_COMMAND, *sys.argv[1:])
+    os.environ["LIGHTLINE_CODE"] = str(CODE)  # prefect.yaml has runs start there, wherever their deployment was made
     os.execv(sys.executable, prefect)  # noqa: S606 (it takes this process's place)
 
 
