@@ -24,6 +24,7 @@ from flows.errors import StageError, UnavailableError
 from flows.git import homes
 from flows.results import Results, publish, read_results, server_answers
 from flows.security import refuse_keys, refuse_open_server
+from flows.worker import outlive_worker
 from flows.workspace import Ahead, Request, Workspace, open_workspace
 from lightline.errors import LightlineError, some_lines
 from lightline.runtime.left_behind import sentence
@@ -78,6 +79,8 @@ async def pipeline(
         refuse_keys(overrides, repo)
         await refuse_open_server()
         caller = terminal.get()
+        if caller is None:
+            outlive_worker()
         async with open_workspace(request, logger.info, caller and caller.ahead) as workspace:
             await _take_over(workspace, logger)
             _announce(workspace, logger)

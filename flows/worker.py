@@ -6,8 +6,10 @@ with the worker before it. Those of a deployment are scheduled again, and go on 
 """
 
 import asyncio
+import logging
 import os
 import sys
+from functools import partial
 from uuid import UUID
 
 from flows.crashes import clear
@@ -42,6 +44,16 @@ async def _schedule_again(flow_run: str) -> bool:
             return False
         await client.create_flow_run_from_deployment(run.deployment_id, parameters=run.parameters)
     return True
+
+
+def outlive_worker() -> None:
+    """Let this run go on when its worker is killed, which reads what it prints: the server has all of that too.
+
+    Prefect prints by rich, which would end the process at a pipe that nobody reads.
+    """
+    for handler in logging.getLogger().handlers:
+        if (console := getattr(handler, "console", None)) is not None:
+            console.on_broken_pipe = partial(setattr, console, "quiet", True)
 
 
 if __name__ == "__main__":
