@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from flows.errors import RequestError
 from flows.loading import loading
 from flows.security import refuse_keys
 from flows.workspace import Ahead, Request
-from lightline.runtime.interruption import run_command
+from lightline.runtime.interruption import INTERRUPTED, run_command
 
 if TYPE_CHECKING:
     from flows.results import Results
@@ -25,6 +26,8 @@ _EPILOG = """examples:
 
 Without a Prefect server a temporary one is started. Where PREFECT_API_URL or a profile names one, that is used.
 """
+
+_TERMINATED = 143  # exit status, as a shell has it after SIGTERM
 
 # For the temporary server alone; one that the user runs has its own settings.
 _SERVER = {
@@ -41,6 +44,10 @@ _SERVER = {
 }
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which takes the same way out as Ctrl-C."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the flow; gives the exit status."""
     options = _parser().parse_args(arguments)
@@ -52,18 +59,19 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     request = Request(options.set_param, options.repo, options.rev, options.experiment, options.targets)
+    signal.signal(signal.SIGTERM, _terminate)
     ahead = Ahead(request)
     try:
         _load()  # not inside of asyncio, which keeps an interruption for later
-        results, failure = asyncio.run(_run(request, ahead, options.apply))
+        results, failure = _run_to_the_end(request, ahead, options.apply)
     except RuntimeError as error:
         if "Failed to reach API" not in str(error):
             raise
         print(f"error: {_unreachable(str(error))}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         print("interrupted; what was finished is in the cache", file=sys.stderr)
-        return 130
+        return _TERMINATED if isinstance(interruption, _Terminated) else INTERRUPTED
     finally:
         ahead.discard()
     if results is None:
@@ -94,6 +102,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-n", "--experiment", help="the experiment's name; default: one that DVC invents")
     parser.add_argument("--apply", action="store_true", help="bring the results into the workspace, if it is clean")
     return parser
+
+
+def _terminate(*_: Any) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one does not disturb the way out
+    raise _Terminated
+
+
+def _run_to_the_end(request: Request, ahead: Ahead, apply: bool) -> tuple["Results | None", str]:
+    from prefect.exceptions import TerminationSignal
+
+    try:
+        return asyncio.run(_run(request, ahead, apply))
+    except TerminationSignal:  # Prefect's handler stands in for this command's while the flow runs
+        raise _Terminated from None
 
 
 def _load() -> None:

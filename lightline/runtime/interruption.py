@@ -55,7 +55,7 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
         sys.stdout.flush()
     with suppress(OSError):
         os.write(2, b"interrupted\n")
-    os._exit(INTERRUPTED)
+    os._exit(128 + number)  # as a shell has it
 
 
 # While Python looks for the module of `python -m`, it says so: this is the first code of ours that then runs.
