@@ -172,10 +172,11 @@ def _start_server() -> None:
 def _leave_failures_to_the_end() -> None:
     """The terminal's last lines say why a run failed; Prefect would say it for the stage, and for the flow again.
 
-    Its UI shows both.
+    Its UI shows both. What of its events is lost when a run ends at once, nobody misses.
     """
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not str(record.msg).startswith("Finished in state Failed("))
+        handler.addFilter(lambda record: record.name not in ("EventsWorker", "prefect.events.utilities"))
 
 
 def _unreachable(message: str) -> str:

@@ -211,6 +211,7 @@ def test_mistakes_are_told_before_any_work(small_project, flow, server):
     message = done.stderr.rpartition("\nerror: ")[2]
     assert done.returncode == 1
     assert "trainer.max_epoch = 3 is not a parameter; did you mean trainer.max_epochs?" in message
+    assert " | " not in message, "Prefect logs nothing after it"
     assert "Traceback" not in done.stderr
     assert server.flow_runs()[0]["state_name"] == "Failed"
     assert "Running stage" not in done.stderr
