@@ -196,8 +196,9 @@ class SaveState(Checkpoint):
                 raise KeyboardInterrupt
             return
         self._asked_to_stop = True
+        more = "; Ctrl-C once more stops at once" if number == signal.SIGINT else ""  # else nobody at a terminal asks
         with suppress(OSError):  # who read this may be gone
-            print("stopping after this step, with its state saved; Ctrl-C once more stops at once", flush=True)
+            print(f"stopping after this step, with its state saved{more}", flush=True)
 
 
 def _is_better(score: float, best: float, monitor: str) -> bool:

@@ -254,6 +254,7 @@ def test_asked_to_stop_it_saves_its_state_first(number, steps):
         rest = "".join(lines)
     assert process.returncode == 130
     assert "stopping after this step, with its state saved" in rest
+    assert ("Ctrl-C" in rest) == (number == signal.SIGINT)
     state = newest_state(FOLDER)
     assert state is not None
     steps.stopped(tiny_params(trainer__max_epochs=5000), at=(done := int(state.stem.removeprefix("step-"))) + 1)
