@@ -6,9 +6,11 @@ Nothing that a person has made is changed, and nothing at all while another proc
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import psutil
 from lightline.errors import LightlineError
 from lightline.files import whole_file
 from lightline.redaction import redacted
+from lightline.runtime.commits import git
 from lightline.runtime.digests import RECORD, Digests
 from lightline.runtime.dvc_cache import LookingInto, is_lock
 from lightline.runtime.locks import lock
@@ -31,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     argparse.ArgumentParser(prog="python -m lightline repair", description=__doc__).parse_args(arguments)
     try:
         _refuse_beside_others()
-        told = [*_mend_rwlock(), *_mend_lock(), *_look_at_params(), *_look_at_shell(), *_mend_cache()]
+        told = [*_mend_rwlock(), *_mend_lock(), *_look_at_head(), *_look_at_params(), *_look_at_shell(), *_mend_cache()]
     except LightlineError as error:
         print(f"error: {redacted(str(error))}", file=sys.stderr)
         return 1
@@ -107,6 +110,36 @@ def _mend_lock() -> Iterator[str]:
     else:
         _LOCK.unlink()
         yield f"{_LOCK} was damaged, and has been removed. `dvc repro` finds what ran in the cache and writes it anew."
+
+
+def _look_at_head() -> Iterator[str]:
+    """HEAD without a branch: DVC takes it off while it makes an experiment, and a kill leaves it so."""
+    if git("symbolic-ref", "--quiet", "HEAD") is not None:
+        return
+    branch, has_begun = _branch_dvc_left()
+    if branch is None:
+        return
+    told = f"HEAD is on no branch since a `dvc exp run` was killed: `git checkout {branch}` goes back to it"
+    if git("rev-parse", f"refs/heads/{branch}") == git("rev-parse", "HEAD"):
+        told += ", takes along what has changed in the files, and `git reset` then unstages what DVC has staged."
+    else:
+        told += "; what was committed since then is kept if `git branch NAME` comes first."
+    if not has_begun and git("rev-parse", "--verify", "--quiet", "refs/stash"):
+        told += " DVC had what was not committed before in `git stash list`; `git stash pop` then brings it back."
+    yield told
+
+
+def _branch_dvc_left() -> tuple[str | None, bool]:
+    """The branch that DVC took HEAD from, as git's log of HEAD tells it, and whether the experiment had begun."""
+    log = [*(git("reflog", "--format=%gs", "HEAD") or "").splitlines(), ""]
+    for line, before in pairwise(log):
+        moved = re.fullmatch(r"checkout: moving from (.+) to (.+)", line)
+        if moved is None or re.fullmatch("[0-9a-f]{40,}", moved[1]):
+            continue
+        # A person writes a commit out seldom, and has come back since where HEAD is on a branch.
+        is_dvc = re.fullmatch("[0-9a-f]{40,}", moved[2]) and git("rev-parse", "--verify", f"refs/heads/{moved[1]}")
+        return moved[1] if is_dvc else None, before == f"dvc: Restore HEAD to '{moved[1]}'"
+    return None, False
 
 
 def _look_at_params() -> Iterator[str]:

@@ -40,6 +40,7 @@ class Workspace:
         changed: parameters: (dotted key, value in the commit, value in this run).
         left: those of them that no override asked for: the commit's params.yaml had values that its conf/ has not.
         steps: (stage, all that is reproduced with it), in order.
+        changed_data: the .dvc files of the source whose data is changed in the origin, and not added.
         recorded: the experiments that the origin has on this commit already: their commits by name.
     """
 
@@ -52,6 +53,7 @@ class Workspace:
     changed: list[tuple[str, Any, Any]] = field(default_factory=list)
     left: list[tuple[str, Any, Any]] = field(default_factory=list)
     steps: list[tuple[str, list[str]]] = field(default_factory=list)
+    changed_data: list[str] = field(default_factory=list)
     recorded: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -84,7 +86,8 @@ class Workspace:
 
     def uncommitted(self) -> tuple[list[str], list[str]]:
         """What is not committed where the run comes from: what it reads all the same, as data, and the rest."""
-        changes = self.origin.changes()
+        added = [f" M {file.removesuffix('.dvc')} (`dvc add` and a commit take it)" for file in self.changed_data]
+        changes = [*added, *self.origin.changes()]
         params = yaml.safe_load((self.folder / "params.yaml").read_bytes())
         path = Path(params["data"].get("path") or self.folder).expanduser()
         # As lightline.sources.places finds it: in the clone, where the commit has it.
@@ -170,6 +173,8 @@ async def _fill(workspace: Workspace, request: Request, listener: Listener) -> N
     workspace.recorded = experiments(origin, workspace.commit, root)
     workspace.experiment = await call("name", wanted=request.experiment, taken=list(workspace.recorded))
     workspace.steps = [tuple(step) for step in await call("plan", targets=request.targets)]
+    if origin.is_here:
+        workspace.changed_data = await call("changed_data", origin=str(origin.home))
     await workspace.take_what_is_known(request.targets)
 
 

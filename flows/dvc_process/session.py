@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from flows.dvc_process.changed_data import SITE_VARIABLE, changed_data
 from flows.errors import RequestError
 from flows.loading import loading
 from lightline.runtime.digests import RECORD, Digests
@@ -26,6 +27,7 @@ class Session:
         self.is_dismissed = False
         self._ran: list[str] = []
         self._data: dict[str, list[Tracked]] = {}
+        self._site = os.environ.get(SITE_VARIABLE)
         self._note_what_runs()
         # All that will be needed, loaded while the flow is still cloning.
         with loading():
@@ -55,7 +57,7 @@ class Session:
         sys.path.insert(0, project)
         for name in [name for name in sys.modules if name.partition(".")[0] == "lightline"]:
             del sys.modules[name]
-        os.environ["DVC_SITE_CACHE_DIR"] = str(Path(project, ".dvc", "tmp", "site"))
+        os.environ[SITE_VARIABLE] = str(Path(project, ".dvc", "tmp", "site"))
         config: Any = Config(str(Path(origin, ".dvc")) if origin else None)
         own: Any = Config(str(Path(project, ".dvc")))
         with own.edit("local") as local:
@@ -121,6 +123,10 @@ class Session:
                 steps.append((stage.addressing, before))
                 before = []
         return [*steps, (before[-1], before)] if before else steps
+
+    def changed_data(self, origin: str) -> list[str]:
+        """The .dvc files of the source whose data is another one in the repository that the clone came from."""
+        return changed_data(Path(origin), self._data, self._site) if self._data else []
 
     def check_out(self, stages: list[str]) -> None:
         """Bring what dvc.lock says into the clone, where the cache has it: quicker for all stages than one by one."""

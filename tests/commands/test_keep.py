@@ -160,8 +160,17 @@ def test_a_run_says_which_values_it_leaves_behind_until_they_are_kept(photos: Pr
     assert run(photos, "kept", "seed=5") == ""
     values = yaml.safe_load((photos.path / "params.yaml").read_text())
     assert (values["data"]["path"], values["optimizer"]["lr"], values["seed"]) == ("photos", 0.01, 5)
-    photos.run("git", "checkout", "--quiet", ".")
-    photos.run("git", "clean", "--quiet", "--force", "conf")
+
+    photos.run("git", "checkout", "--quiet", "params.yaml")
+    photos.commit("kept")
+    photos.run("dvc", "exp", "apply", "mine")
+    older = run(photos, "older", "seed=6")
+    assert "conf/ is not this commit's: `dvc exp apply` brought it back as it was when experiment mine" in older
+    assert "data.path = 'photos' (now none)" in older
+    assert "seed" not in older  # it was asked for
+    assert "`make keep" not in older  # this commit has done so
+    photos.run("git", "checkout", "HEAD", "--", "conf")
+    assert run(photos, "newer", "optimizer.lr=0.02") == ""
 
 
 def test_what_to_keep_is_found(photos: Project, monkeypatch: pytest.MonkeyPatch):

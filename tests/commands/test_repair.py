@@ -156,3 +156,26 @@ def test_parameters_of_an_experiment_that_was_killed(project):
     told = project.run(*_REPAIR).stdout
     assert "`make params` takes its changes back" in told
     assert "seed: 43" in file.read_text()
+
+
+def test_a_head_that_a_killed_experiment_left_on_no_branch(finished: Workspace):
+    branch = finished.git("branch", "--show-current").strip()
+    (finished.path / ".gitignore").write_text("/.lightline\n/runs\n")
+    finished.work("Path('runs').touch(); time.sleep(600)")
+    process = finished.start("dvc", "exp", "run", "--force", "-S", "seed=7")
+    until((finished.path / "runs").exists, "the stage runs")
+    process.terminate()
+    process.wait()
+    until(lambda: "so does the stage" in finished.told(process), "the stage has ended")
+    assert finished.git("branch", "--show-current") == "", "this is DVC's doing"
+    told = repair(finished)
+    assert f"since a `dvc exp run` was killed: `git checkout {branch}` goes back" in told
+    assert "`git reset` then unstages" in told
+    assert "stash" not in told
+    finished.git("checkout", "--quiet", branch)
+    assert "git checkout" not in repair(finished)
+    assert "seed: 7" in (finished.path / "params.yaml").read_text()
+    assert "time.sleep(600)" in (finished.path / "stages_here.py").read_text()
+
+    finished.git("checkout", "--quiet", "--detach")  # a person's own
+    assert "git checkout" not in repair(finished)

@@ -102,6 +102,27 @@ def test_a_folder_or_an_archive(project: Project, digest, path: str, is_changed:
     assert written["sha256"] == digest(path, is_changed)
 
 
+@pytest.mark.parametrize(
+    ("path", "changed"),
+    [("added", ["added"]), ("added.zip", ["added.zip"]), ("store/inside", ["store"]), ("parts", []), ("in_git", [])],
+)
+def test_what_dvc_tracks_and_nobody_has_added_is_told(project: Project, path: str, changed: list[str]):
+    """Of the folder `parts`, what DVC tracks is as it was, and git knows the rest."""
+
+    async def run() -> list[str]:
+        request = Request(["data=folder", f"data.path={path}"], str(project.path), targets=["source"])
+        async with open_workspace(request, lambda line: None) as workspace:
+            read, unread = workspace.uncommitted()
+            assert read == []
+            return unread
+
+    unread = asyncio.run(run())
+    assert [line for line in unread if "dvc add" in line] == [
+        f" M {name} (`dvc add` and a commit take it)" for name in changed
+    ]
+    assert "?? parts/violet/" in unread
+
+
 def test_an_archive_behind_a_url(project: Project, served: Server):
     sha256 = hashlib.sha256(served.answers[0][1] or b"").hexdigest()
     fetch = ["data.fetch.allow_http=true", "data.fetch.allow_private=true", f"data.sha256={sha256}"]

@@ -90,12 +90,14 @@ def test_only_the_dataset_of_the_same_source_parameters_and_code_is_taken(clone:
     assert "dvc.lock" not in mistyped
     clone.run("git", "checkout", "--quiet", ".")
     other = refused("dvc", "exp", "run", "-S", "data.max_pixels=1000", "split")
-    assert "is neither a folder nor a file" in other
+    assert "is neither a folder nor a file. Put the images there" in other
+    assert "dvc.lock has a dataset of it that would be taken, but was made with data.max_pixels =" in other
+    assert "(now 1000). Go back to that, or run `dvc repro download`" in other
 
     clone.run("git", "checkout", "--quiet", ".")
     code = clone.path / "lightline/data/images.py"
     code.write_text(f"{code.read_text()}\n# changed\n")
-    assert "was made by other code" in refused("dvc", "repro", "split")
+    assert "was made by other code (lightline/data)" in refused("dvc", "repro", "split")
     clone.run("git", "checkout", "--quiet", ".")
     clone.run("dvc", "remote", "modify", "store", "url", str(clone.path / "nothing"))
     assert "the default remote does not have it (`dvc push` where it was made)" in refused("dvc", "repro", "split")
