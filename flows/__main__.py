@@ -223,7 +223,8 @@ def _print(results: "Results", applied: bool, asked: bool) -> None:
     shown = [row for row in results.metrics if row[0] not in ("download", "split")] or results.metrics
     for stage, metric, value in shown:
         table.add_row(stage, metric, f"{value:.4g}" if isinstance(value, float) else str(value))
-    console.print(table)
+    if shown:
+        console.print(table)
     here = "" if applied else f" (in experiment {results.experiment})"
     if results.has_model:
         console.print(f"model       {MODEL}{here or f' (of experiment {results.experiment})'}")
@@ -240,7 +241,7 @@ def _next(applied: bool, apply: list[str]) -> list[str]:
     active = sys.prefix == sys.base_prefix or "VIRTUAL_ENV" in os.environ
     activate = [] if active else [f". {os.path.relpath(sys.prefix)}/bin/activate"]
     look = ["dvc exp show", "dvc plots show"] if applied else apply
-    return [*activate, *look, "python -m flows.pipeline -S model=resnet18 -S trainer.max_epochs=3"]
+    return [*activate, *look, "python -m flows.pipeline -S seed=1"]  # which every project has
 
 
 if __name__ == "__main__":

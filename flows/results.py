@@ -84,7 +84,8 @@ async def publish(results: Results) -> None:
 
     table = [{"stage": stage, "metric": metric, "value": value} for stage, metric, value in results.metrics]
     # One after another: a server on SQLite takes seconds over writes that come at once.
-    await acreate_table_artifact(table, key="metrics", description=f"Metrics of experiment {results.experiment}")
+    if table:
+        await acreate_table_artifact(table, key="metrics", description=f"Metrics of experiment {results.experiment}")
     await acreate_markdown_artifact(summary(results), key="summary", description=results.headline())
     if results.confusion:
         address = f"data:image/png;base64,{base64.b64encode(results.confusion).decode()}"
@@ -131,9 +132,7 @@ def summary(results: Results) -> str:
             "",
             "## Metrics",
             "",
-            "| stage | metric | value |",
-            "|---|---|---|",
-            *metrics,
+            *(["| stage | metric | value |", "|---|---|---|", *metrics] if metrics else ["None."]),
             "",
             "## Get it",
             "",

@@ -3,6 +3,8 @@
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import yaml
 
 from flows.errors import RequestError
 from lightline.config.composition import flat
+from lightline.redaction import redacted
 from lightline.runtime.origin import ORIGIN_VARIABLE
 
 Change = tuple[str, Any, Any]  # dotted key, value before, value now
@@ -24,14 +27,46 @@ def compose(overrides: list[str]) -> tuple[list[Change], list[Change]]:
         RequestError: an override cannot be parsed, names a choice that is not there or asks for several values.
         ParameterError: a key, type or value is not allowed.
     """
-    from lightline.config.load import PARAMS_FILE, load_params
+    from lightline.config.load import PARAMS_FILE
 
     before = flat(yaml.safe_load(PARAMS_FILE.read_bytes())) if PARAMS_FILE.exists() else {}
     _write(overrides, PARAMS_FILE)
-    load_params()
+    _check(overrides)
     now = flat(yaml.safe_load(PARAMS_FILE.read_bytes()))
     changed = [(key, before.get(key), now.get(key)) for key in {**before, **now} if before.get(key) != now.get(key)]
     return changed, _not_asked_for(changed, overrides)
+
+
+def _check(overrides: list[str]) -> None:
+    from lightline.config.load import load_params
+    from lightline.errors import ParameterError
+
+    try:
+        load_params()
+        return
+    except ParameterError as error:
+        told = str(error)
+    with suppress(ParameterError), _conf_alone() as plain:
+        load_params(plain)
+        if wrong := [line for line in told.splitlines() if line.startswith("  ")]:
+            told = "\n".join([f"{_named(told, overrides)} cannot be used; conf/ is as it should be:", *wrong])
+    raise ParameterError(told)
+
+
+@contextmanager
+def _conf_alone() -> Iterator[Path]:
+    """params.yaml as it would be without overrides."""
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder, "params.yaml")
+        _write([], plain)
+        yield plain
+
+
+def _named(message: str, overrides: list[str]) -> str:
+    """The overrides that a message speaks of by their keys; all, where it does of none."""
+    keys = {override: override.lstrip("+~").partition("=")[0] for override in overrides}
+    named = [override for override, key in keys.items() if re.search(rf"\b{re.escape(key)}\b", message)]
+    return ", ".join(redacted(repr(override)) for override in named or overrides)
 
 
 def _not_asked_for(changed: list[Change], overrides: list[str]) -> list[Change]:
@@ -40,9 +75,7 @@ def _not_asked_for(changed: list[Change], overrides: list[str]) -> list[Change]:
     if not (rest and overrides):
         return rest
     # A recipe sets values of all groups.
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder, "params.yaml")
-        _write([], plain)
+    with _conf_alone() as plain:
         values = flat(yaml.safe_load(plain.read_bytes()))
     return [(key, before, now) for key, before, now in rest if values.get(key) == now]
 

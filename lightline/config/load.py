@@ -13,6 +13,10 @@ from lightline.errors import ParameterError
 from lightline.redaction import names_secret, redacted, secret_in
 
 PARAMS_FILE = Path("params.yaml")
+ADVICE = (  # the last line of what is said of wrong parameters
+    "Edit conf/ and type `make params`, or give a value for one run: `-S KEY=VALUE`. "
+    "`make params` also takes back what a run that failed has left in params.yaml."
+)
 _SHOWN = 200  # characters of a wrong value
 
 # The discriminators of the sections that come in variants; pydantic puts the variant's tag into an error's location.
@@ -80,8 +84,7 @@ def check_params(values: Any, where: str) -> Params:
     raise ParameterError(
         f"{where} holds {len(lines)} parameter{'s' * (len(lines) > 1)} that cannot be used:\n"
         + "\n".join(f"  {line}" for line in lines)
-        + "\nEdit conf/ and type `make params`, or give a value for one run: `-S KEY=VALUE`. "
-        "`make params` also takes back what a run that failed has left in params.yaml."
+        + f"\n{ADVICE}"
     )
 
 

@@ -15,15 +15,21 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Imports make a million objects that stay: looking through them for garbage takes half a second.
 gc.disable()
 
-from lightline.config.load import load_params
+from lightline.config.composition import CONF, compose
+from lightline.config.load import ADVICE, check_params, load_params
 from lightline.config.params import Params
-from lightline.errors import LightlineError, told_if_full
+from lightline.errors import LightlineError, ParameterError, told_if_full
 from lightline.redaction import redacted
 from lightline.runtime.integrity import check_inputs
 from lightline.runtime.interruption import INTERRUPTED, end_at_once, end_in_order
 from lightline.runtime.supervision import end_with_parent, is_first_process, occupy_folder
 
 _FAILED, _MAY_PASS = 1, 75  # exit statuses; 75 is sysexits' EX_TEMPFAIL, which the flow tries again
+
+_OVERRIDDEN = (
+    "conf/ is as it should be: `-S` of this command brought what is wrong. Give it another value; `make params` takes "
+    "back what has been left in params.yaml."
+)
 
 
 def run_stage(work: Callable[[Params], None], kept: str = "the same command goes on from what is finished") -> None:
@@ -50,12 +56,25 @@ def run_stage(work: Callable[[Params], None], kept: str = "the same command goes
 
 
 def _do(work: Callable[[Params], None]) -> None:
-    params = load_params()
+    params = _load_params()
     end_with_parent()
     if is_first_process():
         occupy_folder()
         check_inputs()
     work(params)
+
+
+def _load_params() -> Params:
+    """All parameters; of wrong ones it is told whether conf/ has them, or an override of `dvc exp run` brought them."""
+    try:
+        return load_params()
+    except ParameterError as error:
+        told = error
+    if "DVC_EXP_BASELINE_REV" in os.environ:
+        with suppress(LightlineError):
+            check_params(compose(), str(CONF))
+            told = ParameterError(str(told).replace(ADVICE, _OVERRIDDEN))
+    raise told
 
 
 def _terminate(signum, frame):

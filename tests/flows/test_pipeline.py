@@ -206,12 +206,22 @@ def test_what_may_pass_by_itself_is_tried_again(small_project, flow, server, set
     assert server.task_states(server.flow_runs()[0]["id"])["train"] == "Unavailable"
 
 
+def test_a_run_without_metrics_shows_no_table_of_them(small_project, flow, server):
+    shown = flow(small_project, "source").stdout
+    assert "experiment " in shown
+    assert "metric" not in shown
+    artifacts = server.artifacts(server.flow_runs()[0]["id"])
+    assert "metrics" not in artifacts
+    assert "## Metrics\n\nNone.\n" in artifacts["summary"]
+
+
 def test_mistakes_are_told_before_any_work(small_project, flow, server):
     done = flow(small_project, "-S", "trainer.max_epoch=3", "-S", "optimizer.lr=fast", check=False)
     message = done.stderr.rpartition("\nerror: ")[2]
     assert done.returncode == 1
     assert "trainer.max_epoch = 3 is not a parameter; did you mean trainer.max_epochs?" in message
     assert " | " not in message, "Prefect logs nothing after it"
+    assert "'trainer.max_epoch=3', 'optimizer.lr=fast' cannot be used; conf/ is as it should be:" in message
     assert "Traceback" not in done.stderr
     assert server.flow_runs()[0]["state_name"] == "Failed"
     assert "Running stage" not in done.stderr

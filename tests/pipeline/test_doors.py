@@ -176,7 +176,7 @@ def test_queued_experiments_sweep_and_find_untracked_data(copy: Project):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("trainer.max_epochs=abc", ["trainer.max_epochs = 'abc'", "whole number"]),
+        ("trainer.max_epochs=abc", ["trainer.max_epochs = 'abc'", "whole number", "conf/ is as it should be: `-S`"]),
         ("trainer.max_epochs=0", ["trainer.max_epochs = 0", "at least 1"]),
         ("trainer.precision=bf16", ["trainer.precision = 'bf16'", "bf16-mixed"]),
         ("model.name=resnet19", ["model.name = 'resnet19'", "resnet18"]),

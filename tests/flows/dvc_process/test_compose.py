@@ -66,8 +66,16 @@ def test_a_choice_that_is_not_committed_is_called_so(tmp_path, monkeypatch):
 )
 def test_a_parameter_that_cannot_be_used(override, message):
     with pytest.raises(ParameterError) as error:
-        compose([override])
+        compose(["evaluate.confidence=0.9", override])
+    assert str(error.value).startswith(f"{override!r} cannot be used; conf/ is as it should be:\n")
     assert message in str(error.value)
+
+
+def test_a_value_in_conf_that_cannot_be_used(tmp_path):
+    config = tmp_path / "conf/config.yaml"
+    config.write_text(config.read_text().replace("seed: 42", "seed: -3"))
+    with pytest.raises(ParameterError, match=r"^params.yaml holds 1 parameter(.|\n)*Edit conf/"):
+        compose(["trainer.max_epochs=3"])
 
 
 def test_nothing_is_run_and_nothing_is_written_elsewhere(tmp_path):
