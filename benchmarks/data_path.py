@@ -15,7 +15,7 @@ from benchmarks.settings import composed
 from benchmarks.sources import cifar_folder, cifar_project
 from lightline.data.dataset import DATASET, Dataset
 from lightline.data.splits import SPLITS, read_splits
-from stages.train.datamodule import ImageData
+from stages.train.datamodule import ImageDataModule
 
 _BATCH, _TARGET, _EPOCHS = 512, 25, 10
 _AUGMENTATION = ("augment=standard", "augment.random_erasing=0.25")
@@ -25,9 +25,9 @@ def run(quick: bool) -> list[Row]:
     torch.set_num_threads(1)
     project = cifar_project()
     params = composed(*_AUGMENTATION, f"trainer.batch_size={_BATCH}", "hardware.num_workers=0")
-    made: list[ImageData] = []
+    made: list[ImageDataModule] = []
     dataset, splits = Dataset(project / DATASET), read_splits(project / SPLITS)
-    decoding = measure(lambda: made.append(ImageData(params, dataset, splits)))
+    decoding = measure(lambda: made.append(ImageDataModule(params, dataset, splits)))
     data = made[0]
     data.trainer = _Training()  # type: ignore[assignment]
     reference = _reference(1024 if quick else 4096)
@@ -51,7 +51,7 @@ class _Training:
     training, current_epoch, global_rank, world_size = True, 1, 0, 1
 
 
-def _ours(data: ImageData) -> None:
+def _ours(data: ImageDataModule) -> None:
     for batch in data.train_dataloader():
         data.on_after_batch_transfer(batch, 0)
 

@@ -24,10 +24,10 @@ from lightline.data.dataset import Dataset
 from lightline.data.splits import read_splits
 from lightline.models.build import build_network
 from lightline.models.transforms import evaluation_transform
-from lightline.models.tta import answering
+from lightline.models.tta import with_tta
 from lightline.runtime.tracking import Run
 from stages.train.callbacks import History
-from stages.train.datamodule import ImageData
+from stages.train.datamodule import ImageDataModule
 from stages.train.fit import Task, prepare
 from stages.train.precision import choose_precision
 from stages.train.states import FINISHED, SaveState
@@ -105,9 +105,9 @@ def _train(recipe: str, seed: int) -> tuple[float, float]:
 
 
 @torch.inference_mode()
-def _accuracy(network: nn.Module, task: Task, data: ImageData) -> float:
+def _accuracy(network: nn.Module, task: Task, data: ImageDataModule) -> float:
     """On the test split, with the recipe's test-time augmentation."""
-    network = answering(network.to(memory_format=torch.channels_last), task.params.model)
+    network = with_tta(network.to(memory_format=torch.channels_last), task.params.model)
     transform, rows = evaluation_transform(data.preprocessing), task.splits.rows("test")
     correct = 0
     bf16 = choose_precision(task.params.trainer, torch.device("cpu")) == "bf16-mixed"

@@ -18,9 +18,9 @@ from benchmarks.settings import ROOT
 from benchmarks.sources import cifar_project
 from lightline.data.dataset import DATASET, Dataset, Row, write_dataset
 from lightline.models.transforms import CropAndResize
-from lightline.runtime.heap import keep_freed_memory
+from lightline.runtime.allocator import keep_freed_memory
 from stages.train.datamodule import EpochBatches
-from stages.train.image_sets import Pictures
+from stages.train.image_sets import ImageDataset
 from stages.train.shared_batches import DecodedBatches
 
 _BATCH, _WORKERS, _REPEATS = 512, 2, 10
@@ -29,7 +29,7 @@ _SHARE, _FLAT = 0.95, 1.1
 
 def run(quick: bool) -> list[Result]:
     project = cifar_project()
-    keep_freed_memory()  # as ImageData does, on both sides
+    keep_freed_memory()  # as ImageDataModule does, on both sides
     dataset = project / DATASET
     num_images = len(Dataset(dataset))
     pairs = in_turn(lambda: _epoch(dataset, num_images), lambda: _decode(dataset, num_images), pairs=2 if quick else 7)
@@ -45,7 +45,7 @@ def run(quick: bool) -> list[Result]:
 
 def _epoch(folder: Path, num_images: int) -> None:
     dataset = Dataset(folder)
-    pictures = Pictures(dataset, np.arange(num_images), CropAndResize(32, 1.0))
+    pictures = ImageDataset(dataset, np.arange(num_images), CropAndResize(32, 1.0))
     batches = EpochBatches(num_images, _BATCH, 0, 0, 1, drop_last=False)
     for _ in DecodedBatches(pictures, batches, _BATCH, _WORKERS):
         pass
@@ -104,7 +104,7 @@ def main() -> None:
     """An epoch in this process alone, so that it is the one with the most memory."""
     torch.set_num_threads(1)
     dataset = Dataset(Path(sys.argv[1]))
-    pictures = Pictures(dataset, np.arange(len(dataset)), CropAndResize(32, 1.0))
+    pictures = ImageDataset(dataset, np.arange(len(dataset)), CropAndResize(32, 1.0))
     most = 0
     # A batch of every ten, from all over the file: decoding each image would take minutes and show no more.
     for number, positions in enumerate(EpochBatches(len(dataset), _BATCH, 0, 0, 1, drop_last=False)):

@@ -21,7 +21,7 @@ from benchmarks.settings import composed
 from lightline.config.params import Params
 from lightline.runtime.tracking import Run
 from stages.train.callbacks import History, Progress
-from stages.train.datamodule import ImageData
+from stages.train.datamodule import ImageDataModule
 from stages.train.image_sets import Batch
 from stages.train.module import Classifier
 from stages.train.trainer import build_trainer
@@ -75,7 +75,7 @@ class _Batches(Dataset):
         return DataLoader(self, batch_size=None)
 
 
-class _Prepared(ImageData):
+class _Prepared(ImageDataModule):
     """The project's data module, with batches that are prepared already."""
 
     def __init__(self, batches: _Batches):

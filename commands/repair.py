@@ -21,7 +21,7 @@ from lightline.files import whole_file
 from lightline.redaction import redacted
 from lightline.runtime.commits import git
 from lightline.runtime.digests import RECORD, Digests
-from lightline.runtime.dvc_cache import LookingInto, is_lock
+from lightline.runtime.dvc_cache import VerifiedCache, is_lock
 from lightline.runtime.locks import lock
 from lightline.runtime.supervision import BusyError, occupy_folder
 
@@ -171,7 +171,7 @@ def _mend_cache() -> Iterator[str]:
     repo: Any = Repo()
     told: list[str] = []
     digests = Digests(RECORD)
-    missing = LookingInto(repo, digests, told.append).look_at()
+    missing = VerifiedCache(repo, digests, told.append).look_at()
     yield from told
     for output in repo.index.outs:
         path = Path(output.fs_path)

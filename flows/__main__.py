@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from flows.errors import RequestError
 from flows.loading import loading
 from flows.security import refuse_keys
-from flows.workspace import Ahead, Request
+from flows.workspace import Request, WorkspacePrefetch
 from lightline.runtime.interruption import INTERRUPTED, run_command
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     request = Request(options.set_param, options.repo, options.rev, options.experiment, options.targets)
     signal.signal(signal.SIGTERM, _terminate)
-    ahead = Ahead(request)
+    ahead = WorkspacePrefetch(request)
     try:
         _load()  # not inside of asyncio, which keeps an interruption for later
         results, failure = _run_to_the_end(request, ahead, options.apply)
@@ -109,7 +109,7 @@ def _terminate(*_: Any) -> NoReturn:
     raise _Terminated
 
 
-def _run_to_the_end(request: Request, ahead: Ahead, apply: bool) -> tuple["Results | None", str]:
+def _run_to_the_end(request: Request, ahead: WorkspacePrefetch, apply: bool) -> tuple["Results | None", str]:
     from prefect.exceptions import TerminationSignal
 
     try:
@@ -126,7 +126,7 @@ def _load() -> None:
         _leave_failures_to_the_end()
 
 
-async def _run(request: Request, ahead: Ahead, apply: bool) -> tuple["Results | None", str]:
+async def _run(request: Request, ahead: WorkspacePrefetch, apply: bool) -> tuple["Results | None", str]:
     from flows.pipeline import Terminal, pipeline, terminal
 
     without_server = asyncio.get_running_loop().create_future()

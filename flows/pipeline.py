@@ -25,7 +25,7 @@ from flows.git import homes
 from flows.results import Results, publish, read_results, server_answers
 from flows.security import refuse_keys, refuse_open_server
 from flows.worker import outlive_worker
-from flows.workspace import Ahead, Request, Workspace, open_workspace
+from flows.workspace import Request, Workspace, WorkspacePrefetch, open_workspace
 from lightline.errors import LightlineError, some_lines
 from lightline.runtime.left_behind import sentence
 from lightline.runtime.partial_experiment import advice
@@ -46,7 +46,7 @@ class Terminal:
         without_server: gets the `Results` of a run whose Prefect server has gone.
     """
 
-    ahead: Ahead
+    ahead: WorkspacePrefetch
     without_server: asyncio.Future[Any]
 
 

@@ -184,7 +184,7 @@ def _with_uncommitted(message: str, origin: Origin) -> str:
     return f"{message}\nNot committed, and so no part of this run: {', '.join(paths)}." if paths else message
 
 
-class Ahead:
+class WorkspacePrefetch:
     """A workspace that is prepared in a thread, while the main one still has Prefect to load."""
 
     def __init__(self, request: Request):
@@ -219,7 +219,9 @@ class Ahead:
 
 
 @asynccontextmanager
-async def open_workspace(request: Request, listener: Listener, ahead: Ahead | None = None) -> AsyncIterator[Workspace]:
+async def open_workspace(
+    request: Request, listener: Listener, ahead: WorkspacePrefetch | None = None
+) -> AsyncIterator[Workspace]:
     """A prepared workspace, closed at the end, whatever happens."""
     workspace = await (ahead.take(listener) if ahead else prepare(request, listener))
     try:

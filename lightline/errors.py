@@ -75,7 +75,7 @@ def some_lines(lines: Sequence[str], most: int, place: object = None) -> str:
 
 
 @contextmanager
-def told_if_full(path: Path | None = None, place: Path | None = None) -> Iterator[None]:
+def explain_full_disk(path: Path | None = None, place: Path | None = None) -> Iterator[None]:
     """Turn a disk's refusal into a sentence.
 
     path: what is being written, by the name it will have, or None where that can be anything.

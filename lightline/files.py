@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from lightline.errors import told_if_full
+from lightline.errors import explain_full_disk
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     # The suffix stays last: writers (matplotlib, pyarrow) choose a format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        with told_if_full(path, temporary):
+        with explain_full_disk(path, temporary):
             path.parent.mkdir(parents=True, exist_ok=True)
             _clear_leftovers(path, f".{path.stem}.", path.suffix)
             yield temporary
@@ -51,7 +51,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     before = path.with_name(f".{path.name}.{os.getpid()}.before")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        with told_if_full(path, temporary):
+        with explain_full_disk(path, temporary):
             temporary.mkdir(parents=True)
             for end in ("", ".before"):
                 _clear_leftovers(path, f".{path.name}.", end)

@@ -12,7 +12,7 @@ from lightline.data.dataset import Dataset
 from lightline.data.splits import read_splits
 from lightline.models.device import use_share
 from lightline.runtime.cores import counted_training
-from stages.train.datamodule import ImageData
+from stages.train.datamodule import ImageDataModule
 from stages.train.fit import Task, prepare
 from stages.train.module import Classifier
 from stages.train.trainer import build_trainer
@@ -20,7 +20,7 @@ from stages.train.trainer import build_trainer
 _ENDLESS = 10_000  # epochs: a trial ends after its steps, however few of them a small set has in an epoch
 
 
-def prepare_trial(params: Params) -> tuple[Params, ImageData, Classifier]:
+def prepare_trial(params: Params) -> tuple[Params, ImageDataModule, Classifier]:
     """What is trained, as the parameters say, but at a constant learning rate and on one device."""
     trainer = params.trainer.model_copy(
         update={"max_epochs": _ENDLESS, "limit_train_batches": None, "freeze_epochs": 0}
@@ -31,12 +31,14 @@ def prepare_trial(params: Params) -> tuple[Params, ImageData, Classifier]:
     return params, *prepare(Task(params, Dataset(), read_splits(), "0" * 64))
 
 
-def steps_per_epoch(params: Params, data: ImageData) -> float:
+def steps_per_epoch(params: Params, data: ImageDataModule) -> float:
     """Optimizer steps in which every training image is seen once."""
     return len(data.train) / (data.batch_size * params.trainer.accumulate_grad_batches)
 
 
-def take_steps(params: Params, data: ImageData, module: Classifier, num_steps: int, watcher: list[Callback]) -> None:
+def take_steps(
+    params: Params, data: ImageDataModule, module: Classifier, num_steps: int, watcher: list[Callback]
+) -> None:
     """Train for so many optimizer steps, without validation, with these callbacks alone."""
     with counted_training(), tempfile.TemporaryDirectory() as folder:
         use_share(params.hardware, is_counted=True)

@@ -13,7 +13,7 @@ from flows.dvc_process.changed_data import SITE_VARIABLE, changed_data
 from flows.errors import RequestError
 from flows.loading import loading
 from lightline.runtime.digests import RECORD, Digests
-from lightline.runtime.dvc_cache import LookingInto, is_lock, without
+from lightline.runtime.dvc_cache import VerifiedCache, is_lock, without
 from lightline.runtime.origin import EXPERIMENT_VARIABLE, ORIGIN_VARIABLE
 from lightline.runtime.tracked import Tracked, explain_absence, tracked_data
 
@@ -70,7 +70,7 @@ class Session:
         # Here, the cache is at hand. From elsewhere, what was computed before can only come from a remote.
         self._uses_remote = origin is None and "remote" in self._repo.config["core"]
         self._digests = Digests(Path(environment[ORIGIN_VARIABLE]) / RECORD)
-        self._cache = LookingInto(self._repo, self._digests, print)
+        self._cache = VerifiedCache(self._repo, self._digests, print)
 
     def compose(self, overrides: list[str]) -> tuple[list[Any], list[Any]]:
         """Write params.yaml from conf/ with the overrides and check it.

@@ -3,7 +3,7 @@ lightline/config/training.py, a file in conf/model/.
 """
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -14,6 +14,15 @@ from lightline.models.airbench import Airbench
 
 _SMALL_IMAGES = 64  # pixels up to which stem: auto means small
 _HEAD_STD = 0.01  # of a new head's logits, for features of unit size
+
+
+@runtime_checkable
+class SeesData(Protocol):
+    """A network that fits something of itself to the training images before its first step."""
+
+    def prepare(self, images: torch.Tensor) -> None:
+        """images: normalised, float [images, 3, size, size]."""
+        ...
 
 
 def build_network(settings: Model, num_classes: int, *, pretrained: bool = True) -> nn.Module:

@@ -16,7 +16,7 @@ from lightline.errors import DataError
 from lightline.files import whole_file
 from lightline.models.build import build_network
 from lightline.models.transforms import Preprocessing
-from lightline.models.tta import answering
+from lightline.models.tta import with_tta
 
 CHECKPOINTS = Path("models/checkpoints")
 BEST, LAST = CHECKPOINTS / "best.ckpt", CHECKPOINTS / "last.ckpt"
@@ -56,7 +56,7 @@ class Checkpoint:
         settings = Model(**self.params["model"])
         network = build_network(settings, len(self.classes), pretrained=False)
         network.load_state_dict(self.state_dict)
-        return answering(network, settings)
+        return with_tta(network, settings)
 
     def transform_settings(self) -> Preprocessing:
         """The evaluation transform in numbers."""

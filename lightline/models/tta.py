@@ -7,14 +7,14 @@ from torch.nn import functional
 from lightline.config.training import Model
 
 
-def answering(network: nn.Module, settings: Model) -> nn.Module:
+def with_tta(network: nn.Module, settings: Model) -> nn.Module:
     """The network that answers as the settings say: itself, or one that looks at several views, in evaluation mode."""
     if settings.test_time_augmentation == "none":
         return network.eval()
-    return SeveralViews(network, shift=settings.test_time_augmentation == "mirror_and_shift").eval()
+    return TTANetwork(network, shift=settings.test_time_augmentation == "mirror_and_shift").eval()
 
 
-class SeveralViews(nn.Module):
+class TTANetwork(nn.Module):
     """Normalised float [batch, 3, size, size] → logits [batch, classes]: means over views, each as large as the image.
 
     The image and its mirror image; with shift, they count half, and half the same of the image shifted by one pixel

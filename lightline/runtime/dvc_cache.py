@@ -11,7 +11,7 @@ from lightline.redaction import redacted
 from lightline.runtime.digests import Digests
 
 
-class LookingInto:
+class VerifiedCache:
     """From its making on, a DVC repository takes no object out of its cache that is not what its name says.
 
     A damaged one is removed, and fetched from the default remote where there is one; else DVC finds it missing. Left to

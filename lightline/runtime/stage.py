@@ -18,7 +18,7 @@ gc.disable()
 from lightline.config.composition import CONF, compose
 from lightline.config.load import ADVICE, check_params, load_params
 from lightline.config.params import Params
-from lightline.errors import LightlineError, ParameterError, told_if_full
+from lightline.errors import LightlineError, ParameterError, explain_full_disk
 from lightline.redaction import redacted
 from lightline.runtime.integrity import check_inputs
 from lightline.runtime.interruption import INTERRUPTED, end_at_once, end_in_order
@@ -44,7 +44,7 @@ def run_stage(work: Callable[[Params], None], kept: str = "the same command goes
     try:
         end_in_order()
         signal.signal(signal.SIGTERM, _terminate)
-        with told_if_full():
+        with explain_full_disk():
             _do(work)
     except LightlineError as error:
         print(f"error: {redacted(str(error))}", file=sys.stderr)

@@ -68,9 +68,9 @@ def _is_read(written: Any, download: Any) -> bool:
 
 def _fetch(repo: Any, gone: GoneError) -> None:
     """Have what the two stages wrote in the cache."""
-    from lightline.runtime.dvc_cache import LookingInto
+    from lightline.runtime.dvc_cache import VerifiedCache
 
-    cache = LookingInto(repo, Digests(RECORD), print)
+    cache = VerifiedCache(repo, Digests(RECORD), print)
     targets = ["source", "download"]
     reason = "there is no default remote (`dvc remote add --default …`)"
     if cache.look_at(targets) and "remote" in repo.config["core"]:

@@ -3,7 +3,7 @@
 from lightline.config.params import Params
 from lightline.data.dataset import Dataset
 from lightline.data.splits import write_splits
-from lightline.runtime.heap import return_freed_memory
+from lightline.runtime.allocator import return_freed_memory
 from lightline.runtime.stage import run_stage
 from stages.split.near_copies import NONE, find_near_copies
 from stages.split.report import Report

@@ -13,9 +13,9 @@ from lightline.config.params import Params
 from lightline.data.dataset import Dataset
 from lightline.data.splits import Splits
 from lightline.models.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResize, PixelNormalizer, Preprocessing
-from lightline.runtime.heap import keep_freed_memory
+from lightline.runtime.allocator import keep_freed_memory
 from stages.train.augmentation import Augmentation
-from stages.train.image_sets import Batch, Pictures, PicturesInMemory, channel_statistics, fits_memory
+from stages.train.image_sets import Batch, ImageDataset, InMemoryImageDataset, channel_statistics, fits_memory
 from stages.train.randomness import permutation
 from stages.train.shared_batches import BatchSampler, DecodedBatches
 
@@ -57,7 +57,7 @@ class EpochBatches(Sampler[torch.Tensor]):
         yield from batches[batch if self.epoch == epoch else 0 :]
 
 
-class ImageData(lightning.LightningDataModule):
+class ImageDataModule(lightning.LightningDataModule):
     """The train and val rows of the dataset."""
 
     def __init__(self, params: Params, dataset: Dataset, splits: Splits):
@@ -76,7 +76,7 @@ class ImageData(lightning.LightningDataModule):
         """Images in memory move to the accelerator, if it has room for them."""
         assert self.trainer is not None
         for pictures in (self.train, self.val):
-            if isinstance(pictures, PicturesInMemory):
+            if isinstance(pictures, InMemoryImageDataset):
                 pictures.move_to(self.trainer.strategy.root_device, self.params.hardware.memory_fraction)
 
     def train_dataloader(self) -> DataLoader:
@@ -121,19 +121,19 @@ class ImageData(lightning.LightningDataModule):
         positions = permutation(self.params.seed, 0, len(self.train))[:num_images]
         return self.normalize(self.train.images_at(positions))
 
-    def _pictures(self, dataset: Dataset, rows: np.ndarray) -> Pictures:
+    def _pictures(self, dataset: Dataset, rows: np.ndarray) -> ImageDataset:
         model, hardware = self.params.model, self.params.hardware
         fits = fits_memory(len(rows), model.input_size, hardware.memory_fraction)
         transform = CropAndResize(model.input_size, model.crop_pct)
         return (
-            PicturesInMemory(dataset, rows, transform, hardware.num_workers)
+            InMemoryImageDataset(dataset, rows, transform, hardware.num_workers)
             if fits
-            else Pictures(dataset, rows, transform)
+            else ImageDataset(dataset, rows, transform)
         )
 
-    def _loader(self, pictures: Pictures, batches: BatchSampler) -> DataLoader:
+    def _loader(self, pictures: ImageDataset, batches: BatchSampler) -> DataLoader:
         # What is in memory needs no workers: cutting a batch out of it takes less than sending it.
-        in_memory = isinstance(pictures, PicturesInMemory)
+        in_memory = isinstance(pictures, InMemoryImageDataset)
         if not in_memory and self.params.hardware.num_workers:
             return DecodedBatches(pictures, batches, self.batch_size, self.params.hardware.num_workers)
         pin = torch.cuda.is_available() and not in_memory

@@ -11,8 +11,7 @@ from lightline.config.params import Params
 from lightline.data.dataset import Dataset
 from lightline.data.splits import Splits
 from lightline.files import write_csv, write_json
-from lightline.models.airbench import Airbench
-from lightline.models.build import build_network
+from lightline.models.build import SeesData, build_network
 from lightline.models.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from lightline.models.device import choose_device
 from lightline.models.inference import predict_logits
@@ -20,7 +19,7 @@ from lightline.models.logits import write_logits
 from lightline.runtime.tracking import Run
 from stages.train.callbacks import HISTORY_COLUMNS, History
 from stages.train.curves import draw_curves
-from stages.train.datamodule import ImageData
+from stages.train.datamodule import ImageDataModule
 from stages.train.epoch_threads import EpochThreads
 from stages.train.fingerprint import train_params
 from stages.train.module import Classifier, class_weights
@@ -42,7 +41,7 @@ class Task:
     fingerprint: str
 
 
-def fit(task: Task, folder: Path, state: Path | None, run: Run) -> ImageData:
+def fit(task: Task, folder: Path, state: Path | None, run: Run) -> ImageDataModule:
     """Train, or go on from a state in `folder`, which holds a finished one afterwards."""
     data, module = prepare(task)
     callbacks = [EpochThreads(task.params.hardware), History(run), SamplePredictions(run, data, task.dataset)]
@@ -59,15 +58,15 @@ def fit(task: Task, folder: Path, state: Path | None, run: Run) -> ImageData:
     return data
 
 
-def prepare(task: Task) -> tuple[ImageData, Classifier]:
+def prepare(task: Task) -> tuple[ImageDataModule, Classifier]:
     """The images, decoded, and the network before its first step."""
     params = task.params
     lightning.seed_everything(params.seed, verbose=False)
-    data = ImageData(params, task.dataset, task.splits)
+    data = ImageDataModule(params, task.dataset, task.splits)
     num_classes = len(task.dataset.classes)
     weights = class_weights(params.loss, data.train.labels.numpy(), num_classes)
     network = build_network(params.model, num_classes)
-    if isinstance(network, Airbench):
+    if isinstance(network, SeesData):
         network.prepare(data.sample(_PREPARATION_IMAGES))
     module = Classifier(network, params, weights)
     if params.trainer.compile:
@@ -75,7 +74,7 @@ def prepare(task: Task) -> tuple[ImageData, Classifier]:
     return data, module
 
 
-def write_outputs(task: Task, folder: Path, data: ImageData) -> dict[str, Any]:
+def write_outputs(task: Task, folder: Path, data: ImageDataModule) -> dict[str, Any]:
     """Write models/checkpoints/ and reports/train/ from a finished state; the metrics of the best epoch come back."""
     state = torch.load(folder / FINISHED, map_location="cpu", weights_only=True)
     rows: list[dict[str, float]] = state["callbacks"][History.__name__]["rows"]
@@ -100,7 +99,9 @@ def _network_weights(state: dict[str, Any]) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): value for name, value in state["state_dict"].items() if name.startswith(prefix)}
 
 
-def _checkpoint(task: Task, data: ImageData, weights: dict[str, torch.Tensor], row: dict[str, float]) -> Checkpoint:
+def _checkpoint(
+    task: Task, data: ImageDataModule, weights: dict[str, torch.Tensor], row: dict[str, float]
+) -> Checkpoint:
     return Checkpoint(
         fingerprint=task.fingerprint,
         dataset=task.dataset.digest,
@@ -113,7 +114,7 @@ def _checkpoint(task: Task, data: ImageData, weights: dict[str, torch.Tensor], r
     )
 
 
-def _write_val_logits(task: Task, data: ImageData, best: Checkpoint) -> None:
+def _write_val_logits(task: Task, data: ImageDataModule, best: Checkpoint) -> None:
     """The best checkpoint's logits on val, from which `test` fits its temperature without reading a val image."""
     rows = data.val.rows.cpu().numpy()
     logits = predict_logits(

@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     rows: torch.Tensor
 
 
-class Pictures(TorchDataset):
+class ImageDataset(TorchDataset):
     """Images decoded whenever they are asked for."""
 
     def __init__(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize):
@@ -72,7 +72,7 @@ class Pictures(TorchDataset):
             done += len(pixels)
 
 
-class PicturesInMemory(Pictures):
+class InMemoryImageDataset(ImageDataset):
     """Images decoded once.
 
     Attributes:
@@ -99,7 +99,7 @@ class PicturesInMemory(Pictures):
         images = torch.empty((len(self), size, size, 3), dtype=torch.uint8)
         chunk = max(1, min(_CHUNK, _CHUNK_BYTES // (size * size * 3)))
         chunks = torch.arange(len(self)).split(chunk)
-        pictures = Pictures(self.dataset, self.rows.numpy(), self.transform)
+        pictures = ImageDataset(self.dataset, self.rows.numpy(), self.transform)
         batches = (
             DecodedBatches(pictures, chunks, chunk, num_workers) if num_workers else map(pictures.__getitem__, chunks)
         )
@@ -115,7 +115,7 @@ def fits_memory(num_images: int, input_size: int, fraction: float) -> bool:
     return num_images * input_size * input_size * 3 <= fraction * psutil.virtual_memory().available
 
 
-def channel_statistics(pictures: Pictures) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(pictures: ImageDataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of all images, in units of 0 to 1; exact."""
     # From counts of the 256 values: no float copy of the images, and the same result in any order.
     counts = torch.zeros((3, 256), dtype=torch.int64)

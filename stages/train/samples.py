@@ -10,13 +10,13 @@ from lightning.pytorch.callbacks import Callback
 from lightline.data.dataset import Dataset
 from lightline.data.splits import stratified_choice
 from lightline.runtime.tracking import Run
-from stages.train.datamodule import ImageData
+from stages.train.datamodule import ImageDataModule
 
 
 class SamplePredictions(Callback):
     """The same images after every epoch: as many of every class as can be, chosen by the seed."""
 
-    def __init__(self, run: Run, data: ImageData, dataset: Dataset):
+    def __init__(self, run: Run, data: ImageDataModule, dataset: Dataset):
         self.run = run
         self.classes = dataset.classes
         params, rows = data.params, data.val.rows.cpu().numpy()
@@ -35,7 +35,7 @@ class SamplePredictions(Callback):
         self.run.log_images("val_predictions", self.images, captions, step=trainer.current_epoch + 1)
 
 
-def log_extremes(run: Run, data: ImageData, logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> None:
+def log_extremes(run: Run, data: ImageDataModule, logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> None:
     """Send W&B the validation images whose own class the network finds least and most likely, in that order.
 
     logits: float [images, classes] of the whole val split. labels: int [images].

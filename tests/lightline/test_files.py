@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lightline.errors import LightlineError, NoRoomError, told_if_full
+from lightline.errors import LightlineError, NoRoomError, explain_full_disk
 from lightline.files import (
     content_digest,
     file_digest,
@@ -208,16 +208,16 @@ def test_a_full_disk_is_recognised_whatever_the_library_says(tmp_path, name):
 def test_other_errors_stay_what_they_are(tmp_path):
     with pytest.raises(OSError, match="Permission"), whole_file(tmp_path / "a"):
         raise OSError(errno.EACCES, "Permission denied")
-    with pytest.raises(KeyError), told_if_full():
+    with pytest.raises(KeyError), explain_full_disk():
         raise KeyError
 
 
 def test_what_is_no_output_is_told_too(tmp_path):
     said = f"{tmp_path}/a cannot be written: Disk quota exceeded.*Free are"
-    with pytest.raises(LightlineError, match=said), told_if_full():
+    with pytest.raises(LightlineError, match=said), explain_full_disk():
         raise OSError(errno.EDQUOT, "", str(tmp_path / "a"))
     said = r"A file cannot be written: No space left on device\. Free are \d+ bytes"
-    with pytest.raises(LightlineError, match=said), told_if_full():
+    with pytest.raises(LightlineError, match=said), explain_full_disk():
         raise OSError(errno.ENOSPC, "")
 
 

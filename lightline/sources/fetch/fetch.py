@@ -121,7 +121,7 @@ def _get_whole(url: str, algorithm: str, file: BufferedRandom, rules: Fetch, pau
     """Fill the file; gives its digest."""
     for pause in (*pauses, None):
         try:
-            with _told(without_secrets(url), Path(file.name)):
+            with _explained(without_secrets(url), Path(file.name)):
                 _get(url, file, rules)
                 file.flush()
                 os.fsync(file.fileno())
@@ -149,7 +149,7 @@ def _get(url: str, file: BufferedRandom, rules: Fetch) -> None:
 
 
 @contextmanager
-def _told(shown: str, part: Path) -> Iterator[None]:
+def _explained(shown: str, part: Path) -> Iterator[None]:
     """Turn what the download libraries raise into sentences; their own texts may hold the whole URL."""
     import aiohttp
     from botocore.exceptions import BotoCoreError

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lightline.model_file.onnx_model import OnnxModel
-from lightline.models.tta import SeveralViews, answering
+from lightline.models.tta import TTANetwork, with_tta
 from tests.support.samples import model_settings, random_pixels
 
 
@@ -22,17 +22,17 @@ IMAGE = torch.arange(25.0).view(1, 1, 5, 5)
 
 def test_without_it_the_network_answers_itself():
     network = Corners()
-    assert answering(network, model_settings()) is network
+    assert with_tta(network, model_settings()) is network
     assert not network.training
 
 
 def test_the_mirror_image_counts_as_much():
-    answer = answering(Corners(), model_settings(test_time_augmentation="mirror"))(IMAGE)
+    answer = with_tta(Corners(), model_settings(test_time_augmentation="mirror"))(IMAGE)
     assert answer.tolist() == [[2.0, 2.0, 22.0, 22.0]]  # 0 and 4 above, 20 and 24 below, from both sides
 
 
 def test_shifted_views_count_half():
-    several = SeveralViews(Corners(), shift=True)
+    several = TTANetwork(Corners(), shift=True)
     # Up and to the left, the padding's mirrored pixels come in: 6 in the corner, 8 beside 3 columns, and so on.
     padded = nn.functional.pad(IMAGE, (1, 1, 1, 1), mode="reflect")
     views = [IMAGE, padded[..., :5, :5], padded[..., 2:, 2:]]
@@ -45,7 +45,7 @@ def test_the_model_file_answers_with_the_same_mean(name, exported):
     blocks = {"widths": [8, 8, 8], "depths": [2, 3, 2]} if name == "airbench" else {}
     checkpoint, path = exported(name, **blocks, test_time_augmentation="mirror_and_shift")
     network = checkpoint.network()
-    assert isinstance(network, SeveralViews)
+    assert isinstance(network, TTANetwork)
     pixels = random_pixels(3, 16, 16, 3)
     mean, std = (np.array(checkpoint.preprocessing[key]) * 255 for key in ("mean", "std"))
     inputs = torch.from_numpy(((pixels - mean) / std).astype(np.float32)).permute(0, 3, 1, 2)

@@ -19,8 +19,8 @@ from lightline.models.transforms import (
     Preprocessing,
     evaluation_transform,
 )
-from stages.train.datamodule import EpochBatches, ImageData
-from stages.train.image_sets import Pictures, PicturesInMemory, channel_statistics, fits_memory
+from stages.train.datamodule import EpochBatches, ImageDataModule
+from stages.train.image_sets import ImageDataset, InMemoryImageDataset, channel_statistics, fits_memory
 from tests.support.samples import random_pixels, save_dataset
 from tests.support.tiny import tiny_params
 
@@ -31,9 +31,9 @@ def make_splits(dataset: Dataset, num_train: int) -> Splits:
     return Splits(pa.table({"id": dataset.column("id"), "label": dataset.labels, "split": names}))
 
 
-def make_data(folder: Path, num_train: int, num_val: int = 5, **changes) -> ImageData:
+def make_data(folder: Path, num_train: int, num_val: int = 5, **changes) -> ImageDataModule:
     dataset = save_dataset(folder / "dataset", list(random_pixels(num_train + num_val, 16, 16, 3)))
-    return ImageData(tiny_params(**changes), dataset, make_splits(dataset, num_train))
+    return ImageDataModule(tiny_params(**changes), dataset, make_splits(dataset, num_train))
 
 
 def positions(batches: EpochBatches) -> list[int]:
@@ -136,11 +136,13 @@ def test_training_batches_are_augmented_and_channels_last(tmp_path, changes):
     assert not torch.equal(data.on_after_batch_transfer(batch, 0).images, first.images)
 
 
-def whole(folder: Path, pixels: list[np.ndarray], kind: type[Pictures] = PicturesInMemory, size: int = 16) -> Pictures:
+def whole(
+    folder: Path, pixels: list[np.ndarray], kind: type[ImageDataset] = InMemoryImageDataset, size: int = 16
+) -> ImageDataset:
     return kind(save_dataset(folder, pixels), np.arange(len(pixels)), CropAndResize(size, 1.0))
 
 
-@pytest.mark.parametrize("kind", [Pictures, PicturesInMemory])
+@pytest.mark.parametrize("kind", [ImageDataset, InMemoryImageDataset])
 def test_statistics_are_numpy_s(tmp_path, kind):
     images = random_pixels(7, 16, 16, 3)
     images[..., 1] //= 3
@@ -159,7 +161,7 @@ def test_a_channel_of_one_value_is_divided_by_one(tmp_path, level):
 def test_statistics_come_from_the_train_rows_alone(tmp_path):
     pictures = [np.full((16, 16, 3), 51, np.uint8), np.full((16, 16, 3), 102, np.uint8), *random_pixels(4, 16, 16, 3)]
     dataset = save_dataset(tmp_path, pictures)
-    data = ImageData(tiny_params(), dataset, make_splits(dataset, 2))
+    data = ImageDataModule(tiny_params(), dataset, make_splits(dataset, 2))
     assert data.preprocessing.mean == pytest.approx((0.3,) * 3)
     assert data.preprocessing.std == pytest.approx((0.1,) * 3)
 
@@ -174,7 +176,7 @@ def test_images_of_mixed_sizes_are_decoded_to_one_size_in_order(tmp_path):
     sizes = [(16, 16), (32, 32), (32, 32), (20, 33), (16, 16), (1, 1), (40, 16)]
     pictures = [random_pixels(*size, 3, seed=number) for number, size in enumerate(sizes)]
     rows = np.arange(7)[::-1].copy()
-    pictures_in_memory = PicturesInMemory(save_dataset(tmp_path, pictures), rows, CropAndResize(16, 1.0))
+    pictures_in_memory = InMemoryImageDataset(save_dataset(tmp_path, pictures), rows, CropAndResize(16, 1.0))
     assert pictures_in_memory.images.shape == (7, 16, 16, 3)
     for pixels, image in zip(pictures[::-1], pictures_in_memory.images.numpy(), strict=True):
         side = min(pixels.shape[:2])
@@ -190,7 +192,7 @@ def test_training_and_the_file_see_the_same_numbers_of_enlarged_images(tmp_path,
     dataset = save_dataset(tmp_path / "dataset", list(random_pixels(4, side, side, 3)))
     settings = Preprocessing(16, crop_pct, IMAGENET_MEAN, IMAGENET_STD)
     rows = np.arange(4)
-    kept = PicturesInMemory(dataset, rows, CropAndResize(16, crop_pct))
+    kept = InMemoryImageDataset(dataset, rows, CropAndResize(16, crop_pct))
     pixels = torch.from_numpy(np.stack([dataset.pixels(row) for row in rows]))
     seen = evaluation_transform(settings)(pixels)
     difference = (
@@ -204,15 +206,15 @@ def test_training_and_the_file_see_the_same_numbers_of_enlarged_images(tmp_path,
 def test_a_crop_is_taken_of_images_that_have_the_network_s_size_too(tmp_path):
     pixels = np.zeros((16, 16, 3), np.uint8)
     pixels[4:12, 4:12] = 200
-    pictures = PicturesInMemory(save_dataset(tmp_path, [pixels]), np.array([0]), CropAndResize(16, 0.5))
+    pictures = InMemoryImageDataset(save_dataset(tmp_path, [pixels]), np.array([0]), CropAndResize(16, 0.5))
     assert pictures.images.min() == 200
 
 
 def test_images_that_do_not_fit_come_from_workers_and_are_the_same(tmp_path):
     inside = make_data(tmp_path, 20, trainer__batch_size=8)
     outside = make_data(tmp_path, 20, trainer__batch_size=8, hardware__memory_fraction=0.0, hardware__num_workers=2)
-    assert isinstance(inside.train, PicturesInMemory)
-    assert not isinstance(outside.train, PicturesInMemory)
+    assert isinstance(inside.train, InMemoryImageDataset)
+    assert not isinstance(outside.train, InMemoryImageDataset)
     assert outside.preprocessing == inside.preprocessing
     for ours, theirs in zip(outside.train_dataloader(), inside.train_dataloader(), strict=True):
         assert all(torch.equal(*pair) for pair in zip(ours, theirs, strict=True))

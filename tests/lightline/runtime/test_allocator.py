@@ -7,7 +7,7 @@ import pytest
 
 CODE = """
 import resource
-from lightline.runtime.heap import keep_freed_memory
+from lightline.runtime.allocator import keep_freed_memory
 
 CALL
 for _ in range(20):
