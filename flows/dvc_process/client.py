@@ -133,6 +133,9 @@ class DvcProcess:
         except BrokenPipeError:
             self._lost()
 
+    # Two pipes come from the process, read as the event loop finds something in them, until a line is whole: `_line`
+    # is the begun line of what it prints, `_answer` that of its answer; `_pending` waits for the answer.
+
     def _take_output(self) -> None:
         while chunk := self._read(self._output):
             *lines, self._line = (self._line + chunk).split(b"\n")

@@ -1,5 +1,13 @@
 """Divide rows into parts: stratified by class, sets of rows that belong together undivided, the same for every order.
 
+Of six rows, of which the first two belong together, into train and test by halves:
+
+    labels  0 0 0 0 1 1      what each row shows
+    sets    0 0 1 2 3 4      which rows belong together
+    table   set 0: two rows of class 0; sets 1, 2: one of class 0 each; sets 3, 4: one of class 1 each
+    missing [[2 1], [2 1]]   rows of each class (column) that each part (row) is to get; falls as sets are placed
+    parts   0 1 1 1 0        of each set → 0 0 1 1 1 0, of each row
+
 Each set draws a random key from the seed and its smallest id alone, so that images added later do not reshuffle the
 others. Sets of several rows are placed first, in key order, each where it is missed most; single rows then fill up each
 class exactly. Most duplicates therefore end up in the largest part: train.

@@ -49,7 +49,12 @@ class Augmentation:
         return inputs
 
     def _cropped_and_flipped(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
-        """Crop and flip: whole rows of pixels first, which is quick, then in each row its pixels."""
+        """Crop and flip: whole rows of pixels first, which is quick, then in each row its pixels.
+
+        images [batch, size, size, 3] as lines [batch·size, size·3]; y, x: int64 [batch, size], where in the image each
+        row and column of the crop comes from, which may be outside
+        → index_select by y, [batch, size, size·3] → gather by x, the same shape → [batch, size, size, 3]
+        """
         batch, size = images.shape[:2]
         draws = uniform(self.seed, epoch, rows, 2)
         padding = self.settings.random_crop_padding

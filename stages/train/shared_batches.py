@@ -2,7 +2,12 @@
 
 A DataLoader's workers hand over each tensor as a file descriptor of its own, by a further thread and a new connection:
 for a batch of 128 small images that takes half as long as decoding them. Here a worker writes into one of a few places
-that were set up once, and says no more than which.
+that were set up once, and says no more than which:
+
+    sampler    positions int64 [batch]
+    _Tasks     → (place 0, positions), (place 1, positions), … and place 0 again      to a worker
+    _Places    places[0] uint8 [batch, size, size, 3], written by the worker          (place, positions) back
+    DecodedBatches → a copy of places[0] with what belongs to these positions         to training
 """
 
 from collections.abc import Iterable, Iterator, Sized
