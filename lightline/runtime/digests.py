@@ -3,10 +3,13 @@
 import hashlib
 import json
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 RECORD = Path(".lightline", "digests.json")  # in a repository
+# A file changed within the file system's clock tick keeps its times, so the digest of one just written is not trusted.
+SETTLED_NS = 2 * 10**9
 
 
 class Digests:
@@ -37,11 +40,14 @@ class Digests:
         name, state = str(path.absolute()), path.stat()
         stamp = [state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
         known = self._known.get(name)
-        if not known or known[:-1] != stamp:
-            with path.open("rb") as file:
-                known = [*stamp, hashlib.file_digest(file, _md5_object).hexdigest()]
-            self._known[name], self._changed = known, True
-        return known[-1]
+        if known and known[:-1] == stamp:
+            return known[-1]
+        is_settled = max(state.st_mtime_ns, state.st_ctime_ns) < time.time_ns() - SETTLED_NS
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, _md5_object).hexdigest()
+        if is_settled:
+            self._known[name], self._changed = [*stamp, digest], True
+        return digest
 
     def save(self) -> None:
         """Write what is known to the record."""

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from lightline.files import file_digest, whole_file
+from lightline.runtime.digests import SETTLED_NS
 from lightline.runtime.origin import records
 
 _THREADS = 4  # hashing and waiting for the disk both leave Python to other threads
 _FILES_PER_TASK = 128
-# A file changed within the file system's clock tick keeps its times, so the digest of one just written is not trusted.
-_SETTLED_NS = 2 * 10**9
 
 
 class FileState(NamedTuple):
@@ -68,7 +67,7 @@ def _digests(files: Sequence[FileState], locate: Callable[[str], Path], memory: 
     digests = {path: entry[-1] for path, *state in files if (entry := known.get(path)) and entry[:-1] == state}
     missing = [file for file in files if file.path not in digests]
     if missing:
-        settled_before = time.time_ns() - _SETTLED_NS
+        settled_before = time.time_ns() - SETTLED_NS
         digests |= _computed(missing, locate)
         _remember(files, digests, settled_before, memory)
     return [digests[file.path] for file in files]

@@ -1,9 +1,9 @@
 """The gate before a model file is let out: onnxruntime must answer from raw pixels as torch does, and as `test` did.
 
-    pixels uint8 [batch, height, width, 3] of the test split, in large batches, singly, in pairs, at other sizes
-    → expected (torch, or what `test` wrote) and actual (onnxruntime): logits float32 [batch, classes]
-    → allowed float [batch]: rtol × the larger of the image's spread of logits and the typical one, + atol
-    → refused where |expected - actual| > allowed; a tie where the classes differ and the two best are that near
+pixels uint8 [batch, height, width, 3] of the test split, in large batches, singly, in pairs, at other sizes
+→ expected (torch, or what `test` wrote) and actual (onnxruntime): logits float32 [batch, classes]
+→ allowed float [batch]: rtol × the larger of the image's spread of logits and the typical one, + atol
+→ refused where |expected - actual| > allowed; a tie where the classes differ and the two best are that near
 """
 
 from collections.abc import Iterator

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lightline.runtime import digests
 from lightline.runtime.digests import Digests
 from tests.support.workspace import Workspace
 
@@ -16,7 +17,17 @@ def test_files_and_folders_have_the_digests_of_dvc_lock(workspace: Workspace):
         assert Digests(workspace.path / "record").of(workspace.path / path) == object_.parent.name + object_.name
 
 
+def test_a_file_just_written_is_not_trusted_to_show_its_next_change(tmp_path: Path):
+    file = tmp_path / "file"
+    file.write_text("one")
+    known = Digests(tmp_path / "record")
+    known.of(file)
+    known.save()
+    assert not (tmp_path / "record").exists()
+
+
 def test_a_file_is_read_once_for_each_of_its_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(digests, "SETTLED_NS", -(10**12))  # as if it had been written long ago
     file, record, opened = tmp_path / "file", tmp_path / "records" / "digests.json", []
     file.write_text("one")
     original = Path.open
@@ -25,9 +36,9 @@ def test_a_file_is_read_once_for_each_of_its_states(tmp_path: Path, monkeypatch:
     )
 
     def digest() -> str:
-        digests = Digests(record)
-        found = digests.of(file)
-        digests.save()
+        known = Digests(record)
+        found = known.of(file)
+        known.save()
         return found
 
     first = [digest(), digest()]

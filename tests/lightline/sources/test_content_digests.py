@@ -29,7 +29,7 @@ def hashed(monkeypatch):
 @pytest.fixture
 def settled(monkeypatch):
     """Take files that were just written for old ones; the change time cannot be set back."""
-    monkeypatch.setattr(digests, "_SETTLED_NS", -(10**12))
+    monkeypatch.setattr(digests, "SETTLED_NS", -(10**12))
 
 
 def folder_digest(folder=Path("raw")) -> str:
