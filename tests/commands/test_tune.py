@@ -54,6 +54,7 @@ def test_a_learning_rate_with_its_curve_and_where_it_goes():
     assert result.returncode == 0, result.stderr
     lr = yaml.safe_load(result.stdout.split("conf/optimizer/adam.yaml:")[1].splitlines()[1])["lr"]
     assert 1e-4 < float(lr) < 1
+    assert "150 steps, as many as in 38 epochs" in result.stdout  # told before they are taken, since it may take long
     assert f"dvc exp run -S optimizer.lr={lr}" in result.stdout
     with Image.open("reports/tune/lr_find.png") as picture:
         assert len(picture.convert("L").getcolors() or ()) > 10  # something is drawn
