@@ -69,8 +69,9 @@ def _list(left: Sequence[Change]) -> str:
     # A section that is another one now has lost keys; those that say nothing are counted only.
     telling = [change for change in left if change[1] not in (None, False)] or list(left)
     telling.sort(key=lambda change: change[2] is None)
-    silent = [change for change in left if change not in telling]
-    return some([f"{key} = {_short(before)} (now {_short(now)})" for key, before, now in [*telling, *silent]], _SHOWN)
+    shown = [f"{key} = {_short(before)} (now {_short(now)})" for key, before, now in telling]
+    silent = [""] * (len(left) - len(telling))
+    return some([*shown, *silent], min(_SHOWN, len(telling)))
 
 
 def _short(value: Any) -> str:

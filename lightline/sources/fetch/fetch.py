@@ -112,8 +112,9 @@ def _clear_abandoned(folder: Path) -> None:
     """Delete the parts of old downloads. One that is under way is locked, and stays whatever its age."""
     for part in folder.glob(".*.part"):
         with suppress(FileNotFoundError), part.open("rb") as file:
+            is_free = lock(file)
             age = time.time() - os.fstat(file.fileno()).st_mtime
-            if age > _ABANDONED and lock(file) and still_has_name(file, part):
+            if is_free and age > _ABANDONED and still_has_name(file, part):
                 part.unlink()
 
 
