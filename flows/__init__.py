@@ -1,4 +1,4 @@
-"""The Prefect flow and what it needs; imports only lightline.config.params from the library."""
+"""The Prefect flow and what it needs; of the library it imports config, runtime, errors and redaction."""
 
 import os
 

@@ -2,15 +2,13 @@
 
 import os
 import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from flows.errors import RequestError
+from lightline.config.composition import compose as composed
 from lightline.config.composition import flat
 from lightline.redaction import redacted
 from lightline.runtime.origin import ORIGIN_VARIABLE
@@ -38,45 +36,37 @@ def compose(overrides: list[str]) -> tuple[list[Change], list[Change]]:
 
 
 def _check(overrides: list[str]) -> None:
-    from lightline.config.load import load_params
+    from lightline.config.load import is_conf_right, load_params
     from lightline.errors import ParameterError
 
     try:
         load_params()
-        return
     except ParameterError as error:
         told = str(error)
-    with suppress(ParameterError), _conf_alone() as plain:
-        load_params(plain)
-        if wrong := [line for line in told.splitlines() if line.startswith("  ")]:
-            told = "\n".join([f"{_named(told, overrides)} cannot be used; conf/ is as it should be:", *wrong])
-    raise ParameterError(told)
+        wrong = [line for line in told.splitlines() if line.startswith("  ")]
+        if not wrong or not is_conf_right():
+            raise
+        head = f"{_named(told, overrides)} cannot be used; conf/ is as it should be:"
+        raise ParameterError("\n".join([head, *wrong])) from None
 
 
-@contextmanager
-def _conf_alone() -> Iterator[Path]:
-    """params.yaml as it would be without overrides."""
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder, "params.yaml")
-        _write([], plain)
-        yield plain
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def _named(message: str, overrides: list[str]) -> str:
     """The overrides that a message speaks of by their keys; all, where it does of none."""
-    keys = {override: override.lstrip("+~").partition("=")[0] for override in overrides}
-    named = [override for override, key in keys.items() if re.search(rf"\b{re.escape(key)}\b", message)]
+    named = [override for override in overrides if re.search(rf"\b{re.escape(_key(override))}\b", message)]
     return ", ".join(redacted(repr(override)) for override in named or overrides)
 
 
 def _not_asked_for(changed: list[Change], overrides: list[str]) -> list[Change]:
-    asked = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    asked = [_key(override) for override in overrides]
     rest = [change for change in changed if not any(f"{change[0]}.".startswith(f"{key}.") for key in asked)]
     if not (rest and overrides):
         return rest
     # A recipe sets values of all groups.
-    with _conf_alone() as plain:
-        values = flat(yaml.safe_load(plain.read_bytes()))
+    values = flat(composed())
     return [(key, before, now) for key, before, now in rest if values.get(key) == now]
 
 

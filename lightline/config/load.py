@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from lightline.config.composition import CONF, compose
 from lightline.config.params import Params
-from lightline.errors import ParameterError
+from lightline.errors import LightlineError, ParameterError
 from lightline.redaction import names_secret, redacted, secret_in
 
 PARAMS_FILE = Path("params.yaml")
@@ -50,6 +51,15 @@ _OF_SEVERAL_TYPES = {
     "hardware.devices": "'auto', a number from 1 to 1024, or a list of up to 1024 numbers from 0 to 1023",
     "hardware.num_threads": "'auto' or a number from 1 to 1024",
 }
+
+
+def is_conf_right() -> bool:
+    """Whether conf/ by itself composes to parameters that can be used: what is wrong then came by an override."""
+    try:
+        check_params(compose(), str(CONF))
+    except LightlineError:
+        return False
+    return True
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:

@@ -42,11 +42,22 @@ assert ";16" not in str(image.tile) or image.mode[0] == "I", "16-bit colours: py
 """.lstrip()
 
 
-def write_card(path: Path, checkpoint: Checkpoint, splits: Splits, *texts: Any, bit_depth: int) -> None:
-    """Write the card of a split's model, whole or not at all; texts: see `model_card`."""
+def write_card(
+    path: Path,
+    checkpoint: Checkpoint,
+    splits: Splits,
+    metrics: dict[str, Any],
+    settings: Export,
+    latency: str,
+    *,
+    quantization: str | None = None,
+    bit_depth: int,
+) -> None:
+    """Write the card, whole or not at all; see `model_card`."""
     counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}
+    card = model_card(checkpoint, counts, metrics, settings, latency, quantization, bit_depth=bit_depth)
     with whole_file(path) as temporary:
-        temporary.write_text(model_card(checkpoint, counts, *texts, bit_depth=bit_depth), encoding="utf-8")
+        temporary.write_text(card, encoding="utf-8")
 
 
 def model_card(

@@ -19,6 +19,7 @@ from lightline.files import write_csv
 from lightline.model_file.onnx_model import OnnxModel
 
 BATCHES = (1, 8, 64)
+_FAST = ("avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8")
 HEADER = ("runtime", "batch", "threads", "runs", "p50_ms", "p95_ms")
 _ROUNDS = 3  # the runtimes take turns, so that a busy moment falls on all of them
 _SLICE = 0.05  # seconds of a turn, or one run where that is longer
@@ -123,9 +124,6 @@ def _seconds(answer: Answer, pixels: np.ndarray) -> float:
     started = time.perf_counter()
     answer(pixels)
     return time.perf_counter() - started
-
-
-_FAST = ("avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8")
 
 
 def processor() -> str:

@@ -15,8 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Imports make a million objects that stay: looking through them for garbage takes half a second.
 gc.disable()
 
-from lightline.config.composition import CONF, compose
-from lightline.config.load import ADVICE, check_params, load_params
+from lightline.config.load import ADVICE, is_conf_right, load_params
 from lightline.config.params import Params
 from lightline.errors import LightlineError, ParameterError, explain_full_disk
 from lightline.redaction import redacted
@@ -69,12 +68,9 @@ def _load_params() -> Params:
     try:
         return load_params()
     except ParameterError as error:
-        told = error
-    if "DVC_EXP_BASELINE_REV" in os.environ:
-        with suppress(LightlineError):
-            check_params(compose(), str(CONF))
-            told = ParameterError(str(told).replace(ADVICE, _OVERRIDDEN))
-    raise told
+        if "DVC_EXP_BASELINE_REV" not in os.environ or not is_conf_right():
+            raise
+        raise ParameterError(str(error).replace(ADVICE, _OVERRIDDEN)) from None
 
 
 def _terminate(signum, frame):

@@ -56,8 +56,8 @@ def main(params: Params) -> None:
         print(f"warning: on this machine int8 answers no sooner than fp32, see {LATENCY}")
     quantization = Quantization(found, len(rows), MODEL.stat().st_size, SOURCE.stat().st_size)
     metrics = json.loads(TEST_METRICS.read_text(encoding="utf-8"))
-    texts = (latency.markdown(), quantization.markdown())
-    write_card(CARD, checkpoint, splits, metrics, settings, *texts, bit_depth=dataset.bit_depth)
+    texts = {"latency": latency.markdown(), "quantization": quantization.markdown()}
+    write_card(CARD, checkpoint, splits, metrics, settings, **texts, bit_depth=dataset.bit_depth)
     write_json(REPORT, quantization.metrics())
     with track(params, checkpoint.fingerprint, "quantize") as run:
         run.log_artifact("model-int8", "model", [MODEL, CARD], {"fingerprint": checkpoint.fingerprint})

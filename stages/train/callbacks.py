@@ -17,6 +17,7 @@ from stages.train.module import Classifier
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
 _REDRAW = 1.0  # seconds between two drawings of the bar
 _DIGITS = 8  # after the point: what float32 sums can tell apart
+_READ_TOGETHER = 32  # losses on an accelerator; to read one is to wait for it
 
 
 class History(Callback):
@@ -129,9 +130,6 @@ def _network(pl_module: lightning.LightningModule) -> nn.Module:
     network = pl_module.network
     assert isinstance(network, nn.Module)
     return network
-
-
-_READ_TOGETHER = 32  # losses on an accelerator; to read one is to wait for it
 
 
 class FiniteLoss(Callback):

@@ -42,13 +42,9 @@ def ingredients(params: Params, dataset: Dataset, splits: Splits, num_processes:
 
 def code_digests(root: Path = _ROOT) -> dict[str, str]:
     """The SHA-256 of each Python file of CODE by its path, without what .dvcignore leaves out."""
-    files = {file for part in CODE for file in (root / part, *(root / part).rglob("*.py")) if file.is_file()}
-    paths = {file.relative_to(root) for file in files}
-    return {
-        path.as_posix(): file_digest(root / path)
-        for path in sorted(paths)
-        if not any(part.startswith(".") for part in path.parts)
-    }
+    files = [file for part in CODE for file in (root / part, *(root / part).rglob("*.py")) if file.is_file()]
+    names = sorted(file.relative_to(root).as_posix() for file in files)
+    return {name: file_digest(root / name) for name in names if "/." not in name}
 
 
 def fingerprint(ingredients: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from stages.train.callbacks import FiniteLoss
 
 FINISHED = "finished.ckpt"
 _KEPT = 2
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def state_file(folder: Path, step: int) -> Path:
@@ -89,9 +90,6 @@ def _flush_names(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Best(TypedDict):

@@ -23,17 +23,9 @@ from lightline.data.dataset import Dataset
 from lightline.data.splits import write_splits
 from lightline.errors import DataError
 from stages.train.module import Classifier
-from tests.support.tiny import CLASSES, NUM_IMAGES, ROOT, tiny_params, tiny_task
+from tests.support.tiny import CLASSES, MUON, NUM_IMAGES, ROOT, tiny_params, tiny_task
 
-MUON = {
-    "name": "muon", "lr": 0.02, "momentum": 0.95, "nesterov": True, "ns_steps": 5, "weight_decay": 0.0,
-    "adamw_lr": 0.001,
-}  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def tune(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -122,7 +114,7 @@ def test_without_data_it_says_what_to_run():
     assert "Traceback" not in result.stderr
 
 
-def test_printed_commands_lose_nothing_that_conf_does_not_have(folder: None):
+def test_printed_commands_lose_nothing_that_conf_does_not_have():
     shutil.copytree(ROOT / "conf", "conf")
 
     def advised(*overrides: str) -> str:

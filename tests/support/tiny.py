@@ -20,6 +20,10 @@ from tests.support import ROOT
 
 CLASSES = ("blue", "green", "red")
 NUM_IMAGES = 90
+MUON = {
+    "name": "muon", "lr": 0.02, "momentum": 0.95, "nesterov": True, "ns_steps": 5, "weight_decay": 0.0,
+    "adamw_lr": 0.001,
+}  # fmt: skip
 
 
 def tiny_params(**changes: Any) -> Params:

@@ -21,6 +21,8 @@ from tests.support.deep_images import png_of_16_bits
 from tests.support.samples import random_pixels
 from tests.support.source_settings import FETCH
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 RGB = Image.fromarray(random_pixels(6, 9, 3))
 LARGE = Image.fromarray(random_pixels(64, 64, 3))
 
@@ -70,11 +72,6 @@ UNUSABLE: dict[str, tuple[bytes, str]] = {
     "32 bit.tif": (saved(Image.fromarray(np.zeros((3, 3), np.float32)), "TIFF"), "convert the image to 8 or 16 bits"),
     "film.avi": (bytes(2_000_000), "2000000 bytes are more than an image of data.max_pixels"),
 }
-
-
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
 
 
 def write(files: dict[str, bytes]) -> None:

@@ -30,6 +30,8 @@ from stages.download.ingest import download
 from tests.support import ROOT
 from tests.support.deep_images import png_of_16_bits
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 REPORTS = Path("reports/download")
 
 
@@ -66,11 +68,6 @@ class Fake:
         yield from self.refused
         for number, content in enumerate(self.contents):
             yield SourceImage(f"{number:04d}.png", "ab"[number % 2], partial(bytes, content), len(content))
-
-
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
 
 
 def rejected() -> list[list[str]]:

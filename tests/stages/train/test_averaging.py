@@ -7,10 +7,7 @@ from torch import nn
 from stages.train.averaging import ExponentialMovingAverage
 from tests.support.tiny import tiny_params, train
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_the_decay_grows_to_its_largest():

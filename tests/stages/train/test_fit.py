@@ -24,18 +24,9 @@ from stages.train.module import Classifier, class_weights
 from stages.train.optimizers import build_optimizer, build_schedule
 from stages.train.randomness import seed_generators, step_seed
 from stages.train.trainer import build_trainer
-from tests.support.tiny import CLASSES, ROOT, tiny_params, tiny_task, train
+from tests.support.tiny import CLASSES, MUON, ROOT, tiny_params, tiny_task, train
 
-MUON = {
-    "name": "muon", "lr": 0.02, "momentum": 0.95, "nesterov": True, "ns_steps": 5, "weight_decay": 0.0,
-    "adamw_lr": 0.001,
-}  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def history() -> list[dict[str, float]]:

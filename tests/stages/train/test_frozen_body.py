@@ -12,12 +12,9 @@ from stages.train.fit import prepare
 from stages.train.trainer import build_trainer
 from tests.support.tiny import tiny_params, tiny_task, train
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 FINE_TUNED = {"model__name": "resnet18", "model__input_size": 16, "trainer__precision": "32-true"}
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def trained(**changes) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

@@ -17,7 +17,9 @@ from lightline.runtime.training_folder import forget, training_folder
 from stages.train.fit import REPORTS
 from stages.train.module import Classifier
 from stages.train.states import newest_state
-from tests.support.tiny import ROOT, tiny_params, train
+from tests.support.tiny import MUON, ROOT, tiny_params, train
+
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 FOLDER = Path(".lightline/training") / ("f" * 64)
 AIRBENCH = {
@@ -27,16 +29,6 @@ AIRBENCH = {
     "schedule": {"name": "linear", "warmup_epochs": 0.5},
     "augment__alternating_flip": True, "augment__low_resolution": [{"size": 12, "epochs": 1}],
 }  # fmt: skip
-MUON = {
-    "name": "muon", "lr": 0.001, "momentum": 0.95, "nesterov": True, "ns_steps": 5, "weight_decay": 0.01,
-    "adamw_lr": 0.001,
-}  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 class KilledError(Exception):
@@ -112,7 +104,7 @@ def test_wherever_it_was_stopped(stops, every, steps):
                 "weight_decay": 0.0,
             }
         },
-        {"optimizer": MUON},
+        {"optimizer": MUON | {"lr": 0.001, "weight_decay": 0.01}},
         {"schedule": {"name": "cosine", "warmup_epochs": 0.5, "eta_min": 0.0}},
         {"loss__class_weights": "balanced"},
         {"trainer__precision": "32-true", "trainer__monitor": "val_loss"},

@@ -1,7 +1,6 @@
 """Which validation images W&B is shown; that they reach it is in test_tracking.py."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,7 @@ from stages.train.fit import prepare
 from stages.train.samples import SamplePredictions, log_extremes
 from tests.support.tiny import CLASSES, tiny_params, tiny_task
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 class Log(Run):
