@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -21,7 +21,7 @@ ADVICE = (  # the last line of what is said of wrong parameters
 _SHOWN = 200  # characters of a wrong value
 
 # The discriminators of the sections that come in variants; pydantic puts the variant's tag into an error's location.
-_VARIANT_KEYS = {"data": "source", "split": "strategy", "optimizer": "name", "schedule": "name"}
+_VARIANT_KEYS = {"data": "source", "split": "strategy", "model": "name", "optimizer": "name", "schedule": "name"}
 
 # pydantic's kinds of errors in the words of someone who edits YAML; its own messages do for the rest.
 _ALLOWED = {
@@ -134,7 +134,7 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
         return f"{'.'.join(location)} = {redacted(repr(error['ctx']['tag']))} is not allowed; allowed: {allowed}"
     if error["type"] == "union_tag_not_found":
         return f"{'.'.join([*location, _VARIANT_KEYS[section]])} is missing; choose one of conf/{section}/"
-    if error["type"] == "model_attributes_type":
+    if error["type"] == "model_attributes_type" or (error["type"] == "model_type" and section in _VARIANT_KEYS):
         found = _shown(section, error["input"])
         return f"{section} = {found} is no section; choose one of conf/{section}/, as in `-S {section}=NAME`"
     if (allowed := _OF_SEVERAL_TYPES.get(".".join(location[:2]))) and error["type"] != "missing":
@@ -144,30 +144,40 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return f"{key} = {_shown(key, error['input'])} is not a parameter{_nearest(location, values)}"
     if error["type"] == "missing":
-        return f"{key} is missing"
+        return f"{key} is missing{_other_file(section, values)}"
     template = _ALLOWED.get(error["type"])
     allowed = template.format(**error.get("ctx", {})) if template else error["msg"]
     return f"{key} = {_shown(key, error['input'])} is not allowed; {allowed}"
+
+
+def _other_file(section: str, values: dict[str, Any]) -> str:
+    """How a section of several variants gets all keys that belong to the one it names."""
+    if section not in _VARIANT_KEYS:
+        return ""
+    key = _VARIANT_KEYS[section]
+    named = redacted(repr(values[section][key]))
+    return f"; {section}.{key} = {named} needs it, and `-S {section}=NAME` takes all that one of conf/{section}/ has"
 
 
 def _nearest(location: list[str], values: dict[str, Any]) -> str:
     """The known keys beside a wrong one, the likeliest first."""
     model: Any = Params
     for part in location[:-1]:
-        model = _variant(model.model_fields[part], values.get(part) if model is Params else None)
-        if model is None:
+        annotation = model.model_fields[part].annotation
+        model = _variant(part, annotation, values) if get_args(annotation) else annotation
+        if not isinstance(model, type):
             return ""
     known = list(model.model_fields)
     near = difflib.get_close_matches(location[-1], known, n=1)
     return f"; did you mean {'.'.join([*location[:-1], near[0]])}?" if near else f"; allowed: {', '.join(known)}"
 
 
-def _variant(field: Any, value: Any) -> type[BaseModel] | None:
-    """The class of a section; of several variants, the one that its value names."""
-    if field.discriminator is None:
-        return field.annotation if isinstance(field.annotation, type) else None
-    for candidate in field.annotation.__args__:
-        tags = candidate.model_fields[field.discriminator].annotation.__args__
-        if isinstance(value, dict) and value.get(field.discriminator) in tags:
-            return candidate
-    return None
+def _variant(section: str, annotation: Any, values: dict[str, Any]) -> type[BaseModel] | None:
+    """The class of a section of several variants: the one that its value names, or one that takes any name."""
+    key = _VARIANT_KEYS.get(section)
+    if key is None:
+        return None
+    variants = [get_args(variant)[0] if get_args(variant) else variant for variant in get_args(annotation)]
+    tags = [get_args(variant.model_fields[key].annotation) for variant in variants]
+    named = values[section].get(key)
+    return next((variant for variant, of_it in zip(variants, tags, strict=True) if named in of_it or not of_it), None)

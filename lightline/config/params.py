@@ -12,7 +12,8 @@ from pydantic import Field, model_validator
 
 from lightline.config.data import Data, Split
 from lightline.config.fields import BatchSize, Fraction, PositiveFloat, PositiveInt, Probability, Section, Text
-from lightline.config.training import Augment, Loss, Model, Optimizer, Schedule, Trainer
+from lightline.config.model import Model
+from lightline.config.training import Augment, Loss, Optimizer, Schedule, Trainer
 
 Devices = Annotated[int, Field(ge=1, le=1_024)]  # of a machine
 DeviceNumber = Annotated[int, Field(ge=0, lt=1_024)]

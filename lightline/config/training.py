@@ -1,7 +1,5 @@
-"""The types of the sections that determine training: augment, model, optimizer, schedule, loss, trainer."""
+"""The types of the sections that determine training: augment, optimizer, schedule, loss, trainer."""
 
-import re
-from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -10,19 +8,12 @@ from lightline.config.fields import (
     BatchSize,
     Epochs,
     Fraction,
-    Name,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     Probability,
     Section,
 )
-from lightline.config.model_names import TORCHVISION_MODELS
-
-Width = Annotated[int, Field(ge=1, le=8_192)]  # channels
-Depth = Annotated[int, Field(ge=2, le=3)]
-
-_OWN_MODELS = ("cnn", "airbench")
 
 
 class RandAugment(Section):
@@ -51,44 +42,6 @@ class Augment(Section):
     mixup_alpha: NonNegativeFloat  # 0 switches it off
     cutmix_alpha: NonNegativeFloat  # 0 switches it off; with mixup, each batch takes one of the two
     low_resolution: Annotated[list[LowResolution], Field(max_length=8)]  # from the first epoch on, one after the other
-
-
-class Model(Section):
-    """The network, and the images that go into it."""
-
-    name: Name  # cnn, airbench, a torchvision classification model, or timm/NAME
-    weights: Name | None  # torchvision's weights, as in DEFAULT or IMAGENET1K_V1; null starts from random ones
-    input_size: Annotated[int, Field(ge=8, le=1024)]  # pixels, both sides
-    crop_pct: Annotated[float, Field(gt=0, le=1)]  # side of the centre crop, as a part of the image's shorter side
-    normalize: Literal["dataset", "imagenet"]  # mean and standard deviation: of the training images, or ImageNet's
-    stem: Literal["auto", "standard", "small"]  # small: 3×3 first layer, no early pooling; auto: up to 64 pixels
-    widths: Annotated[list[Width], Field(min_length=3, max_length=3)] | None  # channels of the airbench's blocks
-    depths: Annotated[list[Depth], Field(min_length=3, max_length=3)] | None  # convolutions in each of these blocks
-    # What the trained network answers with, in the model file too: its logits for the image, their mean with those for
-    # the mirror image, or half that and half the same for the image shifted by a pixel along two diagonals.
-    test_time_augmentation: Literal["none", "mirror", "mirror_and_shift"]
-
-    @model_validator(mode="after")
-    def fits_together(self):
-        # Behind timm/ a plain name alone: timm would also take hf-hub:NAME and local-dir:PATH, and load what is there.
-        if self.name not in (*_OWN_MODELS, *TORCHVISION_MODELS) and not re.fullmatch(r"timm/[\w.]+", self.name):
-            near = get_close_matches(self.name, [*_OWN_MODELS, *TORCHVISION_MODELS], n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            allowed = f"{', '.join(_OWN_MODELS)}, timm/NAME, {', '.join(TORCHVISION_MODELS)}"
-            raise ValueError(f"model.name = {self.name!r} is no known model; {hint}allowed: {allowed}")
-        if self.name in _OWN_MODELS and self.weights is not None:
-            raise ValueError(
-                f"model.weights = {self.weights!r}, but the {self.name} has no pretrained weights; it must be null"
-            )
-        if self.name in _OWN_MODELS and self.input_size < 16:
-            raise ValueError(
-                f"model.input_size = {self.input_size} is too small for the {self.name}; it must be at least 16"
-            )
-        for name, value, meaning in (("widths", self.widths, "channels"), ("depths", self.depths, "convolutions")):
-            if (self.name == "airbench") != (value is not None):
-                needed = f"it needs three numbers of {meaning}" if self.name == "airbench" else "it must be null"
-                raise ValueError(f"model.{name} = {value} with model.name = {self.name!r}; {needed}")
-        return self
 
 
 class Adam(Section):

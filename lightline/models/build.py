@@ -1,5 +1,5 @@
-"""Networks by the names in params.yaml. To add one: a branch in `build_network`, its name in
-lightline/config/training.py, a file in conf/model/.
+"""Networks by the names in params.yaml. To add one: its class in lightline/config/model.py, a branch in
+`build_network`, a file in conf/model/.
 """
 
 from collections import OrderedDict
@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from lightline.config.training import Model
+from lightline.config.model import CNN, LibraryModel, Model
 from lightline.errors import ParameterError
 from lightline.models.airbench import Airbench
 
@@ -33,10 +33,14 @@ def build_network(settings: Model, num_classes: int, *, pretrained: bool = True)
     Raises:
         ParameterError: the network cannot be built with these settings, or its weights cannot be fetched.
     """
-    if settings.name == "cnn":
+    if isinstance(settings, CNN):
         return cnn(settings.input_size, num_classes)
-    if settings.widths is not None and settings.depths is not None:
+    if not isinstance(settings, LibraryModel):
         return Airbench(settings.widths, settings.depths, num_classes)
+    return _library_model(settings, num_classes, pretrained)
+
+
+def _library_model(settings: LibraryModel, num_classes: int, pretrained: bool) -> nn.Module:
     weights = settings.weights if pretrained else None
     build = _timm if settings.name.startswith("timm/") else _torchvision
     try:
@@ -98,7 +102,7 @@ def cnn(input_size: int, num_classes: int) -> nn.Sequential:
     )
 
 
-def _torchvision(settings: Model, weights: str | None, num_classes: int) -> nn.Module:
+def _torchvision(settings: LibraryModel, weights: str | None, num_classes: int) -> nn.Module:
     from torchvision import models
 
     known = list(models.get_model_weights(settings.name).__members__)
@@ -122,7 +126,7 @@ def _torchvision(settings: Model, weights: str | None, num_classes: int) -> nn.M
     return network
 
 
-def _timm(settings: Model, weights: str | None, num_classes: int) -> nn.Module:
+def _timm(settings: LibraryModel, weights: str | None, num_classes: int) -> nn.Module:
     try:
         import timm
     except ImportError:
@@ -185,7 +189,7 @@ def _start_small(network: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def _fit_stem(network: nn.Module, settings: Model) -> None:
+def _fit_stem(network: nn.Module, settings: LibraryModel) -> None:
     """For images of a few dozen pixels: no stride in the first convolution, 3×3 at most, and no first max-pooling.
 
     As in K. He et al., "Deep residual learning" (2016), section 4.2. Networks that cut the image into patches stay as

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lightline.config.training import Model
+from lightline.config.model import model_settings
 from lightline.data.dataset import Dataset
 from lightline.errors import DataError
 from lightline.files import whole_file
@@ -53,7 +53,7 @@ class Checkpoint:
 
     def network(self) -> nn.Module:
         """The trained network as it answers, in evaluation mode."""
-        settings = Model(**self.params["model"])
+        settings = model_settings(self.params["model"])
         network = build_network(settings, len(self.classes), pretrained=False)
         network.load_state_dict(self.state_dict)
         return with_tta(network, settings)
@@ -111,7 +111,7 @@ def _is_whole(content: dict[str, Any]) -> bool:
     if set(content) != set(_KINDS) or not all(isinstance(content[name], kind) for name, kind in _KINDS.items()):
         return False
     try:
-        Model(**content["params"]["model"])
+        model_settings(content["params"]["model"])
         Preprocessing.from_dict(content["preprocessing"])
     except (KeyError, TypeError, ValueError):
         return False

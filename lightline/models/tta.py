@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lightline.config.training import Model
+from lightline.config.model import Model
 
 
 def with_tta(network: nn.Module, settings: Model) -> nn.Module:

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
-# OpenMP threads that spin while they wait collapse on a busy machine. Read when torch loads, so set before that.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# Imports make a million objects that stay: looking through them for garbage takes half a second.
-gc.disable()
+from lightline.runtime.loading import load_quickly  # isort: skip  (and called before anything else loads)
+
+load_quickly()
 
 from lightline.config.load import ADVICE, is_conf_right, load_params
 from lightline.config.params import Params

@@ -74,7 +74,10 @@ def test_everything_else_goes_where_the_guide_says(project: Project):
     code, conf = project.path / "lightline", project.path / "conf"
     training, train = code / "config/training.py", project.path / "stages/train"
 
-    replace(training, "_OWN_MODELS = (", '_OWN_MODELS = ("mine", ')
+    own = code / "config/model.py"
+    replace(own, "class CNN(", 'class Mine(_Network):\n    name: Literal["mine"]\n\n\nclass CNN(')
+    replace(own, "in (CNN, Airbench)", "in (Mine, CNN, Airbench)")
+    replace(own, "Model = Annotated[\n", 'Model = Annotated[\n    Annotated[Mine, Tag("mine")] | ')
     after_docstring(
         code / "models/build.py",
         "def build_network(",

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from lightline.config.training import Model
+from lightline.config import model as config
 from lightline.data import images
 from lightline.data.dataset import Dataset, Row, write_dataset
 from lightline.data.images import pixel_digest
@@ -22,20 +22,12 @@ from lightline.models.inference import PixelClassifier
 CLASSES = ("cat", "dog", "größe")
 
 
-def model_settings(name: str = "cnn", **changes: Any) -> Model:
+def model_settings(name: str = "cnn", **changes: Any) -> config.Model:
     """The model section for a network of 16 pixels."""
-    basis = {
-        "name": name,
-        "weights": None,
-        "input_size": 16,
-        "crop_pct": 1.0,
-        "normalize": "dataset",
-        "stem": "auto",
-        "widths": None,
-        "depths": None,
-        "test_time_augmentation": "none",
-    }
-    return Model(**(basis | changes))
+    own = {"cnn": {}, "airbench": {"widths": [32, 64, 64], "depths": [2, 2, 2]}}
+    keys = own.get(name, {"weights": None, "stem": "auto"})
+    basis = {"input_size": 16, "crop_pct": 1.0, "normalize": "dataset", "test_time_augmentation": "none"}
+    return config.model_settings({"name": name, **basis, **keys, **changes})
 
 
 def random_pixels(*shape: int, seed: int = 0) -> np.ndarray:
@@ -63,7 +55,7 @@ def save_dataset(folder: Path, pictures: Sequence[np.ndarray], classes: Sequence
     return Dataset(folder)
 
 
-def make_checkpoint(settings: Model, classes: Sequence[str] = CLASSES, dataset: str = "d" * 64) -> Checkpoint:
+def make_checkpoint(settings: config.Model, classes: Sequence[str] = CLASSES, dataset: str = "d" * 64) -> Checkpoint:
     """A network of random weights, its batch normalisation warmed up so that training mode answers otherwise."""
     torch.manual_seed(0)
     network = build_network(settings, len(classes), pretrained=False)
@@ -90,7 +82,7 @@ def make_checkpoint(settings: Model, classes: Sequence[str] = CLASSES, dataset: 
     )
 
 
-def prepare_export(folder: Path, settings: Model | None = None, scale: float = 1) -> tuple[Checkpoint, Dataset]:
+def prepare_export(folder: Path, settings: config.Model | None = None, scale: float = 1) -> tuple[Checkpoint, Dataset]:
     """What the export stage reads below a folder, but for what `test` wrote: rows 0 to 5 are test, 6 to 11 train.
 
     scale: of the network's last layer.

@@ -40,6 +40,15 @@ MNIST = {
     "max_pixels": 10,
     "bit_depth": "auto",
 }
+AIRBENCH = {
+    "name": "airbench",
+    "input_size": 32,
+    "crop_pct": 1.0,
+    "normalize": "dataset",
+    "test_time_augmentation": "none",
+    "widths": [64, 64, 64],
+    "depths": [2, 2, 2],
+}
 K_FOLD = {"strategy": "k_fold", "num_folds": 5, "fold": 0, "val": 0.1}
 
 
@@ -121,7 +130,7 @@ WRONG = [
     ({"export__opset": 17}, "export.opset = 17 is not allowed; it must be at least 18"),
     ({"split__test": 0.9}, "split.val + split.test = 1.05 leaves nothing to train on; it must be below 1"),
     ({"split": K_FOLD | {"fold": 5}}, "split.fold = 5 does not exist; it is at most split.num_folds - 1 = 4"),
-    ({"model__input_size": 8}, "model.input_size = 8 is too small for the cnn; it must be at least 16"),
+    ({"model__input_size": 8}, "model.input_size = 8 is not allowed; it must be at least 16"),
     # what would take up the machine
     ({"trainer__max_epochs": 10**9}, "trainer.max_epochs = 1000000000 is not allowed; it must be at most 100000"),
     ({"trainer__batch_size": 10**6}, "trainer.batch_size = 1000000 is not allowed; it must be at most 65536"),
@@ -135,8 +144,11 @@ WRONG = [
     ({"hardware__devices": [7] * 2000}, "7, 7, 7… is not allowed; it must be 'auto', a number from 1 to 1024, or "),
     ({"export__calibration_images": 10**6}, "export.calibration_images = 1000000 is not allowed; it must be at most"),
     ({"trainer__freeze_epochs": 10**6}, "trainer.freeze_epochs = 1000000 is not allowed; it must be at most 100000"),
-    ({"model__widths": [64, 64, 10**5]}, "model.widths.2 = 100000 is not allowed; it must be at most 8192"),
-    ({"model__depths": [2, 2, 10**5]}, "model.depths.2 = 100000 is not allowed; it must be at most 3"),
+    (
+        {"model": AIRBENCH | {"widths": [64, 64, 10**5]}},
+        "model.widths.2 = 100000 is not allowed; it must be at most 8192",
+    ),
+    ({"model": AIRBENCH | {"depths": [2, 2, 10**5]}}, "model.depths.2 = 100000 is not allowed; it must be at most 3"),
     ({"hardware__num_workers": 10**4}, "hardware.num_workers = 10000 is not allowed; it must be at most 512"),
     ({"augment__random_crop_padding": 10**4}, "augment.random_crop_padding = 10000 is not allowed; it must be at most"),
     (
@@ -150,7 +162,7 @@ WRONG = [
     ({"export__limits": "x" * 5000}, "is not allowed; it must have at most 4000 characters"),
     # what would run code or read what is elsewhere
     ({"optimizer___target_": "os.system"}, "optimizer._target_ = 'os.system' is not a parameter; allowed: name, lr, "),
-    ({"model___target_": "os.system"}, "model._target_ = 'os.system' is not a parameter; allowed: name, weights, "),
+    ({"model___target_": "os.system"}, "model._target_ = 'os.system' is not a parameter; allowed: input_size, "),
     ({"model__name": "os.system"}, "model.name = 'os.system' is no known model"),
     (
         {"model__name": "timm/hf-hub:someone/something"},
@@ -177,8 +189,11 @@ WRONG = [
     ({"model__name": "resnet19"}, "model.name = 'resnet19' is no known model; did you mean resnet18? allowed: cnn, "),
     (
         {"model__weights": "DEFAULT"},
-        "model.weights = 'DEFAULT', but the cnn has no pretrained weights; it must be null",
+        "model.weights = 'DEFAULT' is not a parameter; allowed: input_size, ",
     ),
+    ({"model": "resnet18"}, "model = 'resnet18' is no section; choose one of conf/model/, as in `-S model=NAME`"),
+    ({"model": AIRBENCH | {"stem": "auto"}}, "model.stem = 'auto' is not a parameter; allowed: input_size, "),
+    ({"model": AIRBENCH | {"width": [1, 1, 1]}}, "model.width = [1, 1, 1] is not a parameter; did you mean model.wi"),
     # what does not go together
     (
         {"optimizer": SGD | {"momentum": 0.0}},
@@ -252,10 +267,19 @@ def test_no_other_complaint_repeats_a_key(changes, sentence):
     assert SECRET not in message
 
 
+def test_the_name_alone_of_another_variant_says_how_to_get_all_of_its_keys():
+    lines = complaint(changed(model__name="resnet18")).splitlines()[1:3]
+    for key, line in zip(("weights", "stem"), lines, strict=True):
+        needs = (
+            f"  model.{key} is missing; model.name = 'resnet18' needs it, and `-S model=NAME` takes all that one of "
+        )
+        assert line == f"{needs}conf/model/ has"
+
+
 def test_everything_that_is_wrong_is_told_at_once():
-    message = complaint(changed(seed=-1, trainer__max_epochs=0, typo=1, model__stem="big"))
+    message = complaint(changed(seed=-1, trainer__max_epochs=0, typo=1, model__normalize="big"))
     assert message.startswith("params.yaml holds 4 parameters that cannot be used:\n")
-    for key in ("seed = -1", "trainer.max_epochs = 0", "typo = 1", "model.stem = 'big'"):
+    for key in ("seed = -1", "trainer.max_epochs = 0", "typo = 1", "model.normalize = 'big'"):
         assert f"\n  {key} " in message
 
 

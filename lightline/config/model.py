@@ -1,0 +1,89 @@
+"""The type of the section model: the network, and the images that go into it."""
+
+import re
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
+
+from lightline.config.fields import Name, Section
+from lightline.config.model_names import TORCHVISION_MODELS
+
+Width = Annotated[int, Field(ge=1, le=8_192)]  # channels
+Depth = Annotated[int, Field(ge=2, le=3)]
+SmallSize = Annotated[int, Field(ge=8, le=1024)]
+Size = Annotated[int, Field(ge=16, le=1024)]
+
+
+class _Network(Section):
+    """What there is to say of any network."""
+
+    input_size: SmallSize  # pixels, both sides
+    crop_pct: Annotated[float, Field(gt=0, le=1)]  # side of the centre crop, as a part of the image's shorter side
+    normalize: Literal["dataset", "imagenet"]  # mean and standard deviation: of the training images, or ImageNet's
+    # What the trained network answers with, in the model file too: its logits for the image, their mean with those for
+    # the mirror image, or half that and half the same for the image shifted by a pixel along two diagonals.
+    test_time_augmentation: Literal["none", "mirror", "mirror_and_shift"]
+
+
+class CNN(_Network):
+    """The tutorial's network."""
+
+    name: Literal["cnn"]
+    input_size: Size
+
+
+class Airbench(_Network):
+    """The network of the airbench94 record."""
+
+    name: Literal["airbench"]
+    input_size: Size
+    widths: Annotated[list[Width], Field(min_length=3, max_length=3)]  # channels of its blocks
+    depths: Annotated[list[Depth], Field(min_length=3, max_length=3)]  # convolutions in each of these blocks
+
+
+class LibraryModel(_Network):
+    """A classification network of torchvision's, or one of timm's, as timm/NAME."""
+
+    name: Name
+    weights: Name | None  # torchvision's, as in DEFAULT or IMAGENET1K_V1, or timm's DEFAULT; null starts at random
+    stem: Literal["auto", "standard", "small"]  # small: 3×3 first layer, no early pooling; auto: up to 64 pixels
+
+    @model_validator(mode="before")
+    @classmethod
+    def is_known(cls, section: Any) -> Any:
+        """Say of an unknown name that alone, and not what it lacks."""
+        name = section.get("name") if isinstance(section, dict) else None
+        # Behind timm/ a plain name alone: timm would also take hf-hub:NAME and local-dir:PATH, and load what is there.
+        if not isinstance(name, str) or name in TORCHVISION_MODELS or re.fullmatch(r"timm/[\w.]+", name):
+            return section
+        near = get_close_matches(name, [*_OWN, *TORCHVISION_MODELS], n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        allowed = f"{', '.join(_OWN)}, timm/NAME, {', '.join(TORCHVISION_MODELS)}"
+        raise ValueError(f"model.name = {name!r} is no known model; {hint}allowed: {allowed}")
+
+
+_OWN = [get_args(network.model_fields["name"].annotation)[0] for network in (CNN, Airbench)]
+_LIBRARY = "library"
+
+
+def _kind(section: Any) -> str:
+    """The tag of a section's class: its name where the network is our own."""
+    name = section.get("name") if isinstance(section, dict) else getattr(section, "name", None)
+    return str(name) if name in _OWN else _LIBRARY
+
+
+Model = Annotated[
+    Annotated[CNN, Tag("cnn")] | Annotated[Airbench, Tag("airbench")] | Annotated[LibraryModel, Tag(_LIBRARY)],
+    Field(discriminator=Discriminator(_kind)),
+]
+_model: TypeAdapter[Model] = TypeAdapter(Model)
+
+
+def model_settings(section: dict[str, Any]) -> Model:
+    """Check a section by itself, as a checkpoint keeps it.
+
+    Raises:
+        ValueError: it is no such section.
+    """
+    return _model.validate_python(section)
