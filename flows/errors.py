@@ -51,7 +51,7 @@ class Fault(NamedTuple):
 
 
 def describe(error: BaseException) -> Fault:
-    """The kind of an error and its message, without the passwords that addresses can hold."""
+    """Tell the kind of an error and its message, without the passwords that addresses can hold."""
     causes = list(_causes(error))
     for cause in causes:
         if type(cause).__name__ == "StageCmdFailedError":

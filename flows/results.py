@@ -144,7 +144,7 @@ def summary(results: Results) -> str:
 
 
 def commands(results: Results) -> list[str]:
-    """What to type to have the results in the workspace."""
+    """List what to type to have the results in the workspace."""
     here = Path(results.origin).is_dir()
     fetch = [] if here else [f"dvc exp pull origin {results.experiment}"]
     return [*fetch, f"dvc exp apply {results.experiment}"]
