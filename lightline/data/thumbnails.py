@@ -24,7 +24,7 @@ def is_small(pixels: np.ndarray) -> bool:
 
 
 def thumbnails(pictures: Sequence[np.ndarray]) -> list[bytes | None]:
-    """The thumbnail of each picture, uint8 [height, width, 3], as SIZE bytes; None below 16 pixels a side."""
+    """Make the thumbnail of each picture, uint8 [height, width, 3], as SIZE bytes; None below 16 pixels a side."""
     found: list[bytes | None] = [None] * len(pictures)
     by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for number, pixels in enumerate(pictures):

@@ -91,7 +91,7 @@ def _name() -> str:
 
 
 def _dvc_process() -> psutil.Process | None:
-    """The nearest of this process's ancestors that stands in DVC's own list of who works here.
+    """Find the nearest of this process's ancestors that stands in DVC's own list of who works here.
 
     Not simply the parent: DVC runs commands with $SHELL, and some shells stay between the two.
     """
@@ -102,7 +102,7 @@ def _dvc_process() -> psutil.Process | None:
 
 
 def _writers() -> set[int] | None:
-    """The processes that DVC has down as writing outputs; None where that cannot be read."""
+    """Read which processes DVC has down as writing outputs; None where that cannot be read."""
     for _ in range(10):
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             return {entry["pid"] for entry in json.loads(_RWLOCK.read_bytes())["write"].values()}
@@ -131,7 +131,7 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def _identity(process: psutil.Process) -> dict[str, Any]:
-    """A number alone would be another process's some day."""
+    """Identify a process by its number and its start: the number alone would be another process's some day."""
     return {"pid": process.pid, "since": process.create_time()}
 
 
