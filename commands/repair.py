@@ -90,7 +90,7 @@ def _entries(held: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _works(entry: dict[str, Any]) -> bool:
-    """Whether the process that wrote an entry lives; one that was given its number since is another."""
+    """Tell whether the process that wrote an entry lives; one that was given its number since is another."""
     try:
         process = psutil.Process(entry["pid"])
         is_older = process.create_time() <= _RWLOCK.stat().st_mtime + 1

@@ -112,7 +112,7 @@ def _lock(record: Path) -> int | None:
 
 
 def _has_stage(folder: Path) -> bool:
-    """Whether a stage, orphaned a moment ago, is still on its way out there; see lightline.runtime.supervision."""
+    """Tell whether a stage, orphaned a moment ago, is still on its way out there; see lightline.runtime.supervision."""
     try:
         file: TextIO = (folder / ".lightline" / "stage.lock").open("a")
     except OSError:

@@ -68,7 +68,7 @@ def describe(error: BaseException) -> Fault:
 
 
 def is_temporary(message: str) -> bool:
-    """Whether a program's error message speaks of a network or a lock."""
+    """Tell whether a program's error message speaks of a network or a lock."""
     return bool(_NETWORK_WORDS.search(message))
 
 

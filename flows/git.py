@@ -187,7 +187,7 @@ def experiments(origin: Origin, commit: str, folder: Path) -> dict[str, str]:
 
 
 def can_take(root: Path, experiment: str) -> bool:
-    """Whether an experiment can be applied to a workspace and nothing there is lost.
+    """Tell whether an experiment can be applied to a workspace and nothing there is lost.
 
     It may be as its commit, or as an experiment that was applied to it; files that git does not track may lie beside,
     where the experiment has none of their names.
@@ -211,7 +211,7 @@ def apply(root: Path, experiment: str) -> None:
 
 
 def equals_here(commit: str, folder: Path) -> bool:
-    """Whether the files in a folder are as in an experiment's commit."""
+    """Tell whether the files in a folder are as in an experiment's commit."""
     # DVC puts files into it that git does not track here: plots, the arguments it had.
     return not git("diff", "--name-only", "--diff-filter=d", commit, folder=folder)
 

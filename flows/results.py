@@ -94,7 +94,7 @@ async def publish(results: Results) -> None:
 
 
 async def server_answers() -> bool:
-    """Whether the Prefect server is still there; Prefect itself asks for minutes before it gives up."""
+    """Tell whether the Prefect server is still there; Prefect itself asks for minutes before it gives up."""
     from prefect.settings import PREFECT_API_URL
 
     address = PREFECT_API_URL.value()

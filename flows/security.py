@@ -81,7 +81,7 @@ def _listens_widely(port: int) -> str | None:
 
 
 async def _answers_anyone(address: str) -> bool:
-    """Whether the server's interface can be used without a password."""
+    """Tell whether the server's interface can be used without a password."""
     answer = await ask_server(address, "admin/version")
     return answer is not None and answer.is_success  # without any, the run will say that the server cannot be reached
 

@@ -24,7 +24,7 @@ _ENVIRONMENT = re.compile(r"oc\.env:\s*(\w+)")
 
 
 def names_secret(name: str) -> bool:
-    """Whether something of this name (a variable, a parameter, a part of a query) is likely to be a key."""
+    """Tell whether something of this name (a variable, a parameter, a part of a query) is likely to be a key."""
     return bool(_NAME.search(name))
 
 

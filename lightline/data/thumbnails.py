@@ -19,7 +19,7 @@ _RED, _GREEN, _BLUE = map(np.uint16, (77, 150, 29))  # 256ths of each in grey
 
 
 def is_small(pixels: np.ndarray) -> bool:
-    """Whether it costs little to keep these uint8 pixels [height, width, 3] until others are there too."""
+    """Tell whether it costs little to keep these uint8 pixels [height, width, 3] until others are there too."""
     return max(pixels.shape[:2]) <= _SMALL
 
 

@@ -44,7 +44,7 @@ class Latency:
         write_csv(path, HEADER, self.rows)
 
     def is_sooner(self, runtime: str, other: str) -> bool:
-        """Whether a runtime's median is below another's at any batch."""
+        """Tell whether a runtime's median is below another's at any batch."""
         medians = {row[:2]: row[4] for row in self.rows}
         return any(medians[runtime, batch] < medians[other, batch] for name, batch in medians if name == runtime)
 

@@ -76,7 +76,7 @@ class VerifiedCache:
 
 
 def is_lock(content: bytes) -> bool:
-    """Whether DVC will read it."""
+    """Tell whether DVC will read it."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from voluptuous import Invalid
 

@@ -112,7 +112,7 @@ def _applied() -> str | None:
 
 
 def _is_conf_of(rev: str, folder: Path) -> bool:
-    """Whether all that a commit has in conf/ is so here."""
+    """Tell whether all that a commit has in conf/ is so here."""
     tree = git("rev-parse", f"{rev}:./{CONF}", folder=folder)
     if tree is None:
         return False

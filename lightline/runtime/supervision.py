@@ -56,7 +56,7 @@ def end_with_parent() -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one of a distributed run that writes outputs; alone, it is."""
+    """Tell whether this process is the one of a distributed run that writes outputs; alone, it is."""
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
@@ -124,7 +124,7 @@ def _watch(keepers: list[psutil.Process]) -> None:
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Whether a process works; one that has ended and whose parent has not asked yet how does not."""
+    """Tell whether a process works; one that has ended and whose parent has not asked yet how does not."""
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
@@ -136,7 +136,7 @@ def _identity(process: psutil.Process) -> dict[str, Any]:
 
 
 def _is_kept(holder: dict[str, Any]) -> bool:
-    """Whether the holder of a lock works for someone: for a DVC process that lives, or for who started it by hand."""
+    """Tell whether a lock's holder works for someone: for a DVC process that lives, or for who started it by hand."""
     dvc = holder.get("dvc")
     with suppress(psutil.NoSuchProcess):
         return not dvc or (

@@ -137,7 +137,7 @@ def _tops(paths: set[str], split_folders: SplitFolders) -> tuple[set[str], dict[
 
 
 def _are_wrapped(paths: set[str]) -> bool:
-    """Whether each split has but one folder with others inside, as in training_set/training_set/cats."""
+    """Tell whether each split has but one folder with others inside, as in training_set/training_set/cats."""
     seconds = defaultdict(set)
     for first, *rest in (path.split("/", 2) for path in paths):
         seconds[first].update(rest[:1])

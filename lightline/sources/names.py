@@ -25,7 +25,7 @@ _SYSTEM_ENDINGS = (":zone.identifier", ":encryptable", ".dvc")
 
 
 def is_hidden(name: str) -> bool:
-    """Whether one part of a path belongs to the system or to a tool, not to the data."""
+    """Tell whether one part of a path belongs to the system or to a tool, not to the data."""
     if name.startswith("."):
         return name not in (".", "..")
     lower = name.lower()
