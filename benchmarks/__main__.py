@@ -23,7 +23,7 @@ _QUICK_PART = 8  # --quick takes every eighth image of CIFAR-10
 
 
 def main() -> int:
-    """A process a question, so that none pays for another's imports, threads or memory."""
+    """Ask each question in a process of its own, so that none pays for another's imports, threads or memory."""
     options = _parser().parse_args()
     names = options.question or questions()
     if unknown := [name for name in names if name not in questions()]:
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def questions() -> list[str]:
-    """The names of the questions: of the modules that have a `run`."""
+    """Return the names of the questions: of the modules that have a `run`."""
     return sorted(file.stem for file in FOLDER.glob("*.py") if "\ndef run(" in file.read_text(encoding="utf-8"))
 
 
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cifar(archive: Path, quick: bool, work: Path) -> Path:
-    """The archive that the questions are asked about; for --quick, one of a part of its files, written to `work`."""
+    """Find the archive that the questions are asked about; for --quick, write one of a part of its files to `work`."""
     if not quick or not archive.is_file():
         return archive.resolve()
     part = work / "part.tar.gz"

@@ -22,7 +22,7 @@ _TRAIN = (sys.executable, "-m", "stages.train")
 
 
 def run(quick: bool) -> list[Row]:
-    """A row for each number of trainings; quick: two trainings, once."""
+    """Return a row for each number of trainings; quick: two trainings, once."""
     numbers = [2] if quick else [2, 4]
     with tempfile.TemporaryDirectory() as folder:
         workspaces = [_workspace(Path(folder, str(number))) for number in range(numbers[-1])]

@@ -58,7 +58,7 @@ def _row(what: str, found: list[tuple[float, float]], judged: bool) -> Row:
 
 @contextlib.contextmanager
 def _training(start: str) -> Iterator[subprocess.Popen]:
-    """A process that begins with this line and trains when asked."""
+    """Start a process that begins with this line and trains when asked."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
     program = start + _PROGRAM.format(seconds=_SECONDS)
     command = [sys.executable, "-c", program]

@@ -97,7 +97,7 @@ def _rows(numbers: list[int], place: Path) -> list[Row]:
 
 
 def _by_number(name: str, numbers: list[int], costs: list[Cost]) -> list[Row]:
-    """A row for each number of rows; the last is judged beside the one before, the first being mostly start."""
+    """Make a row for each number of rows; the last is judged beside the one before, the first being mostly start."""
     each = [cost.cpu / number * 1e6 for number, cost in zip(numbers, costs, strict=True)]
     cells = [
         (f"{name} of {number:,} rows", f"{mean:.1f} µs of CPU a row, {cost.wall:.1f} s, {cost.memory / 2**20:.0f} MiB")

@@ -85,7 +85,7 @@ def _record(found: list[tuple[float, float]]) -> Row:
 
 
 def recipe_task(*overrides: str) -> Task:
-    """What is to be trained, in a folder of `cifar_project`."""
+    """Return what is to be trained, in a folder of `cifar_project`."""
     return Task(composed("hardware=cpu", *overrides), Dataset(), read_splits(), "0" * 64)
 
 

@@ -55,7 +55,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _by_hand(task: Task, data: Any, module: Any) -> None:
-    """The same network, images, steps and validation without Lightning."""
+    """Run the same network, images, steps and validation without Lightning."""
     settings = task.params.trainer
     precision = choose_precision(settings, torch.device("cpu"))
     module.trainer = _Settings(settings.limit_train_batches, precision)

@@ -49,7 +49,7 @@ def _decode(group: list[bytes]) -> None:
 
 
 def fewer(archive: Path, every: int, target: Path) -> None:
-    """A part of an archive as an archive: every fourth of its files, for one."""
+    """Write an archive of a part of another's files: of every fourth, for example."""
     with tarfile.open(archive) as members, tarfile.open(target, "w:gz", compresslevel=1) as part:
         for number, member in enumerate(member for member in members if member.isfile()):
             if number % every == 0:
@@ -87,7 +87,7 @@ def _png(number: int) -> bytes:
 
 
 def download(num_images: int) -> None:
-    """The download stage's work on made-up images, in the working directory."""
+    """Do the download stage's work on made-up images, in the working directory."""
     import yaml
 
     from lightline.config.load import check_params

@@ -31,7 +31,7 @@ Answer = Callable[[np.ndarray], object]
 
 
 def run(quick: bool) -> list[Row]:
-    """A line for each kind of numbers and each batch, then the arithmetic."""
+    """Return a row for each kind of numbers and each batch, then the arithmetic's."""
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         files = write_resnet18(Path(folder))

@@ -72,7 +72,7 @@ class Project:
 
 @contextmanager
 def prefect_server(project: Project) -> Iterator[Callable[[], str]]:
-    """A server on this machine alone, which starts while something else is done.
+    """Start a server on this machine alone, while something else is done.
 
     Gives a function that waits until it answers and gives the address of its API.
     """

@@ -14,7 +14,7 @@ from benchmarks.sources import MissingDataError
 
 
 def main() -> None:
-    """A question is a module with a docstring that asks it and `run(quick: bool) -> list[Row]`."""
+    """Ask one question, whose module has a docstring that asks it and `run(quick: bool) -> list[Row]`."""
     name, answer = sys.argv[1:3]
     module = import_module(f"benchmarks.{name}")
     content = {"question": (module.__doc__ or name).strip()}

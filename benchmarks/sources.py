@@ -29,7 +29,7 @@ def cifar_archive() -> Path:
 
 
 def cifar_folder() -> Path:
-    """The archive's files, unpacked."""
+    """Unpack the archive's files, once, and return the folder that holds train/."""
     folder = _work() / "cifar"
     if not folder.exists():
         with tarfile.open(cifar_archive()) as archive:
@@ -38,7 +38,7 @@ def cifar_folder() -> Path:
 
 
 def cifar_project(val: float = 0.1) -> Path:
-    """A folder in which download and split have run on CIFAR-10, with the authors' test set.
+    """Return a folder in which download and split have run on CIFAR-10, with the authors' test set.
 
     val: the part of the training images that is set aside.
     """

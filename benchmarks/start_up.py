@@ -23,7 +23,7 @@ _OTHERS = {
 
 
 def run(quick: bool) -> list[Row]:
-    """A row for --help and, unless quick, one for each other entry point."""
+    """Return a row for --help and, unless quick, one for each other entry point."""
     pairs = in_turn(lambda: _start(_HELP), lambda: _start(_PREFECT), 2 if quick else PAIRS)
     ours, reference = pairs.seconds()
     asked = f"at most {_MORE} s more"

@@ -101,7 +101,7 @@ def _peaks(folder: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """An epoch in this process alone, so that it is the one with the most memory."""
+    """Read an epoch in this process alone, so that it is the one with the most memory."""
     torch.set_num_threads(1)
     dataset = Dataset(Path(sys.argv[1]))
     pictures = ImageDataset(dataset, np.arange(len(dataset)), CropAndResize(32, 1.0))

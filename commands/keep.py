@@ -58,7 +58,7 @@ class Kept:
 
 
 def find(experiment: str | None) -> Kept:
-    """The parameters of an experiment or any other commit; None: of the workspace.
+    """Read the parameters of an experiment or any other commit; None: of the workspace.
 
     Raises:
         KeepError: there is no such commit, or several, or it has no params.yaml.
@@ -129,7 +129,7 @@ def keep(kept: Kept, wanted: str | None, choose: bool) -> str:
 
 
 def _recipe_with(values: dict[str, Any]) -> str | None:
-    """The recipe from which conf/ composes to these values by itself."""
+    """Find the recipe from which conf/ composes to these values by itself; None where there is none."""
     name = nearest_recipe(values)
     return None if differences(compose([f"{RECIPE}={name}"]), values) else name
 
@@ -152,7 +152,7 @@ def _recipe(kept: Kept, name: str) -> str:
 
 
 def _literal(value: Any) -> Any:
-    """The same, with `${` as a text and no reference."""
+    """Return the same value, with `${` as a text and no reference."""
     if isinstance(value, dict):
         return {key: _literal(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -161,7 +161,7 @@ def _literal(value: Any) -> Any:
 
 
 def _block(text: str) -> str:
-    """Lists indented, as everywhere in conf/."""
+    """Indent the lists, as everywhere in conf/."""
     return text.replace("defaults:\n- ", "defaults:\n  - ").replace("\n- override", "\n  - override")
 
 
@@ -174,7 +174,7 @@ def _choosing(name: str) -> str:
 
 
 def _verified(kept: Kept, files: dict[Path, str]) -> str:
-    """The text of params.yaml once these files are there, which has the parameters."""
+    """Compose params.yaml as it will be once these files are there, and check that it has the parameters."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(CONF, Path(folder, CONF))
         for file, text in files.items():

@@ -90,7 +90,7 @@ def _entries(held: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _works(entry: dict[str, Any]) -> bool:
-    """Whether the process that wrote an entry lives; one that was given its number since is another."""
+    """Tell whether the process that wrote an entry lives; one that was given its number since is another."""
     try:
         process = psutil.Process(entry["pid"])
         is_older = process.create_time() <= _RWLOCK.stat().st_mtime + 1
@@ -130,7 +130,7 @@ def _look_at_head() -> Iterator[str]:
 
 
 def _branch_dvc_left() -> tuple[str | None, bool]:
-    """The branch that DVC took HEAD from, as git's log of HEAD tells it, and whether the experiment had begun."""
+    """Find the branch that DVC took HEAD from, as git's log of HEAD tells it, and whether the experiment had begun."""
     log = [*(git("reflog", "--format=%gs", "HEAD") or "").splitlines(), ""]
     for line, before in pairwise(log):
         moved = re.fullmatch(r"checkout: moving from (.+) to (.+)", line)

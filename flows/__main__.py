@@ -170,7 +170,7 @@ def _start_server() -> None:
 
 
 def _leave_failures_to_the_end() -> None:
-    """The terminal's last lines say why a run failed; Prefect would say it for the stage, and for the flow again.
+    """Hide what Prefect says of a failure, for the stage and for the flow again: the terminal's last lines say why.
 
     Its UI shows both. What of its events is lost when a run ends at once, nobody misses.
     """

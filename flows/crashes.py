@@ -93,14 +93,14 @@ async def clear(homes: Iterable[Path], own: str | None = None) -> list[str]:
 
 
 def read_note(record: Path, descriptor: int | None = None) -> dict[str, Any]:
-    """What `Claim.belongs_to` has written; empty before that."""
+    """Read what `Claim.belongs_to` has written; empty before that."""
     with suppress(OSError, ValueError):
         return json.loads(record.read_bytes() if descriptor is None else os.pread(descriptor, 1 << 16, 0))
     return {}
 
 
 def _lock(record: Path) -> int | None:
-    """The descriptor of a record that nobody holds, locked."""
+    """Lock a record that nobody holds, and return its descriptor; None where it is held or gone."""
     try:
         descriptor = os.open(record, os.O_RDWR)
     except FileNotFoundError:
@@ -112,7 +112,7 @@ def _lock(record: Path) -> int | None:
 
 
 def _has_stage(folder: Path) -> bool:
-    """Whether a stage, orphaned a moment ago, is still on its way out there; see lightline.runtime.supervision."""
+    """Tell whether a stage, orphaned a moment ago, is still on its way out there; see lightline.runtime.supervision."""
     try:
         file: TextIO = (folder / ".lightline" / "stage.lock").open("a")
     except OSError:
@@ -122,7 +122,7 @@ def _has_stage(folder: Path) -> bool:
 
 
 def api() -> str:
-    """The server in use; for a temporary one, where its database lies."""
+    """Return the address of the server in use; for a temporary one, where its database lies."""
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
     return str(PREFECT_API_URL.value() or PREFECT_HOME.value())

@@ -51,7 +51,7 @@ class Fault(NamedTuple):
 
 
 def describe(error: BaseException) -> Fault:
-    """The kind of an error and its message, without the passwords that addresses can hold."""
+    """Tell the kind of an error and its message, without the passwords that addresses can hold."""
     causes = list(_causes(error))
     for cause in causes:
         if type(cause).__name__ == "StageCmdFailedError":
@@ -68,7 +68,7 @@ def describe(error: BaseException) -> Fault:
 
 
 def is_temporary(message: str) -> bool:
-    """Whether a program's error message speaks of a network or a lock."""
+    """Tell whether a program's error message speaks of a network or a lock."""
     return bool(_NETWORK_WORDS.search(message))
 
 

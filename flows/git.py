@@ -40,7 +40,7 @@ class Origin:
         return self.home / ".dvc" / "cache"
 
     def changes(self) -> list[str]:
-        """What is not committed in the project, as git's short status has it, with paths in the project.
+        """List what is not committed in the project, as git's short status has it, with paths in the project.
 
         Nothing where the repository is elsewhere.
         """
@@ -50,7 +50,7 @@ class Origin:
 
 
 def find_origin(repo: str) -> Origin:
-    """The repository at a path (relative ones start at this project) or at a git address.
+    """Find the repository at a path (relative ones start at this project) or at a git address.
 
     Raises:
         RequestError: there is none.
@@ -72,7 +72,7 @@ def find_origin(repo: str) -> Origin:
 
 
 def find_project(root: Path, near: Path) -> Path:
-    """The DVC project in a work tree: the folder `near` or the next one above it, else the only one that there is.
+    """Find the DVC project in a work tree: the folder `near` or the next one above it, else the only one that there is.
 
     near, and what is given: relative to root.
 
@@ -167,7 +167,7 @@ def _resolve(origin: Origin, rev: str, folder: Path) -> str:
 
 
 def _identify(folder: Path) -> None:
-    """Saving an experiment is a commit, and a commit needs a name."""
+    """Give git a name where it has none: saving an experiment is a commit, and a commit needs one."""
     try:
         git("-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", folder=folder)
     except RequestError:
@@ -176,7 +176,7 @@ def _identify(folder: Path) -> None:
 
 
 def experiments(origin: Origin, commit: str, folder: Path) -> dict[str, str]:
-    """The experiments that the origin of a clone has on a commit: their commits by name, the latest first."""
+    """Map the experiments of a clone's origin on a commit from name to commit; the latest first, where it is here."""
     pattern = f"refs/exps/{commit[:2]}/{commit[2:]}/*"
     if origin.is_here:
         latest_first = ("--sort=-committerdate", "--format=%(objectname)\t%(refname)")
@@ -187,7 +187,7 @@ def experiments(origin: Origin, commit: str, folder: Path) -> dict[str, str]:
 
 
 def can_take(root: Path, experiment: str) -> bool:
-    """Whether an experiment can be applied to a workspace and nothing there is lost.
+    """Tell whether an experiment can be applied to a workspace and nothing there is lost.
 
     It may be as its commit, or as an experiment that was applied to it; files that git does not track may lie beside,
     where the experiment has none of their names.
@@ -211,7 +211,7 @@ def apply(root: Path, experiment: str) -> None:
 
 
 def equals_here(commit: str, folder: Path) -> bool:
-    """Whether the files in a folder are as in an experiment's commit."""
+    """Tell whether the files in a folder are as in an experiment's commit."""
     # DVC puts files into it that git does not track here: plots, the arguments it had.
     return not git("diff", "--name-only", "--diff-filter=d", commit, folder=folder)
 

@@ -144,7 +144,7 @@ async def _take_over(workspace: Workspace, logger: Any) -> None:
 
 
 def stage_task(workspace: Workspace, name: str, stages: list[str]) -> Task[[], Any]:
-    """The task for one step: it ends as Ran, Cached or Failed, and tries again what may pass by itself."""
+    """Make the task for one step: it ends as Ran, Cached or Failed, and tries again what may pass by itself."""
 
     @task(
         name=name,

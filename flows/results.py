@@ -94,7 +94,7 @@ async def publish(results: Results) -> None:
 
 
 async def server_answers() -> bool:
-    """Whether the Prefect server is still there; Prefect itself asks for minutes before it gives up."""
+    """Tell whether the Prefect server is still there; Prefect itself asks for minutes before it gives up."""
     from prefect.settings import PREFECT_API_URL
 
     address = PREFECT_API_URL.value()
@@ -144,7 +144,7 @@ def summary(results: Results) -> str:
 
 
 def commands(results: Results) -> list[str]:
-    """What to type to have the results in the workspace."""
+    """List what to type to have the results in the workspace."""
     here = Path(results.origin).is_dir()
     fetch = [] if here else [f"dvc exp pull origin {results.experiment}"]
     return [*fetch, f"dvc exp apply {results.experiment}"]

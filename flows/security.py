@@ -9,7 +9,8 @@ from lightline.redaction import names_secret, secret_in
 
 
 def refuse_keys(overrides: list[str], repo: str) -> None:
-    """
+    """Refuse keys in what Prefect, DVC and W&B would keep.
+
     Raises:
         RequestError: an override or the repository's address holds a key; the message does not repeat it.
     """
@@ -27,7 +28,8 @@ def refuse_keys(overrides: list[str], repo: str) -> None:
 
 
 async def refuse_open_server() -> None:
-    """
+    """Refuse a Prefect server that is open to the network.
+
     Raises:
         RequestError: whoever reaches Prefect's server over the network may have this machine run any code.
     """
@@ -66,7 +68,7 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def _listens_widely(port: int) -> str | None:
-    """The address, other than this machine's own, on which something here accepts connections to a port."""
+    """Find the address, other than this machine's own, on which something here accepts connections to a port."""
     import psutil
 
     try:
@@ -79,13 +81,13 @@ def _listens_widely(port: int) -> str | None:
 
 
 async def _answers_anyone(address: str) -> bool:
-    """Whether the server's interface can be used without a password."""
+    """Tell whether the server's interface can be used without a password."""
     answer = await ask_server(address, "admin/version")
     return answer is not None and answer.is_success  # without any, the run will say that the server cannot be reached
 
 
 async def ask_server(address: str, path: str) -> Any:
-    """The httpx answer of Prefect's server to a plain request, without passwords or waiting; None where it is gone."""
+    """Send Prefect's server a plain request, without passwords or retries; return httpx's answer, None without one."""
     import httpx
 
     async with httpx.AsyncClient(timeout=10, trust_env=False) as client:

@@ -21,7 +21,7 @@ _COMMAND = ("worker", "start", "--pool", "local", "--type", "process")
 
 
 def main() -> None:
-    """Does not come back."""
+    """Report the runs that have crashed, and become Prefect's worker; does not come back."""
     asyncio.run(_take_up())
     prefect = (sys.executable, "-c", _PREFECT, *_COMMAND, *sys.argv[1:])
     os.environ["LIGHTLINE_CODE"] = str(CODE)  # prefect.yaml has runs start there, wherever their deployment was made

@@ -85,7 +85,7 @@ class Workspace:
         self.claim.release()
 
     def uncommitted(self) -> tuple[list[str], list[str]]:
-        """What is not committed where the run comes from: what it reads all the same, as data, and the rest."""
+        """List what is not committed where the run comes from: what it reads all the same, as data, and the rest."""
         added = [f" M {file.removesuffix('.dvc')} (`dvc add` and a commit take it)" for file in self.changed_data]
         changes = [*added, *self.origin.changes()]
         params = yaml.safe_load((self.folder / "params.yaml").read_bytes())
@@ -102,7 +102,7 @@ class Workspace:
         return [name for _, names in self.steps for name in names] if targets else []
 
     def equal_experiment(self) -> str | None:
-        """An experiment of the origin in which everything is as it is here."""
+        """Find an experiment of the origin in which everything is as it is here."""
         for name in self._recorded_with("params.yaml", "dvc.lock"):
             if equals_here(self.recorded[name], self.folder):
                 return name
@@ -117,7 +117,7 @@ class Workspace:
             await self.dvc.call("check_out", stages=self._stages(targets))
 
     def _recorded_with(self, *files: str) -> list[str]:
-        """The recorded experiments in which these files are as they are here, the latest first."""
+        """List the recorded experiments in which these files are as they are here, the latest first."""
         if not self.origin.is_here or not all((self.folder / file).exists() for file in files):
             return []  # of a repository elsewhere, a clone has no experiments
         here = git("hash-object", *files, folder=self.folder).split()
@@ -179,7 +179,7 @@ async def _fill(workspace: Workspace, request: Request, listener: Listener) -> N
 
 
 def _with_uncommitted(message: str, origin: Origin) -> str:
-    """An error in the parameters, and what in conf/ is not committed, which may be why."""
+    """Add to an error in the parameters what in conf/ is not committed, which may be why."""
     paths = [change[3:] for change in origin.changes() if change[3:].startswith("conf/") and change[3:] not in message]
     return f"{message}\nNot committed, and so no part of this run: {', '.join(paths)}." if paths else message
 
@@ -201,7 +201,7 @@ class WorkspacePrefetch:
             self._result = error
 
     async def take(self, listener: Listener) -> Workspace:
-        """What `prepare` would give, once."""
+        """Wait for what `prepare` would give, and hand it over, once."""
         await asyncio.to_thread(self._thread.join)
         for line in self._lines:
             listener(line)
@@ -222,7 +222,7 @@ class WorkspacePrefetch:
 async def open_workspace(
     request: Request, listener: Listener, ahead: WorkspacePrefetch | None = None
 ) -> AsyncIterator[Workspace]:
-    """A prepared workspace, closed at the end, whatever happens."""
+    """Prepare a workspace, and close it at the end, whatever happens."""
     workspace = await (ahead.take(listener) if ahead else prepare(request, listener))
     try:
         yield workspace

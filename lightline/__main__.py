@@ -36,7 +36,7 @@ def _list(files: dict[str, Path]) -> None:
 
 
 def _purpose(file: Path) -> str:
-    """The first sentence of a command's docstring; nothing is imported for it."""
+    """Read the first line of a command's docstring; nothing is imported for it."""
     return (ast.get_docstring(ast.parse(file.read_bytes())) or "").split("\n")[0]
 
 

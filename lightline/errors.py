@@ -64,12 +64,12 @@ class NoRoomSomewhereError(LightlineError):
 
 
 def some(names: Sequence[str], most: int) -> str:
-    """The first names for a message, and how many there are beside: "a, b and 3 more"."""
+    """Join the first names for a message, and say how many there are beside: "a, b and 3 more"."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def some_lines(lines: Sequence[str], most: int, place: object = None) -> str:
-    """The same, each in an indented line of its own that begins with the line break; place: where all of them are."""
+    """Join lines as `some` joins names, each indented and begun by a line break; place: where all of them are."""
     others = f"\n  … and {len(lines) - most} more" + (f", all in {place}" if place else "")
     return "".join(f"\n  {line}" for line in lines[:most]) + (others if len(lines) > most else "")
 
@@ -100,7 +100,7 @@ def explain_full_disk(path: Path | None = None, place: Path | None = None) -> It
 
 
 def no_room_code(error: BaseException | None, place: Path | None = None) -> int | None:
-    """The number of the system's error where a disk took no more, also inside a library's own error; else None.
+    """Return the number of the system's error where a disk took no more, also inside a library's own error; else None.
 
     place: the file or folder that was being written. What writes in C (torch, Pillow, onnxruntime) keeps to itself what
     the system said, which is then asked for a little more there.
@@ -111,7 +111,8 @@ def no_room_code(error: BaseException | None, place: Path | None = None) -> int 
 
 
 def check_room(path: Path, num_bytes: int) -> None:
-    """
+    """Check that a disk has room for so many bytes.
+
     Raises:
         NoRoomError: the disk of `path` has not that many bytes left; better told before it is full than after.
     """
@@ -139,7 +140,7 @@ def _file_of(error: BaseException) -> str | None:
 
 
 def _code_of_more(place: Path) -> int | None:
-    """What the system says to a little more in a place; None where it fits."""
+    """Write a little more in a place, and return what the system says to it; None where it fits."""
     file = place / "more" if place.is_dir() else place
     try:
         with file.open("ab", buffering=0) as opened:

@@ -26,7 +26,7 @@ _ABANDONED = 60.0  # seconds without a change
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes that name on success and is removed on failure.
+    """Yield a temporary path beside `path` to write to; it takes that name on success and is removed on failure.
 
     Raises:
         NoRoomError: the disk took no more; what stood under the name is as it was.
@@ -111,7 +111,7 @@ def json_text(content: Any) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """A file of JSON, as `json_text` makes it."""
+    """Write a file of JSON, as `json_text` makes it."""
     with whole_file(path) as temporary:
         temporary.write_text(json_text(content), encoding="utf-8")
 
@@ -125,7 +125,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """A PNG, drawn without pyplot, which keeps state from one figure to the next; equal figures make equal bytes."""
+    """Save a figure as PNG, without pyplot, which keeps state from one to the next; equal figures make equal bytes."""
     with whole_file(path) as temporary, warnings.catch_warnings():
         # A class name in a script that the font lacks is drawn as boxes; that costs nobody a result.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")

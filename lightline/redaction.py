@@ -24,12 +24,12 @@ _ENVIRONMENT = re.compile(r"oc\.env:\s*(\w+)")
 
 
 def names_secret(name: str) -> bool:
-    """Whether something of this name (a variable, a parameter, a part of a query) is likely to be a key."""
+    """Tell whether something of this name (a variable, a parameter, a part of a query) is likely to be a key."""
     return bool(_NAME.search(name))
 
 
 def secret_in(text: str) -> str | None:
-    """What kind of key a text holds, in words that do not repeat it; None for none."""
+    """Tell what kind of key a text holds, in words that do not repeat it; None for none."""
     for value, name in _environment().items():
         if value in text:
             return f"the value of the environment variable {name}"
@@ -40,14 +40,14 @@ def secret_in(text: str) -> str | None:
 
 
 def redacted(text: str) -> str:
-    """The text without the keys of the environment, and its URLs without user, password and query values like keys."""
+    """Take the environment's keys out of a text, and user, password and query values like keys out of its URLs."""
     for value in sorted(_environment(), key=len, reverse=True):
         text = text.replace(value, "…")
     return _URL.sub(_without_keys, text)
 
 
 def _environment() -> dict[str, str]:
-    """The keys in the environment: value → name. Paths of files that hold keys, and numbers of tokens, are none."""
+    """Find the environment's keys: value → name. Paths of files that hold keys, and numbers of tokens, are none."""
     return {
         value: name
         for name, value in os.environ.items()

@@ -16,7 +16,7 @@ ACCEPTED: dict[str, str] = {}
 
 
 def main() -> int:
-    """Gives the exit status: 1 where there is a version to change to, 0 else."""
+    """Audit the locked packages, and return the exit status: 1 where there is a version to change to, 0 else."""
     command = _command()
     if command is None:
         print("not audited: pip-audit is not installed (`pipx install pip-audit`)")

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _check() -> str | None:
-    """What is wrong with what would be committed; a note on stdout where params.yaml alone differs from it.
+    """Tell what is wrong with what would be committed; print a note where params.yaml alone differs from it.
 
     `dvc exp run` writes its experiment's values into params.yaml, and those belong into no commit.
     """

@@ -11,7 +11,7 @@ _STEPS = 2  # the second has the optimizer's state in memory too
 
 
 def find_batch_size(params: Params) -> list[int]:
-    """The powers of two that were tried and fit, ascending; at most a tenth of the training images, or 8192.
+    """Try powers of two, and return those that fit, ascending; at most a tenth of the training images, or 8192.
 
     Raises:
         DataError: a tenth of the images is less than two.

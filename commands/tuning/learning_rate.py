@@ -64,7 +64,7 @@ class Sweep(Callback):
 
 
 def find_lr(params: Params, num_steps: int) -> dict[str, float]:
-    """The optimizer's rates, by their keys in params.yaml, at which the loss is lowest while they grow; writes CURVE.
+    """Find the optimizer's rates, by their keys in params.yaml, where the loss is lowest while they grow; draw CURVE.
 
     optimizer.lr goes from 1e-5 to 10, and the optimizer's other rates with it.
 

@@ -21,7 +21,7 @@ _ENDLESS = 10_000  # epochs: a trial ends after its steps, however few of them a
 
 
 def prepare_trial(params: Params) -> tuple[Params, ImageDataModule, Classifier]:
-    """What is trained, as the parameters say, but at a constant learning rate and on one device."""
+    """Prepare what is trained, as the parameters say, but at a constant learning rate and on one device."""
     trainer = params.trainer.model_copy(
         update={"max_epochs": _ENDLESS, "limit_train_batches": None, "freeze_epochs": 0}
     )

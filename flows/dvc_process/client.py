@@ -28,7 +28,7 @@ _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "DVC_ROO
 
 
 def own_environment() -> dict[str, str]:
-    """This process's environment for a program that works in another repository."""
+    """Return this process's environment for a program that works in another repository."""
     return {name: value for name, value in os.environ.items() if name not in _FOREIGN}
 
 
@@ -158,7 +158,7 @@ class DvcProcess:
         self._settle({"fault": Fault("stage", f"the DVC process has ended with status {status}")._asdict()})
 
     def _finish_output(self) -> None:
-        """What was printed before an answer is in the pipe by the time the answer is there."""
+        """Pass on the rest of the output: what was printed before an answer is in the pipe by the time it is there."""
         self._take_output()
         line, self._line = self._line, b""
         self._tell(line)
@@ -176,7 +176,7 @@ class DvcProcess:
 
     @staticmethod
     def _read(descriptor: int) -> bytes | None:
-        """What is there to read; None for nothing yet, no bytes for nothing ever again."""
+        """Read what is there; None for nothing yet, no bytes for nothing ever again."""
         try:
             return os.read(descriptor, _CHUNK)
         except BlockingIOError:

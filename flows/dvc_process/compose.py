@@ -55,7 +55,7 @@ def _key(override: str) -> str:
 
 
 def _named(message: str, overrides: list[str]) -> str:
-    """The overrides that a message speaks of by their keys; all, where it does of none."""
+    """Quote the overrides that a message speaks of by their keys; all, where it speaks of none."""
     named = [override for override in overrides if re.search(rf"\b{re.escape(_key(override))}\b", message)]
     return ", ".join(redacted(repr(override)) for override in named or overrides)
 

@@ -87,7 +87,7 @@ class Session:
         return compose(overrides)
 
     def name(self, wanted: str | None, taken: list[str]) -> str:
-        """The experiment's name: the wanted one, or one of DVC's inventing."""
+        """Choose the experiment's name, the wanted one or one of DVC's inventing, and put it into the environment."""
         from dvc.repo.experiments.utils import gen_random_name
 
         if wanted is None:
@@ -103,7 +103,7 @@ class Session:
         return wanted
 
     def plan(self, targets: list[str]) -> list[tuple[str, list[str]]]:
-        """The steps, in order: (stage, all that is reproduced with it).
+        """Plan the steps, in order: (stage, all that is reproduced with it).
 
         A stage that always runs, to look whether the source has changed, belongs to the one after it. Before all comes
         what DVC tracks of the source: what is trained on is the commit's.
@@ -125,7 +125,7 @@ class Session:
         return [*steps, (before[-1], before)] if before else steps
 
     def changed_data(self, origin: str) -> list[str]:
-        """The .dvc files of the source whose data is another one in the repository that the clone came from."""
+        """List the .dvc files of the source whose data is another one in the repository that the clone came from."""
         return changed_data(Path(origin), self._data, self._site) if self._data else []
 
     def check_out(self, stages: list[str]) -> None:
@@ -182,7 +182,7 @@ class Session:
 
     @staticmethod
     def _drop_damaged_lock() -> None:
-        """A commit may hold a dvc.lock that DVC does not read. The cache knows what ran without it."""
+        """Delete a dvc.lock of the commit that DVC does not read. The cache knows what ran without it."""
         lock = Path("dvc.lock")
         if lock.exists() and not is_lock(lock.read_bytes()):
             lock.unlink()

@@ -42,7 +42,7 @@ class Explanation:
     values: dict[str, Any]
 
     def overrides(self, known: dict[str, Any]) -> list[str]:
-        """The same in Hydra's grammar, one an item; what is not among the known values is added by ++."""
+        """Write the choices and values in Hydra's grammar, one an item; with ++ what is not among the known values."""
         there = flat(known)
         return [
             *(f"{group}={choice}" for group, choice in self.choices.items()),
@@ -51,7 +51,7 @@ class Explanation:
 
 
 def compose(overrides: Sequence[str] = (), conf: Path = CONF) -> dict[str, Any]:
-    """The values that `dvc exp run` would write into params.yaml.
+    """Compose the values that `dvc exp run` would write into params.yaml.
 
     Raises:
         CompositionError: Hydra cannot; the message is its own.
@@ -60,7 +60,7 @@ def compose(overrides: Sequence[str] = (), conf: Path = CONF) -> dict[str, Any]:
 
 
 def composed_text(overrides: Sequence[str] = (), conf: Path = CONF) -> str:
-    """The text that `dvc exp run` would write into params.yaml."""
+    """Compose the text that `dvc exp run` would write into params.yaml."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
@@ -77,7 +77,7 @@ def composed_text(overrides: Sequence[str] = (), conf: Path = CONF) -> str:
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
-    """What changed, by dotted key."""
+    """List what changed, by dotted key."""
     old, new = flat(before), flat(now)
     return [(key, old.get(key), new.get(key)) for key in {**old, **new} if not _same(old, new, key)]
 
@@ -110,7 +110,7 @@ def explain(values: dict[str, Any], basis: Sequence[str] = (), conf: Path = CONF
 
 
 def overrides_for(values: dict[str, Any], conf: Path = CONF) -> list[str]:
-    """The overrides with which `dvc exp run -S …` composes conf/ to these values; none where it does so by itself.
+    """Find the overrides with which `dvc exp run -S …` composes conf/ to these values; none where it does so by itself.
 
     Raises:
         CompositionError: there are none.
@@ -129,7 +129,7 @@ def overrides_for(values: dict[str, Any], conf: Path = CONF) -> list[str]:
 
 
 def setting_file(section: str, choice: str, key: str, conf: Path = CONF) -> Path:
-    """The file of conf/ to edit a value in: the chosen recipe's, where that sets it, else the group's."""
+    """Find the file of conf/ to edit a value in: the chosen recipe's, where that sets it, else the group's."""
     config = conf / CONFIG
     chosen = RECIPE_LINE.search(config.read_text(encoding="utf-8")) if config.exists() else None
     if chosen:
@@ -140,7 +140,7 @@ def setting_file(section: str, choice: str, key: str, conf: Path = CONF) -> Path
 
 
 def nearest_recipe(values: dict[str, Any], conf: Path = CONF) -> str:
-    """The recipe that sets the most of these values, as they are."""
+    """Find the recipe that sets the most of these values as they are, less those that it sets otherwise."""
     wanted = flat(values)
 
     def agreeing(path: Path) -> int:
@@ -152,7 +152,7 @@ def nearest_recipe(values: dict[str, Any], conf: Path = CONF) -> str:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """What a file of conf/ and those of its group that it builds on hold; not what it chooses from other groups."""
+    """Read what a file of conf/ and those of its group it builds on hold; not what it chooses from other groups."""
     from omegaconf import OmegaConf
 
     own: Any = OmegaConf.to_container(OmegaConf.load(path)) or {}
@@ -191,7 +191,7 @@ def _differ(one: Any, other: Any) -> bool:
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """The part of `now` that is not so in `before`, nested as it is."""
+    """Return the part of `now` that is not so in `before`, nested as it is."""
     found = {}
     for key, value in now.items():
         old = before.get(key)
@@ -215,7 +215,7 @@ def _assignments(values: dict[str, Any], prefix: str = "") -> list[tuple[str, An
 
 
 def _grammar(value: Any) -> str:
-    """A value as Hydra's overrides have it."""
+    """Write a value as Hydra's overrides have it."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
     if isinstance(value, dict):

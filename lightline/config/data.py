@@ -10,7 +10,7 @@ BitDepth = Annotated[int, Field(ge=8, le=16)]
 
 
 def _plain_digest(value: object) -> object:
-    """A digest as it is compared, which people also write in capitals, and pages as sha256:…"""
+    """Bring a digest into the form that is compared; people also write it in capitals, and pages as sha256:…"""
     return value.strip().lower().removeprefix("sha256:").removeprefix("md5:") if isinstance(value, str) else value
 
 

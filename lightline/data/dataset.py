@@ -105,7 +105,7 @@ def write_dataset(
 
 
 def _write_index(rows: pa.Table, classes: Sequence[str] | None, folder: Path) -> dict[str, object]:
-    """What dataset.json is to hold comes back."""
+    """Write the index, and return what dataset.json is to hold."""
     occurring = rows["class_name"].combine_chunks().dictionary_encode()
     names = sorted(occurring.dictionary.to_pylist()) if classes is None else list(classes)
     labels = _positions(occurring.dictionary.to_pylist(), names)[occurring.indices.to_numpy()]
@@ -169,7 +169,8 @@ class Dataset:
     """
 
     def __init__(self, folder: Path = DATASET):
-        """
+        """Open the dataset in a folder.
+
         Raises:
             DataError: there is no whole dataset in the folder.
         """
@@ -192,7 +193,7 @@ class Dataset:
         return self._num_images
 
     def column(self, name: str) -> np.ndarray:
-        """A column of the index, [num_images]: numbers as such, texts as objects (None where there is none)."""
+        """Read a column of the index, [num_images]: numbers as such, texts as objects (None where there is none)."""
         return pq.read_table(self.folder / _INDEX, columns=[name])[name].to_numpy()
 
     def codes(self, name: str) -> np.ndarray:
@@ -216,7 +217,7 @@ class Dataset:
         return pa.ipc.open_file(pa.memory_map(str(self.folder / _IMAGES))).read_all()["image"]
 
     def encoded(self, row: int) -> bytes:
-        """The bytes of an image, JPEG or PNG; `lightline.data.images.decode` also turns it as its EXIF data say."""
+        """Return an image's bytes, JPEG or PNG; `lightline.data.images.decode` also turns it as its EXIF data say."""
         return self._images[int(self._positions[row])].as_py()
 
     def pixels(self, row: int) -> np.ndarray:
@@ -225,7 +226,7 @@ class Dataset:
 
 
 def pixel_stacks(dataset: Dataset, rows: np.ndarray, max_images: int = _STACK) -> Iterator[np.ndarray]:
-    """The images of the rows in order, as stacks uint8 [n, height, width, 3].
+    """Yield the images of the rows in order, as stacks uint8 [n, height, width, 3].
 
     Neighbours of one size share a stack, so that sets of equal images are transformed as whole batches; of large
     photos a few at a time, so that they are never in memory all at once.

@@ -138,7 +138,7 @@ def _rawmode(image: Image.Image) -> str:
 
 
 def _eight_bits(image: Image.Image, encoded: bytes, rawmode: str, bit_depth: int) -> tuple[Image.Image, int | None]:
-    """The image, upright, with 16 bits a channel made 8, and how many of the 16 are in use."""
+    """Turn an image upright, make 16 bits a channel 8, and tell how many of the 16 are in use; None if it had fewer."""
     image = _upright(image)
     if image.mode in _16_BIT_MODES or (image.mode == "I" and image.format == "PPM"):
         values = np.asarray(image.convert("I"))
@@ -174,7 +174,7 @@ def _lower_bytes(encoded: bytes, rawmode: str) -> np.ndarray:
 
 
 def _standard(image: Image.Image) -> Image.Image:
-    """The agreed pixels, as mode RGB or, of the same meaning and a third of the size, L."""
+    """Bring an image to the agreed pixels, as mode RGB or, of the same meaning and a third of the size, L."""
     if image.mode in ("I", "F"):
         raise UnusableImageError(
             f"pixels of mode {image.mode} (signed or of 32 bits) have no agreed range; convert the image to 8 or 16 "

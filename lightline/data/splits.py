@@ -49,7 +49,8 @@ class Splits:
         return content_digest(self._table.to_pydict())
 
     def check_dataset(self, dataset: Dataset) -> None:
-        """
+        """Check that the split belongs to a dataset.
+
         Raises:
             DataError: the split was made for another dataset.
         """
@@ -65,7 +66,8 @@ class Splits:
 
 
 def read_splits(path: Path = SPLITS) -> Splits:
-    """
+    """Read the split.
+
     Raises:
         DataError: there is no split.
     """

@@ -19,12 +19,12 @@ _RED, _GREEN, _BLUE = map(np.uint16, (77, 150, 29))  # 256ths of each in grey
 
 
 def is_small(pixels: np.ndarray) -> bool:
-    """Whether it costs little to keep these uint8 pixels [height, width, 3] until others are there too."""
+    """Tell whether it costs little to keep these uint8 pixels [height, width, 3] until others are there too."""
     return max(pixels.shape[:2]) <= _SMALL
 
 
 def thumbnails(pictures: Sequence[np.ndarray]) -> list[bytes | None]:
-    """The thumbnail of each picture, uint8 [height, width, 3], as SIZE bytes; None below 16 pixels a side."""
+    """Make the thumbnail of each picture, uint8 [height, width, 3], as SIZE bytes; None below 16 pixels a side."""
     found: list[bytes | None] = [None] * len(pictures)
     by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for number, pixels in enumerate(pictures):

@@ -40,16 +40,16 @@ class Latency:
     size: tuple[int, int] = (0, 0)
 
     def write(self, path: Path) -> None:
-        """The table as CSV; the header alone where nothing was measured."""
+        """Write the table as CSV; the header alone where nothing was measured."""
         write_csv(path, HEADER, self.rows)
 
     def is_sooner(self, runtime: str, other: str) -> bool:
-        """Whether a runtime's median is below another's at any batch."""
+        """Tell whether a runtime's median is below another's at any batch."""
         medians = {row[:2]: row[4] for row in self.rows}
         return any(medians[runtime, batch] < medians[other, batch] for name, batch in medians if name == runtime)
 
     def markdown(self) -> str:
-        """The table and the machine, for the model card."""
+        """Return the table and the machine as Markdown, for the model card."""
         if not self.rows:
             return "Not measured: `export.latency` was false."
         (height, width), threads = self.size, self.rows[0][2]
@@ -127,7 +127,7 @@ def _seconds(answer: Answer, pixels: np.ndarray) -> float:
 
 
 def processor() -> str:
-    """The processor's name, with what makes half precision and int8 fast on it."""
+    """Name the processor, with what makes half precision and int8 fast on it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

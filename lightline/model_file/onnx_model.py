@@ -48,7 +48,7 @@ class OnnxModel:
             raise DataError(f"{path} {problem}; it was not written by Lightline's export.")
 
     def _problem(self) -> str | None:
-        """What the file lacks of the contract."""
+        """Tell what the file lacks of the contract; None for nothing."""
         if not isinstance(_json(self.metadata.get("classes")), list):
             return "does not name its classes"
         inputs = [(taken.name, taken.type) for taken in self._session.get_inputs()]
@@ -72,7 +72,7 @@ class OnnxModel:
         return np.asarray(logits), np.asarray(probabilities)
 
     def classify(self, encoded: bytes) -> tuple[str, float]:
-        """The likeliest class of an encoded image, and its probability.
+        """Return the likeliest class of an encoded image, and its probability.
 
         Raises:
             UnusableImageError: it cannot be decoded.
@@ -80,7 +80,7 @@ class OnnxModel:
         return self.answer(self.read(encoded).pixels)
 
     def read(self, encoded: bytes) -> images.CheckedImage:
-        """An encoded image, read as those of the training were.
+        """Read an encoded image as those of the training were read.
 
         Raises:
             UnusableImageError: it cannot be decoded.
@@ -88,7 +88,7 @@ class OnnxModel:
         return images.check(encoded, self.reading.max_pixels, self.reading.bit_depth)
 
     def answer(self, pixels: np.ndarray) -> tuple[str, float]:
-        """The likeliest class of uint8 RGB [height, width, 3], and its probability."""
+        """Return the likeliest class of uint8 RGB [height, width, 3], and its probability."""
         _, probabilities = self.predict(pixels[None])
         best = int(probabilities[0].argmax())
         return self.classes[best], float(probabilities[0, best])

@@ -16,7 +16,7 @@ _IS_ASKED_FOR = "OMP_NUM_THREADS" in os.environ  # at the start: Lightning sets 
 
 
 def choose_device(hardware: Hardware) -> torch.device:
-    """The device that the parameters ask for: the first GPU where there is one and it is not ruled out."""
+    """Choose the device that the parameters ask for: the first GPU where there is one and it is not ruled out."""
     wanted = hardware.accelerator
     if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return torch.device("cuda", 0)

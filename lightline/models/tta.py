@@ -8,7 +8,7 @@ from lightline.config.model import Model
 
 
 def with_tta(network: nn.Module, settings: Model) -> nn.Module:
-    """The network that answers as the settings say: itself, or one that looks at several views, in evaluation mode."""
+    """Have a network answer as the settings say, by itself or from several views, in evaluation mode."""
     if settings.test_time_augmentation == "none":
         return network.eval()
     return TTANetwork(network, shift=settings.test_time_augmentation == "mirror_and_shift").eval()

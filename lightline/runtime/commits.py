@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def git(*arguments: str, folder: Path = Path()) -> str | None:
-    """What git printed, without the line's end; None where it failed or is not there."""
+    """Run git and return what it printed, without the line's end; None where it failed or is not there."""
     try:
         done = subprocess.run(("git", *arguments), cwd=folder, capture_output=True, text=True, check=False)
     except OSError:
@@ -14,12 +14,12 @@ def git(*arguments: str, folder: Path = Path()) -> str | None:
 
 
 def committed(rev: str, path: str, folder: Path = Path()) -> str | None:
-    """The text of a file below a folder in a commit; None where it has none."""
+    """Read the text of a file below a folder in a commit; None where it has none."""
     return git("show", f"{rev}:./{path}", folder=folder)
 
 
 def experiments_named(name: str) -> list[str]:
-    """The commits of the experiments of that name: the one on HEAD, or all there are on other commits."""
+    """List the commits of the experiments of that name: the one on HEAD, or all there are on other commits."""
     listed = git("for-each-ref", "--format=%(objectname) %(refname)", f"refs/exps/*/*/{name}") or ""
     found = {ref: commit for commit, _, ref in (line.partition(" ") for line in listed.splitlines())}
     head = git("rev-parse", "HEAD") or ""
@@ -28,11 +28,11 @@ def experiments_named(name: str) -> list[str]:
 
 
 def experiment_of(commit: str, folder: Path = Path()) -> str | None:
-    """The name of the experiment whose commit this is."""
+    """Name the experiment whose commit this is; None where it is of none."""
     listed = git("for-each-ref", f"--points-at={commit}", "--format=%(refname:lstrip=4)", "refs/exps", folder=folder)
     return next(filter(None, (listed or "").splitlines()), None)
 
 
 def applied_experiment(folder: Path = Path()) -> str | None:
-    """The commit of the experiment that `dvc exp apply` brought last."""
+    """Find the commit of the experiment that `dvc exp apply` brought last."""
     return git("rev-parse", "--verify", "--quiet", "refs/exps/exec/EXEC_APPLY", folder=folder)

@@ -27,7 +27,7 @@ def num_cores() -> int:
 
 
 def _quotas() -> Iterator[int]:
-    """The limits in cores, rounded up, of the control group (version 2) of this process and those above it."""
+    """Yield the limits in cores, rounded up, of the control group (version 2) of this process and those above it."""
     with suppress(OSError, ValueError):
         _, _, path = next(line for line in _MEMBERSHIP.read_text().splitlines() if line.startswith("0::")).split(":", 2)
         inner = Path(path.lstrip("/"))
@@ -59,7 +59,7 @@ def _folder() -> Path:
 
 
 def _take_lock() -> int | None:
-    """A descriptor that holds the first lock that is free; None where the system gives none: it then is not counted."""
+    """Take the first lock that is free, by its descriptor; None where the system gives none: it then is not counted."""
     try:
         _folder().mkdir(exist_ok=True)
         with suppress(PermissionError):  # of another user, who has done so

@@ -76,7 +76,7 @@ class VerifiedCache:
 
 
 def is_lock(content: bytes) -> bool:
-    """Whether DVC will read it."""
+    """Tell whether DVC will read it."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from voluptuous import Invalid
 
@@ -88,7 +88,7 @@ def is_lock(content: bytes) -> bool:
 
 
 def without(content: str, stage: str) -> str:
-    """A dvc.lock without a stage and all that depends on it: what it has of them is of an earlier run."""
+    """Take a stage and all that depends on it out of a dvc.lock: what it has of them is of an earlier run."""
     from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
     lock = parse_yaml_for_update(content, "dvc.lock")  # as DVC does it: its numbers are not PyYAML's

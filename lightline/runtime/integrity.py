@@ -73,7 +73,7 @@ def _explain(path: str, producer: str, digest: str, digests: Digests) -> str:
 
 
 def _damaged_object(digest: str, digests: Digests) -> Path | None:
-    """The object in DVC's cache that is not what its name says, of those an output consists of."""
+    """Find the object in DVC's cache that is not what its name says, of those an output consists of."""
     command = (sys.executable, "-m", "dvc", "cache", "dir")
     cache = Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip(), "files", "md5")
     names = [digest]

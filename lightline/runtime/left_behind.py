@@ -26,7 +26,7 @@ _SHOWN = 4  # changes in a message
 
 
 def left_behind() -> str | None:
-    """What the experiment that runs here has left behind, as a sentence; None where that is nothing.
+    """Tell what the experiment that runs here has left behind, as a sentence; None where that is nothing.
 
     `dvc repro`, which takes params.yaml as it stands, leaves nothing. The flow looks for itself.
     """
@@ -50,7 +50,7 @@ def left_behind() -> str | None:
 
 
 def sentence(left: Sequence[Change], where: str, rev: str) -> str:
-    """A warning for people. left: (dotted key, value that was left, value in this run)."""
+    """Write a warning for people. left: (dotted key, value that was left, value in this run)."""
     return (
         f"values in params.yaml of {where} that conf/ does not have are no part of this run, which is composed from "
         f"conf/: {_list(left)}. `make keep EXP={rev}` makes them a recipe in conf/; then run the same command again."
@@ -102,7 +102,7 @@ def _undone(baseline: str, applied: str, now: dict[str, Any]) -> list[Change]:
 
 
 def _applied() -> str | None:
-    """The experiment that was applied here, where nothing has run since: dvc.lock is still its own."""
+    """Find the experiment that was applied here, where nothing has run since: dvc.lock is still its own."""
     applied = applied_experiment(origin())
     lock = Path("dvc.lock")
     if applied is None or not lock.exists():
@@ -112,7 +112,7 @@ def _applied() -> str | None:
 
 
 def _is_conf_of(rev: str, folder: Path) -> bool:
-    """Whether all that a commit has in conf/ is so here."""
+    """Tell whether all that a commit has in conf/ is so here."""
     tree = git("rev-parse", f"{rev}:./{CONF}", folder=folder)
     if tree is None:
         return False
@@ -124,7 +124,7 @@ def _is_conf_of(rev: str, folder: Path) -> bool:
 
 
 def _composed(rev: str, folder: Path) -> dict[str, Any] | None:
-    """What conf/ of a commit composes to by itself, remembered by its tree: Hydra takes a second."""
+    """Compose conf/ of a commit by itself, and remember the values by its tree: Hydra takes a second."""
     tree = git("rev-parse", f"{rev}:./{CONF}", folder=folder)
     if tree is None:
         return None
@@ -142,7 +142,7 @@ def _composed(rev: str, folder: Path) -> dict[str, Any] | None:
 
 
 def _check_out(tree: str, folder: Path, place: Path) -> Path:
-    """A folder with the files of a tree, below an empty one."""
+    """Write the files of a tree into a folder below an empty one."""
     root = git("rev-parse", "--show-toplevel", folder=folder)  # below it, git would take a part of the tree
     git("archive", f"--output={place / 'conf.tar'}", tree, folder=Path(root or "."))
     with tarfile.open(place / "conf.tar") as files:

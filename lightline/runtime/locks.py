@@ -20,7 +20,7 @@ def lock(file: IO[Any] | int, *, wait: bool = False, shared: bool = False) -> bo
 
 
 def still_has_name(file: IO[Any], path: Path) -> bool:
-    """Whether an open file is what lies under a name now: one that was renamed or deleted locks nothing there."""
+    """Tell whether an open file is what lies under a name now: one that was renamed or deleted locks nothing there."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     return False

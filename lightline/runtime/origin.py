@@ -12,7 +12,7 @@ EXPERIMENT_VARIABLE = "LIGHTLINE_EXPERIMENT"  # set by the flow; `dvc exp run` s
 
 
 def origin() -> Path:
-    """The root of the user's repository, absolute."""
+    """Return the root of the user's repository, absolute."""
     # DVC_ROOT is the user's repository even in the temporary copy of a queued experiment.
     return Path(os.environ.get(ORIGIN_VARIABLE) or os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
@@ -25,5 +25,5 @@ def records() -> Path:
 
 
 def experiment_name() -> str | None:
-    """The DVC experiment this run will be saved as; None for a plain `dvc repro`."""
+    """Name the DVC experiment this run will be saved as; None for a plain `dvc repro`."""
     return os.environ.get(EXPERIMENT_VARIABLE) or os.environ.get("DVC_EXP_NAME") or None

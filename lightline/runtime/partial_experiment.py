@@ -20,7 +20,7 @@ _OTHERS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # by which git would t
 
 
 def keeping_what_is_finished(work: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A stage's work; where it fails, what the stages before it have made is recorded, and the message says where.
+    """Wrap a stage's work: where it fails, what the stages before it have made is recorded, and the message says where.
 
     For the stages after `test`, by which time hours may lie in a run.
     """
@@ -45,7 +45,7 @@ def _add(error: Exception, note: str) -> None:
 
 
 def _way_on() -> str:
-    """What is said of a run in which this stage has failed. The flow, which can do more, records and says it itself."""
+    """Record an experiment's finished stages and say how to go on; the flow, which can do more, does both by itself."""
     stage, name = os.environ.get("DVC_STAGE"), os.environ.get("DVC_EXP_NAME")
     if stage is None or EXPERIMENT_VARIABLE in os.environ:
         return ""
@@ -102,7 +102,7 @@ def record(stage: str, name: str, baseline: str) -> str:
 
 
 def _tree(stage: str, index: Path) -> str:
-    """A git tree of all tracked files as they are, with a dvc.lock of what is finished."""
+    """Write a git tree of all tracked files as they are, with a dvc.lock of what is finished."""
     shutil.copy(_git("rev-parse", "--git-path", "index"), index)  # git's own stays as it is
     _git("add", "--update", ":/", index=index)
     lock = _git("hash-object", "-w", "--stdin", given=without(_LOCK.read_text(encoding="utf-8"), stage))

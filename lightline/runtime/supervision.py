@@ -56,7 +56,7 @@ def end_with_parent() -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one of a distributed run that writes outputs; alone, it is."""
+    """Tell whether this process is the one of a distributed run that writes outputs; alone, it is."""
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
@@ -91,7 +91,7 @@ def _name() -> str:
 
 
 def _dvc_process() -> psutil.Process | None:
-    """The nearest of this process's ancestors that stands in DVC's own list of who works here.
+    """Find the nearest of this process's ancestors that stands in DVC's own list of who works here.
 
     Not simply the parent: DVC runs commands with $SHELL, and some shells stay between the two.
     """
@@ -102,7 +102,7 @@ def _dvc_process() -> psutil.Process | None:
 
 
 def _writers() -> set[int] | None:
-    """The processes that DVC has down as writing outputs; None where that cannot be read."""
+    """Read which processes DVC has down as writing outputs; None where that cannot be read."""
     for _ in range(10):
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             return {entry["pid"] for entry in json.loads(_RWLOCK.read_bytes())["write"].values()}
@@ -124,19 +124,19 @@ def _watch(keepers: list[psutil.Process]) -> None:
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Whether a process works; one that has ended and whose parent has not asked yet how does not."""
+    """Tell whether a process works; one that has ended and whose parent has not asked yet how does not."""
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 
 def _identity(process: psutil.Process) -> dict[str, Any]:
-    """A number alone would be another process's some day."""
+    """Identify a process by its number and its start: the number alone would be another process's some day."""
     return {"pid": process.pid, "since": process.create_time()}
 
 
 def _is_kept(holder: dict[str, Any]) -> bool:
-    """Whether the holder of a lock works for someone: for a DVC process that lives, or for who started it by hand."""
+    """Tell whether a lock's holder works for someone: for a DVC process that lives, or for who started it by hand."""
     dvc = holder.get("dvc")
     with suppress(psutil.NoSuchProcess):
         return not dvc or (

@@ -29,7 +29,7 @@ def in_this_copy(path: Path) -> Path | None:
 
 
 def tracked_data(source: Mapping[str, Any]) -> dict[str, list[Tracked]]:
-    """What DVC tracks of the source that a section `data` of params.yaml describes.
+    """Find what DVC tracks of the source that a section `data` of params.yaml describes.
 
     Returns by .dvc file, relative to the working directory, what the source cannot do without.
     """
@@ -45,7 +45,7 @@ def tracked_data(source: Mapping[str, Any]) -> dict[str, list[Tracked]]:
 
 
 def tracked_around(place: Path) -> list[Tracked]:
-    """What DVC tracks of an absolute path: itself, a folder that it lies in, or what lies below it.
+    """Find what DVC tracks of an absolute path: itself, a folder that it lies in, or what lies below it.
 
     The .dvc files are those that git knows, since others are no part of a commit.
     """
@@ -56,7 +56,7 @@ def tracked_around(place: Path) -> list[Tracked]:
 
 
 def explain_absence(each: Tracked) -> str:
-    """That something is not here which DVC tracks, and how to get it."""
+    """Say that something is not here which DVC tracks, and how to get it."""
     path, by = (os.path.relpath(one) for one in each)
     return (
         f"{path} is tracked by DVC ({by}), and what this commit has of it is not here. `dvc pull {by}` brings it, "
@@ -65,7 +65,7 @@ def explain_absence(each: Tracked) -> str:
 
 
 def _repository() -> Path:
-    """The root of the git repository around the working directory, which itself where there is none, absolute."""
+    """Find the root of the git repository around the working directory, absolute; without one, that directory."""
     return Path(git("rev-parse", "--show-toplevel") or Path.cwd())
 
 

@@ -37,7 +37,7 @@ class Run:
         self.step = step
 
     def log(self, values: dict[str, Any], step: int | None = None) -> None:
-        """The last values of one step; without a number, of the step after the last."""
+        """Log the last values of one step; without a number, of the step after the last."""
         self.step = self.step + 1 if step is None else step
         # Committed, because W&B would keep the step open until the run's end, and then put it over the summary.
         self._safely(lambda run: run.log(values, step=self.step, commit=True))
@@ -115,7 +115,7 @@ class Run:
 
 @contextmanager
 def track(params: Params, fingerprint: str, job: str, *, resume: bool = True, enabled: bool = True) -> Iterator[Run]:
-    """The W&B run of a fingerprint, while a stage works.
+    """Begin the W&B run of a fingerprint, or go on with it, while a stage works.
 
     job: the stage; resume: go on with the run that began with this fingerprint, where there is one; enabled: False in
     all processes but one of a distributed training.

@@ -24,7 +24,7 @@ _SHOWN = 5  # differences told
 
 @contextmanager
 def training_folder(fingerprint: str, ingredients: dict[str, Any]) -> Iterator[Path]:
-    """The folder of this training, which no other process has meanwhile; it stays until `forget` deletes it.
+    """Hold this training's folder, which no other process has meanwhile; with a checkpoint it stays until `forget`.
 
     A second process of the same training waits for the first, and then finds its work done.
 
@@ -80,7 +80,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _try(folder: Path, wait: bool = False) -> IO[str] | None:
-    """The lock, if it can be had. The kernel frees it with the death of its holder, whoever has its number then."""
+    """Take the lock, if it can be had. The kernel frees it with its holder's death, whoever has its number then."""
     file = _lock_file(folder).open("a")
     if lock(file, wait=wait) and still_has_name(file, _lock_file(folder)):  # not deleted by `forget` meanwhile
         return file

@@ -12,7 +12,7 @@ from lightline.sources.places import find_source
 
 
 def open_source(data: Data) -> ImageSource:
-    """The source that the parameters choose; its modules are imported only here, each with its own needs.
+    """Open the source that the parameters choose; its modules are imported only here, each with its own needs.
 
     Raises:
         DataError: there is nothing at data.path.

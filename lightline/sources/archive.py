@@ -84,7 +84,7 @@ def open_members(path: Path, links: HardLinks | None = None) -> Iterator[Iterato
 
 
 def _bounded(path: Path, members: Iterator[Member]) -> Iterator[Member]:
-    """The members, as long as their number and what they unfold to can be meant."""
+    """Yield the members, as long as their number and what they unfold to can be meant."""
     allowed = max(_ALWAYS_ALLOWED, _MAX_RATIO * path.stat().st_size)
     unfolded = 0
     for number, member in enumerate(members, start=1):
@@ -185,7 +185,7 @@ def _tar_members(path: Path, stack: ExitStack, links: HardLinks | None) -> Itera
 
 
 def _tar_file(archive: tarfile.TarFile, info: tarfile.TarInfo, others: Sequence[str]) -> Iterator[Member]:
-    """A member that is no folder, under its name and those that hard links give to it."""
+    """Yield a member that is no folder, under its name and those that hard links give to it."""
     refused = None
     if not info.isfile():
         refused = "a link or device in the archive"
@@ -216,7 +216,7 @@ def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
 
 
 def _decompressed(file: IO[bytes]) -> tuple[Any, Any]:
-    """What the tar archive is read from, and tarfile's mode: a stream where the decompressor cannot tell its place."""
+    """Open what a tar is read from, with tarfile's mode: a stream where the decompressor cannot tell its place."""
     start = file.read(6)
     file.seek(0)
     if start[:2] == b"\x1f\x8b":

@@ -42,7 +42,7 @@ class _Contents:
         (self.folders if member.is_folder else self.filled).add(name.rpartition("/")[0])
 
     def guessed_names(self, path: Path) -> list[Remark]:
-        """What to say of names that may have been meant otherwise, if there are any."""
+        """Remark on names that may have been meant otherwise, if there are any."""
         if not self._guessed:
             return []
         shown = ", ".join(map(repr, self._guessed[:_SHOWN])) + ", …" * (len(self._guessed) > _SHOWN)

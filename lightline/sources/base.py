@@ -88,10 +88,10 @@ class ImageSource(Protocol):
 
 
 def max_image_bytes(max_pixels: int) -> int:
-    """The most bytes a file can have that is worth reading as an image of max_pixels: 8 a pixel and 1 MiB around."""
+    """Return the most bytes that a file worth reading as an image of max_pixels has: 8 a pixel and 1 MiB around."""
     return 8 * max_pixels + 2**20
 
 
 def too_large(num_bytes: int, max_pixels: int) -> str:
-    """The reason to give for a file above `max_image_bytes`."""
+    """Give the reason for refusing a file above `max_image_bytes`."""
     return f"{num_bytes} bytes are more than an image of data.max_pixels = {max_pixels} can take"

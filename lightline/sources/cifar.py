@@ -43,7 +43,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def classes(files: dict[str, Path]) -> Sequence[str]:
-    """The class names, in label order; of CIFAR-100 the fine ones."""
+    """Read the class names, in label order; of CIFAR-100 the fine ones."""
     for name, content in _contents(files, set(_NAMES)):
         return tuple(content[_NAMES[name]])
     raise ValueError("the archive holds no class names")

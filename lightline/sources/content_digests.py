@@ -33,7 +33,7 @@ class FileState(NamedTuple):
 
 
 def file_state(path: str, status: os.stat_result) -> FileState:
-    """The state that `os.stat` found."""
+    """Note the state of a file that `os.stat` found."""
     return FileState(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
@@ -62,7 +62,7 @@ def digest_of_files(source: Path, files: Sequence[FileState], locate: Callable[[
 
 
 def _digests(files: Sequence[FileState], locate: Callable[[str], Path], memory: Path) -> list[str]:
-    """The digest of each file, from memory where nothing about it has changed."""
+    """Return the digest of each file, from memory where nothing about it has changed."""
     known = _recall(memory, "files")
     digests = {path: entry[-1] for path, *state in files if (entry := known.get(path)) and entry[:-1] == state}
     missing = [file for file in files if file.path not in digests]
@@ -96,7 +96,7 @@ def _line(content: dict[str, Any]) -> str:
 
 
 def _recall(memory: Path, line: Literal["content", "files"]) -> dict[str, Any]:
-    """A line of the memory; empty where there is none or it is damaged, which only costs time."""
+    """Read a line of the memory; empty where there is none or it is damaged, which only costs time."""
     try:
         with memory.open(encoding="utf-8") as file:
             first = file.readline()

@@ -17,7 +17,7 @@ class DvcCache:
         self._folder = folder
 
     def would_hold(self, path: str) -> bool:
-        """Whether a real path is one of a file that DVC keeps, there or not."""
+        """Tell whether a real path is one of a file that DVC keeps, there or not."""
         return any(path.startswith(cache) and _OBJECT.fullmatch(path, len(cache)) for cache in self._caches)
 
     @cached_property

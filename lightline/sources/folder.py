@@ -24,11 +24,11 @@ class Contents(NamedTuple):
     folders: list[str]
 
     def filled(self) -> set[str]:
-        """The folders that hold files themselves."""
+        """Find the folders that hold files themselves."""
         return {file.path.rpartition("/")[0] for file in self.files}
 
     def empty(self) -> list[str]:
-        """The folders with no file below them."""
+        """List the folders with no file below them."""
         paths = [file.path for file in self.files]
         return [folder for folder in self.folders if not _any_below(folder, paths)]
 

@@ -20,5 +20,5 @@ class HardLinks:
         self._links_of.setdefault(member, []).append(name)
 
     def of(self, name: str) -> Sequence[str]:
-        """The links to a member."""
+        """Return the links to a member."""
         return self._links_of.get(without_dot(name), ())

@@ -37,7 +37,7 @@ def images(files: dict[str, Path], names: Sequence[str]) -> Iterator[SourceImage
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The uint8 array in a gzipped IDX file.
+    """Read the uint8 array in a gzipped IDX file.
 
     Raises:
         ValueError: it is no IDX file of bytes, or shorter or longer than its header says.

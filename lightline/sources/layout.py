@@ -51,12 +51,12 @@ class Layout:
         return Place(path, class_named(parts[self.level]), split, inside)
 
     def empty_classes(self, folders: Iterable[str], filled: Iterable[str]) -> list[EmptyClass]:
-        """The classes that some of the folders stand for and none of those that hold files."""
+        """List the classes that some of the folders stand for and none of those that hold files."""
         names = set(self._inside(folders)) - set(self._inside(filled))
         return [EmptyClass(name) for name in sorted(names) if unusable_name(name) is None]
 
     def merged(self, filled: Iterable[str]) -> list[Remark]:
-        """What to say where several of the folders that hold files make up one class, if anything."""
+        """Remark on classes that several of the folders that hold files make up, if there are any."""
         several = {name: inside for name, inside in self._inside(filled).items() if len(inside) > 1}
         if not several:
             return []
@@ -77,7 +77,7 @@ class Layout:
         return found
 
     def outside(self) -> str:
-        """The reason for a path that has no place."""
+        """Give the reason for refusing a path that has no place."""
         return "lies in no class folder" + (" below train, val or test" if self.splits else "")
 
 
@@ -88,7 +88,7 @@ def find_layout(
     split_folders: SplitFolders,
     refused: Sequence[Refused] = (),
 ) -> Layout:
-    """The layout of the folders that hold files, given by their relative paths ("" for the top).
+    """Find the layout of the folders that hold files, given by their relative paths ("" for the top).
 
     where: names the source in messages.
     unwrap: whether a single folder around everything is dropped, as archives often have one.
@@ -105,7 +105,7 @@ def find_layout(
 
 
 def not_used(refused: Sequence[Refused]) -> str:
-    """The end of a message where too little is left: what was there and could not be used, if anything."""
+    """Write the end of a message where too little is left: what was there and could not be used, if anything."""
     if not refused:
         return ""
     return f" Not used were:{some_lines([f'{one.id}: {one.reason}' for one in refused], _SHOWN)}"
@@ -131,13 +131,13 @@ def _find(folders: Iterable[str], where: str, unwrap: bool, split_folders: Split
 
 
 def _tops(paths: set[str], split_folders: SplitFolders) -> tuple[set[str], dict[str, str]]:
-    """The folders at the top, and what those of them mean that stand for splits."""
+    """Find the folders at the top, and what those of them mean that stand for splits."""
     tops = {path.partition("/")[0] for path in paths}
     return tops, splits_named(tops) if split_folders == "auto" else {}
 
 
 def _are_wrapped(paths: set[str]) -> bool:
-    """Whether each split has but one folder with others inside, as in training_set/training_set/cats."""
+    """Tell whether each split has but one folder with others inside, as in training_set/training_set/cats."""
     seconds = defaultdict(set)
     for first, *rest in (path.split("/", 2) for path in paths):
         seconds[first].update(rest[:1])

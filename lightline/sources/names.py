@@ -25,7 +25,7 @@ _SYSTEM_ENDINGS = (":zone.identifier", ":encryptable", ".dvc")
 
 
 def is_hidden(name: str) -> bool:
-    """Whether one part of a path belongs to the system or to a tool, not to the data."""
+    """Tell whether one part of a path belongs to the system or to a tool, not to the data."""
     if name.startswith("."):
         return name not in (".", "..")
     lower = name.lower()
@@ -50,7 +50,7 @@ def splits_named(names: Iterable[str]) -> dict[str, str]:
 
 
 def _without_shared(words: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The words of each name, but for those at their beginning and end that are the same in all."""
+    """Drop from the words of each name those at its beginning and end that are the same in all."""
     for place in (0, -1):
         while len(words) > 1 and all(len(name) > 1 for name in words.values()):
             if len({name[place] for name in words.values()}) > 1:
@@ -60,22 +60,22 @@ def _without_shared(words: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def without_dot(name: str) -> str:
-    """A path as it is without the ./ that tar writes before all."""
+    """Take the ./ off a path that tar writes before all."""
     return name.removeprefix("./")
 
 
 def printable(name: str) -> str:
-    """A name as valid UTF-8, whatever bytes it holds."""
+    """Write a name as valid UTF-8, whatever bytes it holds."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def class_named(name: str) -> str:
-    """The class that a folder or label names: é typed as one character or as two is the same."""
+    """Return the class that a folder or label names: é typed as one character or as two is the same."""
     return unicodedata.normalize("NFC", name)
 
 
 def unusable_name(name: str) -> str | None:
-    """The reason why a relative path cannot be an image's id, or None."""
+    """Give the reason why a relative path cannot be an image's id, or None."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -9,7 +9,7 @@ from lightline.runtime.tracked import explain_absence, in_this_copy, tracked_aro
 
 
 def find_source(path: str) -> Path:
-    """A source path of the parameters, absolute or relative to the user's repository.
+    """Find what a source path of the parameters, absolute or relative to the user's repository, stands for.
 
     In a copy of the repository it is the copy's own where the commit has it, in git or by a .dvc file: a run trains on
     what it records. What the commit does not have lies where the user put it.

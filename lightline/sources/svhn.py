@@ -12,7 +12,7 @@ from lightline.sources.base import SourceImage
 
 
 def classes(files: dict[str, Path]) -> Sequence[str]:
-    """The digits."""
+    """Name the digits."""
     return tuple("0123456789")
 
 

@@ -126,7 +126,7 @@ class Table:
 
 
 def _spellings(path: str) -> list[str]:
-    """A path, and as it is on this machine where the table was written on Windows or a Mac, whichever is needed."""
+    """List a path, and as it is on this machine where the table was written on Windows or a Mac, as needed."""
     with_slashes = path.replace("\\", "/")
     forms = [unicodedata.normalize(form, with_slashes) for form in ("NFC", "NFD")]
     return list(dict.fromkeys([path, with_slashes, *forms]))

@@ -17,7 +17,7 @@ _HEADER = 2**20  # bytes at most of the line that names the columns
 
 
 def read_columns(path: Path, names: Sequence[str]) -> dict[str, list[str | None]]:
-    """The named columns, values of any type as texts, None for none; CSV or Parquet, recognised by the first bytes.
+    """Read the named columns, values of any type as texts, None for none; CSV or Parquet, as the first bytes tell.
 
     Raises:
         DataError: the file cannot be read, or lacks a column.
@@ -64,7 +64,7 @@ def _read_csv(path: Path, names: Sequence[str]) -> pa.Table:
 
 
 def _header(path: Path) -> tuple[str, str]:
-    """The encoding, and the line that names the columns, as far as it can be read."""
+    """Read the encoding, and the line that names the columns, as far as it can be read."""
     with pa.input_stream(str(path), compression="detect") as stream:
         start = stream.read(_HEADER)
     encoding = "utf-16" if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
@@ -73,7 +73,7 @@ def _header(path: Path) -> tuple[str, str]:
 
 
 def _separator(header: str, names: Sequence[str]) -> str:
-    """The one that makes the names columns; a comma where none does."""
+    """Find the separator that makes the names columns; a comma where none does."""
     for separator in _SEPARATORS:
         if set(names) <= {name.strip('"') for name in header.split(separator)}:
             return separator

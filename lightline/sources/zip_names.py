@@ -10,7 +10,7 @@ _MAKERS_WITH_BACKSLASHES = (0, 10, 14)  # MS-DOS, NTFS and VFAT, where no file's
 
 
 def name_of(info: zipfile.ZipInfo) -> tuple[str, bool]:
-    """A member's name, its folders divided by slashes, and whether that is a guess.
+    """Read a member's name, its folders divided by slashes, and whether that is a guess.
 
     A name that is marked as UTF-8, or is valid UTF-8 without the mark (as macOS writes it), or stands in UTF-8 beside
     it, is that. Any other is read in code page 437, as the format says, and may have been meant otherwise.
@@ -34,7 +34,7 @@ def _decoded(raw: bytes) -> str | None:
 
 
 def _unicode_path(extra: bytes, raw: bytes) -> str | None:
-    """The name in the extra field, if there is one of this name: of version 1, with the checksum of the other."""
+    """Read the name in the extra field, if there is one of this name: of version 1, with the checksum of the other."""
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<HH", extra)
         content, extra = extra[4 : 4 + size], extra[4 + size :]

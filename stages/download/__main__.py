@@ -22,7 +22,7 @@ def main(params: Params) -> None:
 
 
 def _check_recorded(params: Params) -> None:
-    """What was read must be what data/source.json stands for: a source can change while it is read."""
+    """Check that what was read is what data/source.json stands for: a source can change while it is read."""
     source = Path("data/source.json")
     if source.exists() and open_source(params.data).identity() != json.loads(source.read_text(encoding="utf-8")):
         raise DataError("The source has changed since the run began. Run the same command again when it is at rest.")

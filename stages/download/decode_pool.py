@@ -34,7 +34,7 @@ _POLL = 0.2  # seconds
 def checked(
     found: Iterator[SourceImage | Refused], max_pixels: int, bit_depth: int = images.DEEPEST
 ) -> Generator[Row | Refused]:
-    """A row for each usable image, the reason for each other, in the source's order.
+    """Yield a row for each usable image, the reason for each other, in the source's order.
 
     max_pixels, bit_depth: see `lightline.data.images.check`.
     To be closed: the processes last as long as it does.

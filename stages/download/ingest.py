@@ -41,7 +41,7 @@ class Counts:
         self.widths[row.width] += 1
 
     def note(self, images: Iterator[SourceImage | Refused | EmptyClass | Remark]) -> Iterator[SourceImage | Refused]:
-        """The images, while their classes are written down, usable or not, and what else the source says."""
+        """Yield the images, and write down their classes, usable or not, and what else the source says."""
         for image in images:
             if isinstance(image, Remark):
                 self.remarks.append(image.text)
@@ -52,7 +52,7 @@ class Counts:
                 yield image
 
     def warnings(self) -> list[str]:
-        """A sentence for each oddity that stops nothing."""
+        """Write a sentence for each oddity that stops nothing."""
         found = [*self.remarks]
         if empty := sorted(self.classes_named - set(self.images_per_class)):
             names = some([repr(name) for name in empty], _SHOWN)

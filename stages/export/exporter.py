@@ -73,7 +73,7 @@ def _trace(model: nn.Module, opset: int) -> onnx.ModelProto:
 
 
 def _forget_machine(model: onnx.ModelProto) -> None:
-    """The exporter notes absolute paths and stack traces; without them the bytes are the same on every machine."""
+    """Delete the absolute paths and stack traces that the exporter notes: then all machines make the same bytes."""
     for part in (model.graph, *model.functions):
         for node in part.node:
             node.ClearField("metadata_props")

@@ -129,7 +129,7 @@ def _spread(logits: np.ndarray) -> np.ndarray:
 
 
 def typical_spread(logits: np.ndarray) -> float:
-    """The mean over the images of logits, float [images, classes]."""
+    """Return the mean over the images of the spread of logits, float [images, classes]."""
     return float(_spread(logits).mean())
 
 
@@ -198,7 +198,7 @@ def _variations(dataset: Dataset, rows: np.ndarray) -> Iterator[tuple[np.ndarray
 
 
 def _stretched(pixels: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
-    """The same images with other sides, each pixel repeated or left out."""
+    """Give the same images other sides, each pixel repeated or left out."""
     y, x = (np.arange(max(1, round(side * factor))) * side // max(1, round(side * factor))
             for side, factor in zip(pixels.shape[1:3], scale, strict=True))  # fmt: skip
     return np.ascontiguousarray(pixels[:, y][:, :, x])

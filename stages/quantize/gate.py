@@ -47,7 +47,7 @@ class Quantization:
         }
 
     def markdown(self) -> str:
-        """A section of the model card."""
+        """Write a section of the model card."""
         share = self.num_bytes / self.num_bytes_before
         return (
             "Static, from the fp32 file: uint8 between the layers, int8 weights per channel, ranges from "

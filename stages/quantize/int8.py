@@ -139,7 +139,7 @@ def _return_exact_logits(graph: onnx.GraphProto) -> None:
 
 
 def _describe_as(original: onnx.ModelProto, model: onnx.ModelProto) -> None:
-    """The original's metadata, and of the sets of operators only those that are used."""
+    """Give a model the original's metadata, and of the sets of operators only those that are used."""
     del model.metadata_props[:]
     model.metadata_props.extend(original.metadata_props)
     model.producer_name, model.producer_version = original.producer_name, original.producer_version

@@ -15,7 +15,7 @@ _SHOWN = 4  # of each kind in a message
 
 
 def recorded(gone: GoneError) -> dict[str, Any]:
-    """The identity that dvc.lock has, where DVC will go on with the dataset that was made of it: on another machine.
+    """Read the identity in dvc.lock, where DVC will go on with the dataset that was made of it: on another machine.
 
     Raises:
         DataError: that was made with other parameters or by other code, or is not to be had.
@@ -42,7 +42,7 @@ def recorded(gone: GoneError) -> dict[str, Any]:
 
 
 def _other(gone: GoneError, changed: list[Any]) -> DataError:
-    """What to say where dvc.lock has a dataset that is not the one that would be made now."""
+    """Make the error for a dvc.lock whose dataset is not the one that would be made now."""
     keys = [change for dep in changed if hasattr(dep, "params") for change in _changed_keys(dep)]
     if any(key in _WHICH for key, *_ in keys):
         return gone  # dvc.lock has one of another source

@@ -37,7 +37,7 @@ NONE = NearCopies(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
 def find_near_copies(thumbnails: np.ndarray, splits: np.ndarray, digests: np.ndarray) -> NearCopies:
-    """What looks nearly the same in different splits, exact copies aside; the likest first.
+    """Find what looks nearly the same in different splits, exact copies aside; the likest first.
 
     thumbnails: [rows], each `lightline.data.thumbnails.SIZE` bytes or None.
     splits: int8 [rows], positions in `lightline.data.splits.NAMES`; excluded rows are not looked at.
@@ -56,7 +56,7 @@ def find_near_copies(thumbnails: np.ndarray, splits: np.ndarray, digests: np.nda
 
 
 def _in_parts(of: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
-    """What a function makes of each row, in which it needs memory for few rows at a time."""
+    """Apply a function to each row, a few at a time, since it needs memory for all that it is given."""
     starts = range(0, max(1, len(arrays[0])), _ROWS_AT_ONCE)
     return np.concatenate([of(*(array[start : start + _ROWS_AT_ONCE] for array in arrays)) for start in starts])
 

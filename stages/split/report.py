@@ -44,7 +44,7 @@ class Report:
 
     @classmethod
     def of(cls, columns: Columns, splits: np.ndarray, near: NearCopies) -> "Report":
-        """splits: int8 [rows], positions in NAMES."""
+        """Make the report of a split. splits: int8 [rows], positions in NAMES."""
         digest = codes(columns.digests)
         cell = columns.labels.astype(np.int64) * len(NAMES) + splits
         counts = np.bincount(cell, minlength=len(columns.classes) * len(NAMES)).reshape(-1, len(NAMES))
@@ -106,7 +106,7 @@ class Report:
         return found + self._few()
 
     def _few(self) -> list[str]:
-        """What to say of classes with hardly an image to learn from, if there are any."""
+        """Warn of classes with hardly an image to learn from, if there are any."""
         training = self.counts[:, TRAIN]
         few = np.flatnonzero((training > 0) & (training <= _FEW))
         if len(few) == 0:
@@ -131,7 +131,7 @@ class Report:
         write_csv(folder / DUPLICATES.name, ("copies_of", "id", "class", "split", "label_conflict"), self._copies())
 
     def _copies(self) -> list[tuple[int, str, str, str, bool]]:
-        """A row for each image that has a copy; copies of one image have the same number."""
+        """Make a row for each image that has a copy; copies of one image have the same number."""
         numbers = codes(self.digest[self.duplicates]) + 1
         conflicts = np.isin(self.digest[self.duplicates], self.mislabelled)
         return [
@@ -150,7 +150,7 @@ class Report:
         return list(zip(ids[self.near.judged], ids[self.near.resembled], strict=True))
 
     def _near_rows(self) -> list[tuple[str, ...]]:
-        """A row for each pair, the likest first."""
+        """Make a row for each pair, the likest first."""
         return [
             (f"{difference:.3f}", *self._described(judged), *self._described(resembled))
             for judged, resembled, difference in zip(*self.near, strict=True)
@@ -161,7 +161,7 @@ class Report:
 
 
 def _divided(keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The keys that occur with more than one value."""
+    """Find the keys that occur with more than one value."""
     pairs = np.unique(np.stack([keys, values.astype(np.int64)]), axis=1)
     unique, count = np.unique(pairs[0], return_counts=True)
     return unique[count > 1]

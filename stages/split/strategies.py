@@ -43,7 +43,7 @@ class Columns:
         return cls(ids, dataset.labels, dataset.codes("digest"), splits, groups, dataset.classes)
 
     def select(self, rows: np.ndarray) -> "Columns":
-        """The rows of these numbers."""
+        """Select the rows of these numbers."""
         return Columns(
             self.ids[rows],
             self.labels[rows],

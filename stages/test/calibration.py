@@ -19,7 +19,7 @@ class Bin:
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
-    """The number by which to divide logits so that the cross-entropy of these images is smallest.
+    """Find the number by which to divide logits so that the cross-entropy of these images is smallest.
 
     logits: float [images, classes]. labels: int [images].
     None: there is no such number, because every image is classified correctly (it would be 0), or the logits tell
@@ -47,7 +47,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
 
 
 def reliability(confidence: np.ndarray, correct: np.ndarray, num_bins: int) -> list[Bin]:
-    """The bins of equal width between 0 and 1 that hold images, ascending.
+    """Return the bins of equal width between 0 and 1 that hold images, ascending.
 
     confidence: float [images], of the predicted class. correct: bool [images].
     """

@@ -30,7 +30,7 @@ class Mistake:
 
 
 def draw_mistakes(mistakes: Sequence[Mistake], title: str, path: Path) -> None:
-    """A grid of images, in the order given, each with what was predicted, what it is and how sure the model was."""
+    """Draw images in a grid, in the order given, each with what was predicted, what it is and how sure the model is."""
     num_columns = max(1, min(len(mistakes), 5), min(int(np.ceil(np.sqrt(len(mistakes)))), 10))
     num_rows = max(1, -(-len(mistakes) // num_columns))
     figure = Figure(figsize=(max(1.9 * num_columns, 4.5), 2.2 * num_rows + 0.6), layout="constrained")
@@ -85,7 +85,7 @@ def draw_reliability(before: Sequence[Bin], after: Sequence[Bin], labels: tuple[
 
 
 def draw_confusion(confusion: np.ndarray, classes: Sequence[str], path: Path) -> None:
-    """The confusion matrix, int [actual, predicted], coloured by the share of each actual class.
+    """Draw the confusion matrix, int [actual, predicted], coloured by the share of each actual class.
 
     Where it has fewer rows than there are classes, each stands for equally many neighbours.
     """
@@ -134,5 +134,5 @@ def _short(text: str, length: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text as it stands: a dollar sign would begin a formula, a line break a second line."""
+    """Have the text drawn as it stands: a dollar sign would begin a formula, a line break a second line."""
     return " ".join(text.split()).replace("$", r"\$")

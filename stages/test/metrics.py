@@ -50,7 +50,7 @@ def overall(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def per_class(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[ClassScores]:
-    """The scores of each class, in output order; a class that is never predicted has precision 0.
+    """Compute the scores of each class, in output order; a class that is never predicted has precision 0.
 
     logits: float [images, classes]. labels: int [images].
     """
@@ -107,7 +107,7 @@ def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, num_bins:
 
 
 def bootstrap_accuracy(correct: np.ndarray, num_samples: int, confidence: float) -> tuple[float, float]:
-    """The percentile bootstrap interval of the accuracy, the same every time.
+    """Compute the percentile bootstrap interval of the accuracy, the same every time.
 
     correct: bool [images]. confidence: of the interval, as in 0.95.
     """

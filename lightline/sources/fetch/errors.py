@@ -20,5 +20,5 @@ def without_secrets(url: str) -> str:
 
 
 def too_large(shown: str, max_bytes: int) -> FetchError:
-    """The error for a file of more bytes than data.fetch.max_bytes."""
+    """Make the error for a file of more bytes than data.fetch.max_bytes."""
     return FetchError(f"{shown} has more bytes than data.fetch.max_bytes = {max_bytes}; raise that if it is right.")

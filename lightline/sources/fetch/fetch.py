@@ -34,7 +34,7 @@ def fetch(
     rules: Fetch,
     pauses: Sequence[float] = _PAUSES,
 ) -> Path:
-    """The file with this digest, from the first URL (https, http or s3) that gives it; downloaded only once.
+    """Fetch the file with this digest, from the first URL (https, http or s3) that gives it; downloaded only once.
 
     Raises:
         FetchError: no URL gives a file, the rules forbid it, or the file has another digest.
@@ -90,7 +90,7 @@ def _download(url: str, algorithm: str, digest: str, path: Path, rules: Fetch, p
 
 @contextmanager
 def _unfinished(path: Path) -> Iterator[BufferedRandom]:
-    """The part of a file that is there already, beside its final name, to be added to by this process alone."""
+    """Open the part of a file that is there already, beside its final name, to be added to by this process alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     while True:

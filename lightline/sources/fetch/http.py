@@ -87,7 +87,7 @@ async def _check_redirect(session: Any, context: Any, redirect: Any) -> None:
 
 
 def _socket_to_the_public(proxies: set[str]) -> Any:
-    """What opens aiohttp's sockets: only to addresses of the internet, and to the user's own proxies.
+    """Make what opens aiohttp's sockets: only to addresses of the internet, and to the user's own proxies.
 
     Asked for every connection with the address that the name stood for, so that neither a redirect nor a name that
     leads inside can get around it.
@@ -112,7 +112,7 @@ def _is_public(address: str) -> bool:
 
 
 def _proxies() -> set[str]:
-    """The addresses of the proxies that the environment names."""
+    """Look up the addresses of the proxies that the environment names."""
     found = set()
     for proxy in getproxies().values():
         host = urlsplit(proxy if "://" in proxy else f"//{proxy}").hostname
