@@ -30,8 +30,7 @@ from stages.train.callbacks import History
 from stages.train.datamodule import ImageDataModule
 from stages.train.fit import Task, prepare
 from stages.train.precision import choose_precision
-from stages.train.states import FINISHED, SaveState
-from stages.train.trainer import build_trainer
+from stages.train.trainer import build_trainer, keep_states
 
 VAL, _SEEDS = 0.02, (1, 2, 3)
 _ALL_IMAGES, _TUTORIAL_IMAGES, _TUTORIAL_ACCURACY = 60_000, 14 * 45_000, 0.712
@@ -94,13 +93,14 @@ def _train(recipe: str, seed: int) -> tuple[float, float]:
     task = recipe_task(f"recipe={recipe}", f"seed={seed}")
     data, module = prepare(task)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(task.params, Path(folder), [History(Run())])
+        trainer = build_trainer(task.params)
+        states = keep_states(trainer, task.params, Path(folder), [History(Run())])
         started = time.perf_counter()
         trainer.fit(module, data)
         seconds = time.perf_counter() - started
-        state = torch.load(Path(folder, FINISHED), weights_only=True)
     network = build_network(task.params.model, len(task.dataset.classes))
-    network.load_state_dict(state["callbacks"][SaveState.__name__]["best"]["weights"])
+    assert states.best is not None
+    network.load_state_dict(states.best["weights"])
     return seconds, _accuracy(network, task, data)
 
 

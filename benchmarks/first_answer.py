@@ -20,7 +20,7 @@ from lightline.data import images
 from lightline.models.checkpoint import load_checkpoint
 from lightline.models.inference import PixelClassifier
 checkpoint = load_checkpoint(Path(sys.argv[1]))
-model = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+model = PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
 with torch.inference_mode():
     image = torch.tensor(images.check(Path(sys.argv[2]).read_bytes(), 10**8).pixels)[None]
     probabilities = model(image)[1][0]

@@ -21,7 +21,7 @@ from stages.train.fit import Task, prepare
 from stages.train.image_sets import Batch
 from stages.train.precision import choose_precision
 from stages.train.randomness import seed_generators
-from stages.train.trainer import build_trainer
+from stages.train.trainer import build_trainer, keep_states
 
 _OVERHEAD = 1.05
 
@@ -38,7 +38,9 @@ def run(quick: bool) -> list[Row]:
             module.load_state_dict(start)
             module.train()  # Lightning leaves it as the validation by hand left it
             with tempfile.TemporaryDirectory() as folder:
-                build_trainer(task.params, Path(folder), [History(Run())]).fit(module, data)
+                trainer = build_trainer(task.params)
+                keep_states(trainer, task.params, Path(folder), [History(Run())])
+                trainer.fit(module, data)
 
         def by_hand() -> None:
             module.load_state_dict(start)

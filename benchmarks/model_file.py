@@ -47,7 +47,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _eager(checkpoint: Checkpoint) -> Answer:
-    model = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+    model = PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
 
     @torch.inference_mode()
     def answer(image: np.ndarray) -> object:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lightline.config.load import load_params
+from benchmarks.settings import composed
 from lightline.models.build import build_network
 from lightline.models.checkpoint import Checkpoint, save_checkpoint
+from lightline.models.transforms import Preprocessing
 from stages.export.exporter import export_onnx
 from stages.quantize.int8 import quantize
 
@@ -26,15 +27,14 @@ class ModelFiles:
 
 def write_resnet18(folder: Path) -> ModelFiles:
     """Weights are random: neither time nor memory depends on them."""
-    small = {"name": "resnet18", "weights": None, "input_size": SIZE, "crop_pct": 1.0, "stem": "small"}
-    settings = load_params().model.model_copy(update=small)
+    settings = composed("model=resnet18", f"model.input_size={SIZE}", "model.stem=small").model
     torch.manual_seed(0)
     checkpoint = Checkpoint(
         fingerprint="0" * 64,
         dataset="0" * 64,
         classes=[f"class {number}" for number in range(NUM_CLASSES)],
         params={"model": settings.model_dump(mode="json")},
-        preprocessing={"input_size": SIZE, "crop_pct": 1.0, "mean": [0.49, 0.48, 0.45], "std": [0.25, 0.24, 0.26]},
+        preprocessing=Preprocessing(SIZE, 1.0, (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)),
         epoch=1,
         metrics={},
         state_dict=build_network(settings, NUM_CLASSES, pretrained=False).state_dict(),

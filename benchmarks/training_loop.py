@@ -24,7 +24,7 @@ from stages.train.callbacks import History, Progress
 from stages.train.datamodule import ImageDataModule
 from stages.train.image_sets import Batch
 from stages.train.module import Classifier
-from stages.train.trainer import build_trainer
+from stages.train.trainer import build_trainer, keep_states
 
 _BATCH, _SIZE, _CLASSES = 8, 8, 10
 
@@ -103,7 +103,8 @@ def _network() -> nn.Module:
 def _ours(params: Params, batches: _Batches, num_epochs: int) -> None:
     with tempfile.TemporaryDirectory() as folder, _quietly():
         bar = Progress(console_kwargs={"force_terminal": True, "file": io.StringIO()})
-        trainer = build_trainer(params, Path(folder), [History(Run()), bar])
+        trainer = build_trainer(params)
+        keep_states(trainer, params, Path(folder), [History(Run()), bar])
         trainer.fit(Classifier(_network(), params), _Prepared(batches))
 
 

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 import yaml
 
-from commands.tuning.batch_size import find_batch_size
-from commands.tuning.learning_rate import CURVE, find_lr
 from lightline.config.composition import CompositionError, overrides_for, setting_file
 from lightline.config.load import PARAMS_FILE
 from lightline.config.params import Params
@@ -46,6 +44,10 @@ def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
 
     def search(params: Params) -> None:
+        # Here, because Lightning takes seconds to load, and `--help` is not to wait for it.
+        from commands.tuning.batch_size import find_batch_size
+        from commands.tuning.learning_rate import CURVE, find_lr
+
         if options.command == "lr_find":
             rates = find_lr(params, options.steps)
             print(f"The loss is lowest at a learning rate of {rates['lr']:g}; {CURVE} shows the curve.")

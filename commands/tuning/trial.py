@@ -1,9 +1,5 @@
 """Some steps of a training, of which nothing is kept: what the searches for settings try things in."""
 
-import tempfile
-from pathlib import Path
-
-import lightning
 from lightning.pytorch.callbacks import Callback
 
 from lightline.config.params import Params
@@ -40,9 +36,9 @@ def take_steps(
     params: Params, data: ImageDataModule, module: Classifier, num_steps: int, watcher: list[Callback]
 ) -> None:
     """Train for so many optimizer steps, without validation, with these callbacks alone."""
-    with counted_training(), tempfile.TemporaryDirectory() as folder:
+    with counted_training():
         use_share(params.hardware, is_counted=True)
-        trainer: lightning.Trainer = build_trainer(params, Path(folder), [])
+        trainer = build_trainer(params)
         trainer.callbacks = watcher  # type: ignore[attr-defined]
         trainer.limit_val_batches = 0
         trainer.fit_loop.epoch_loop.max_steps = num_steps

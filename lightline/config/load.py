@@ -54,7 +54,7 @@ _OF_SEVERAL_TYPES = {
 
 
 def is_conf_right() -> bool:
-    """Whether conf/ by itself composes to parameters that can be used: what is wrong then came by an override."""
+    """Tell whether conf/ by itself composes to parameters that can be used: what is wrong then came by an override."""
     try:
         check_params(compose(), str(CONF))
     except LightlineError:
@@ -99,7 +99,7 @@ def check_params(values: Any, where: str) -> Params:
 
 
 def _secrets(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """The dotted key of each value that holds a key or password, and of what kind it is."""
+    """Find the dotted key of each value that holds a key or password, and of what kind it is."""
     if isinstance(values, dict | list):
         items = values.items() if isinstance(values, dict) else enumerate(values)
         for name, value in items:
@@ -116,7 +116,7 @@ def _secret_sentence(key: str, kind: str) -> str:
 
 
 def _shown(key: str, value: Any) -> str:
-    """A wrong value for a message, or its beginning, unless it is likely to be a key."""
+    """Show a wrong value in a message, or its beginning, unless it is likely to be a key."""
     shown = "…" if names_secret(key) and isinstance(value, str) else redacted(repr(value))
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
@@ -144,14 +144,14 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return f"{key} = {_shown(key, error['input'])} is not a parameter{_nearest(location, values)}"
     if error["type"] == "missing":
-        return f"{key} is missing{_other_file(section, values)}"
+        return f"{key} is missing{_other_file(section, values) if len(location) > 1 else ''}"
     template = _ALLOWED.get(error["type"])
     allowed = template.format(**error.get("ctx", {})) if template else error["msg"]
     return f"{key} = {_shown(key, error['input'])} is not allowed; {allowed}"
 
 
 def _other_file(section: str, values: dict[str, Any]) -> str:
-    """How a section of several variants gets all keys that belong to the one it names."""
+    """Say how a section of several variants gets all keys that belong to the one it names."""
     if section not in _VARIANT_KEYS:
         return ""
     key = _VARIANT_KEYS[section]
@@ -160,7 +160,7 @@ def _other_file(section: str, values: dict[str, Any]) -> str:
 
 
 def _nearest(location: list[str], values: dict[str, Any]) -> str:
-    """The known keys beside a wrong one, the likeliest first."""
+    """Name the known keys beside a wrong one, or the one that was meant, if it is clear."""
     model: Any = Params
     for part in location[:-1]:
         annotation = model.model_fields[part].annotation
@@ -173,7 +173,7 @@ def _nearest(location: list[str], values: dict[str, Any]) -> str:
 
 
 def _variant(section: str, annotation: Any, values: dict[str, Any]) -> type[BaseModel] | None:
-    """The class of a section of several variants: the one that its value names, or one that takes any name."""
+    """Find the class of a section of several variants: the one that its value names, or one that takes any name."""
     key = _VARIANT_KEYS.get(section)
     if key is None:
         return None

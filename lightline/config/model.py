@@ -67,10 +67,10 @@ _OWN = [get_args(network.model_fields["name"].annotation)[0] for network in (CNN
 _LIBRARY = "library"
 
 
-def _kind(section: Any) -> str:
-    """The tag of a section's class: its name where the network is our own."""
-    name = section.get("name") if isinstance(section, dict) else getattr(section, "name", None)
-    return str(name) if name in _OWN else _LIBRARY
+def _kind(section: Any) -> str | None:
+    """Give the tag of a section's class: its name where the network is our own."""
+    name = section.get("name") if isinstance(section, dict) else getattr(section, "name", _LIBRARY)
+    return _LIBRARY if name is not None and name not in _OWN else name
 
 
 Model = Annotated[

@@ -103,7 +103,7 @@ def _loading(file: str, bit_depth: int) -> str:
 
 
 def _interface(checkpoint: Checkpoint, bit_depth: int) -> str:
-    settings = checkpoint.transform_settings()
+    settings = checkpoint.preprocessing
     return (
         "`image`: uint8 `[batch, height, width, 3]`, RGB, of any size. `logits` and `probabilities`: float32 "
         f"`[batch, {len(checkpoint.classes)}]`. Inside the file {_crop(settings.crop_pct)} is "

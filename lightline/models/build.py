@@ -26,7 +26,7 @@ class SeesData(Protocol):
 
 
 def build_network(settings: Model, num_classes: int, *, pretrained: bool = True) -> nn.Module:
-    """A network from normalised float [batch, 3, input_size, input_size] to logits [batch, num_classes].
+    """Build a network from normalised float [batch, 3, input_size, input_size] to logits [batch, num_classes].
 
     pretrained: fetch settings.weights, where there are any; False builds the same network for a state_dict to come.
 
@@ -64,7 +64,7 @@ def _library_model(settings: LibraryModel, num_classes: int, pretrained: bool) -
 
 
 def _try_out(network: nn.Module, input_size: int) -> None:
-    """A forward pass of shapes alone: many networks take any settings and refuse the first batch."""
+    """Run a forward pass of shapes alone: many networks take any settings and refuse the first batch."""
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     state = {name: tensor.to("meta") for name, tensor in tensors.items()}
     images = torch.empty(2, 3, input_size, input_size, device="meta")
@@ -78,7 +78,7 @@ def _try_out(network: nn.Module, input_size: int) -> None:
 
 
 def cnn(input_size: int, num_classes: int) -> nn.Sequential:
-    """The tutorial's CNN: two pairs of unpadded 3×3 convolutions, each pair max-pooled, and three dense layers."""
+    """Build the tutorial's CNN: two pairs of unpadded 3×3 convolutions, each max-pooled, and three dense layers."""
     side = ((input_size - 4) // 2 - 4) // 2  # pixels, after two convolutions and a pooling, twice
     return nn.Sequential(
         OrderedDict(

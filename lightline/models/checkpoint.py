@@ -3,7 +3,7 @@ for equal training.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class Checkpoint:
 
     state_dict: of the network alone, on the CPU.
     params: the sections of params.yaml that determine training, as plain JSON.
-    preprocessing: see `lightline.models.transforms.Preprocessing`.
+    preprocessing: the evaluation transform in numbers.
     epoch: number of finished epochs.
     metrics: on the validation split.
     """
@@ -38,29 +38,26 @@ class Checkpoint:
     dataset: str
     classes: list[str]
     params: dict[str, Any]
-    preprocessing: dict[str, Any]
+    preprocessing: Preprocessing
     epoch: int
     metrics: dict[str, float]
     state_dict: dict[str, torch.Tensor]
 
     def check_dataset(self, dataset: Dataset) -> None:
-        """
+        """Check that a dataset is the one it was trained on.
+
         Raises:
-            DataError: it was trained on another dataset.
+            DataError: it is another.
         """
         if self.dataset != dataset.digest:
             raise DataError(f"{BEST} was trained on another dataset; `dvc repro train` trains on this one.")
 
     def network(self) -> nn.Module:
-        """The trained network as it answers, in evaluation mode."""
+        """Build the trained network as it answers, in evaluation mode."""
         settings = model_settings(self.params["model"])
         network = build_network(settings, len(self.classes), pretrained=False)
         network.load_state_dict(self.state_dict)
         return with_tta(network, settings)
-
-    def transform_settings(self) -> Preprocessing:
-        """The evaluation transform in numbers."""
-        return Preprocessing.from_dict(self.preprocessing)
 
 
 _KINDS = {
@@ -68,7 +65,7 @@ _KINDS = {
     "dataset": str,
     "classes": list,
     "params": dict,
-    "preprocessing": dict,
+    "preprocessing": dict,  # in a file; in memory a Preprocessing
     "epoch": int,
     "metrics": dict,
     "state_dict": dict,
@@ -77,7 +74,8 @@ _KINDS = {
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write it whole or not at all; equal content makes equal bytes."""
-    plain = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__ if name != "state_dict"}
+    plain = {name: getattr(checkpoint, name) for name in _KINDS if name != "state_dict"}
+    plain["preprocessing"] = asdict(checkpoint.preprocessing)
     # Through JSON, because pickle writes which texts are one object in memory, whatever their content.
     plain, names = json.loads(json.dumps([{"format": _FORMAT} | plain, list(checkpoint.state_dict)]))
     content = plain | {"state_dict": dict(zip(names, checkpoint.state_dict.values(), strict=True))}
@@ -103,11 +101,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ) from error
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT or not _is_whole(content):
         raise DataError(f"{path} was not written by this version of Lightline; `dvc repro train` writes it anew.")
+    content["preprocessing"] = Preprocessing.from_dict(content["preprocessing"])
     return Checkpoint(**content)
 
 
 def _is_whole(content: dict[str, Any]) -> bool:
-    """Whether there is all that a checkpoint has and no more, such as a class to be built or settings unheard of."""
+    """Tell whether there is all that a checkpoint has and no more, such as a class to be built or unknown settings."""
     if set(content) != set(_KINDS) or not all(isinstance(content[name], kind) for name, kind in _KINDS.items()):
         return False
     try:

@@ -5,7 +5,7 @@ antialiasing, rounded to whole levels where it was enlarged, then normalised per
 kept in memory as whole levels, are shifted, mirrored, erased and mixed in between.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,12 +27,9 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        """Take what `dataclasses.asdict` gave, after its way through JSON."""
         plain: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }

@@ -1,34 +1,91 @@
-"""MD5 digests, by which DVC knows content; a file that nobody has touched since is not read a second time."""
+"""Digests of files, computed once and remembered as long as nothing about a file changes; by MD5 DVC knows content."""
 
 import hashlib
 import json
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
+
+from lightline.files import whole_file
 
 RECORD = Path(".lightline", "digests.json")  # in a repository
 # A file changed within the file system's clock tick keeps its times, so the digest of one just written is not trusted.
 SETTLED_NS = 2 * 10**9
 
 
-class Digests:
-    """Digests of files and folders, with a record of those that are known.
+class FileState(NamedTuple):
+    """A file and what changes with its content; path: as who asks names the file."""
 
-    A file is known as long as its inode, its size and the times of its last changes are the same.
+    path: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
 
-    record: a JSON file; one that is damaged or missing costs time and no more.
+
+def file_state(path: str, status: os.stat_result) -> FileState:
+    """Note the state of a file that `os.stat` found."""
+    return FileState(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def settled(files: Iterable[FileState], read_ns: int) -> list[FileState]:
+    """Choose those that had not just been written when they were read, at a time since 1970."""
+    return [file for file in files if max(file.mtime_ns, file.ctime_ns) < read_ns - SETTLED_NS]
+
+
+class Memory:
+    """Digests of files as they were, in a file of two lines: a note of who keeps them, read alone, and the digests.
+
+    Each line begins with its own SHA-256: one that is damaged or missing costs time and no more.
     """
 
     def __init__(self, record: Path):
         self._record = record
-        self._known: dict[str, list] = {}
-        self._changed = False
-        with suppress(OSError, ValueError):
-            self._known = json.loads(record.read_bytes())
+
+    @property
+    def note(self) -> dict[str, Any]:
+        return self._line(0)
+
+    @cached_property
+    def entries(self) -> dict[str, list[Any]]:
+        """Of each path the rest of its state, and its digest."""
+        return self._line(1)
+
+    def known(self, file: FileState) -> str | None:
+        """Give the digest of a file of which nothing has changed."""
+        entry = self.entries.get(file.path)
+        return entry[-1] if entry and entry[:-1] == list(file[1:]) else None
+
+    def write(self, entries: dict[str, list[Any]], note: dict[str, Any]) -> None:
+        """Replace all that is remembered."""
+        lines = map(json.dumps, (note, entries))
+        with whole_file(self._record) as temporary:
+            temporary.write_text("".join(f"{_sha256(line)} {line}\n" for line in lines), encoding="utf-8")
+        self.entries = entries
+
+    def _line(self, number: int) -> dict[str, Any]:
+        try:
+            with self._record.open(encoding="utf-8") as file:
+                for _ in range(number):
+                    file.readline()
+                digest, _, line = file.readline().removesuffix("\n").partition(" ")
+        except (OSError, UnicodeDecodeError):
+            return {}
+        return json.loads(line) if digest == _sha256(line) else {}
+
+
+class Digests:
+    """MD5 digests of files and folders, with a record of those that are known."""
+
+    def __init__(self, record: Path):
+        self._memory = Memory(record)
+        self._has_learned = False
 
     def of(self, path: Path) -> str:
-        """As DVC has it in dvc.lock: of a file its bytes, of a folder the list of its files."""
+        """Compute it as DVC has it in dvc.lock: of a file its bytes, of a folder the list of its files."""
         if not path.is_dir():
             return self.of_file(path)
         files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
@@ -36,29 +93,27 @@ class Digests:
         return f"{_md5(json.dumps(listed, sort_keys=True).encode())}.dir"
 
     def of_file(self, path: Path) -> str:
-        """Of a file's bytes."""
-        name, state = str(path.absolute()), path.stat()
-        stamp = [state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
-        known = self._known.get(name)
-        if known and known[:-1] == stamp:
-            return known[-1]
-        is_settled = max(state.st_mtime_ns, state.st_ctime_ns) < time.time_ns() - SETTLED_NS
+        """Compute it of a file's bytes."""
+        state = file_state(str(path.absolute()), path.stat())
+        if known := self._memory.known(state):
+            return known
+        is_settled = settled([state], time.time_ns())
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, _md5_object).hexdigest()
         if is_settled:
-            self._known[name], self._changed = [*stamp, digest], True
+            self._memory.entries[state.path], self._has_learned = [*state[1:], digest], True
         return digest
 
     def save(self) -> None:
         """Write what is known to the record."""
-        if not self._changed:
-            return
-        known = {name: entry for name, entry in self._known.items() if Path(name).exists()}
-        temporary = self._record.with_suffix(f".{os.getpid()}")
-        self._record.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(known), encoding="utf-8")
-        temporary.replace(self._record)
-        self._changed = False
+        if self._has_learned:
+            entries = self._memory.entries.items()
+            self._memory.write({name: entry for name, entry in entries if Path(name).exists()}, {})
+            self._has_learned = False
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _md5_object():

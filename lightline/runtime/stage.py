@@ -79,7 +79,7 @@ def _terminate(signum, frame):
 
 
 def _print_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """The traceback as Python prints it, without keys: a library's message may quote a whole URL."""
+    """Print the traceback as Python does, without keys: a library's message may quote a whole URL."""
     print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 

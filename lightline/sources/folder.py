@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from lightline.errors import DataError
 from lightline.files import content_digest
+from lightline.runtime.digests import FileState, file_state
 from lightline.sources.base import EmptyClass, GoneError, Refused, Remark, SourceImage, max_image_bytes, too_large
-from lightline.sources.content_digests import FileState, digest_of_files, file_state
+from lightline.sources.content_digests import digest_of_files
 from lightline.sources.dvc_cache import DvcCache
 from lightline.sources.layout import SplitFolders, find_layout, not_used
 from lightline.sources.names import is_hidden, printable, unusable_name

@@ -46,7 +46,7 @@ def main(params: Params) -> None:
     to_test = Differences(TEST, "export.test_rtol", settings.test_rtol, settings.atol, typical, classes)
     with whole_file(MODEL) as temporary:
         export_onnx(checkpoint, metrics, settings.opset, temporary, reading)
-        reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+        reference = PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
         logits = check_parity(OnnxModel(temporary, torch.get_num_threads()), reference, dataset, rows, to_torch)
         to_test.add(tested, logits, ids, "the test split")
     accuracy = float((logits.argmax(1) == dataset.labels[rows]).mean())

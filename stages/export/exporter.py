@@ -32,7 +32,7 @@ def export_onnx(
     Raises:
         LightlineError: the network has an operation that ONNX has not, or the file would pass 2 GiB.
     """
-    model = _trace(PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval(), opset)
+    model = _trace(PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval(), opset)
     _forget_machine(model)
     for key, value in _metadata(checkpoint, metrics, reading or Reading()).items():
         model.metadata_props.add(key=key, value=value)
@@ -92,7 +92,7 @@ def _metadata(checkpoint: Checkpoint, metrics: dict[str, object], reading: Readi
     return {
         "classes": json.dumps(checkpoint.classes, ensure_ascii=False),
         "fingerprint": checkpoint.fingerprint,
-        "preprocessing": json.dumps(checkpoint.preprocessing | asdict(reading)),
+        "preprocessing": json.dumps(asdict(checkpoint.preprocessing) | asdict(reading)),
         "metrics": json.dumps(metrics),
         "params": json.dumps(checkpoint.params, ensure_ascii=False),
         "dataset": checkpoint.dataset,

@@ -65,7 +65,7 @@ def main(params: Params) -> None:
 
 
 def _latency(checkpoint: Checkpoint, dataset: Dataset, rows: np.ndarray) -> Latency:
-    reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+    reference = PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
     return measure_latency(reference, {"fp32": SOURCE, "int8": MODEL}, dataset, rows)
 
 

@@ -23,7 +23,7 @@ def main(params: Params) -> None:
     checkpoint.check_dataset(dataset)
     rows, settings = splits.rows("test"), params.evaluate
     device = choose_device(params.hardware)
-    preprocessing = checkpoint.transform_settings()
+    preprocessing = checkpoint.preprocessing
     logits = predict_logits(checkpoint.network(), dataset, rows, preprocessing, settings.batch_size, device)
     evaluation = evaluate(logits, dataset.labels[rows], read_logits(), settings, dataset.classes)
     write_report(evaluation, dataset, rows, settings.num_mistakes)

@@ -18,13 +18,14 @@ from stages.train.fit import REPORTS, Task, fit, write_outputs
 from stages.train.image_size import size_warning
 from stages.train.samples import log_extremes
 from stages.train.states import newest_state
-from stages.train.trainer import num_processes
+from stages.train.trainer import build_trainer
 
 
 def main(params: Params) -> None:
     dataset = Dataset()
     splits = read_splits()
-    identity = ingredients(params, dataset, splits, num_processes(params))
+    trainer = build_trainer(params)
+    identity = ingredients(params, dataset, splits, trainer.world_size)
     task = Task(params, dataset, splits, fingerprint(identity))
     rows = splits.rows("train")
     heights, widths = dataset.column("height")[rows], dataset.column("width")[rows]
@@ -34,12 +35,12 @@ def main(params: Params) -> None:
         use_share(params.hardware, is_counted=True)
         state = newest_state(folder)
         with track(params, task.fingerprint, "train", resume=state is not None, enabled=is_first_process()) as run:
-            data = fit(task, folder, state, run)
+            fitted = fit(task, trainer, folder, state, run)
             if not is_first_process():
                 return
-            metrics = write_outputs(task, folder, data)
+            metrics = write_outputs(task, fitted)
             write_json(REPORTS / "fingerprint.json", {"fingerprint": task.fingerprint, **identity})
-            log_extremes(run, data, *read_logits(), dataset.classes)
+            log_extremes(run, fitted.data, *read_logits(), dataset.classes)
             run.summarize(metrics)
             if params.tracking.log_checkpoints:
                 run.log_artifact("checkpoint", "model", [BEST], {"fingerprint": task.fingerprint, **metrics})

@@ -98,7 +98,7 @@ class Augmentation:
         return torch.stack(changed).permute(0, 2, 3, 1).contiguous()
 
     def _erased(self, inputs: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
-        """A box of 2 to 33% of the area, sides 0.3 to 3.3 to one, becomes the mean (Zhong et al., AAAI 2020)."""
+        """Make a box of 2 to 33% of the area, sides 0.3 to 3.3 to one, the mean (Zhong et al., AAAI 2020)."""
         size = inputs.shape[-1]
         draws = uniform(self.seed + 1, epoch, rows, 5)
         chosen = (draws[:, 0] < self.settings.random_erasing).nonzero()[:, 0]

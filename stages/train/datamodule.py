@@ -44,7 +44,7 @@ class EpochBatches(Sampler[torch.Tensor]):
         self.epoch, self._start = epoch, (epoch, batch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of every epoch."""
+        """Take note of the epoch that Lightning starts."""
         self.epoch = epoch
 
     def __len__(self) -> int:

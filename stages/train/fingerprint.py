@@ -19,7 +19,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def train_params(params: Params) -> dict[str, Any]:
-    """The sections that determine training, as plain JSON."""
+    """Give the sections that determine training, as plain JSON."""
     return params.model_dump(mode="json", include=set(TRAIN_SECTIONS))
 
 
@@ -41,7 +41,7 @@ def ingredients(params: Params, dataset: Dataset, splits: Splits, num_processes:
 
 
 def code_digests(root: Path = _ROOT) -> dict[str, str]:
-    """The SHA-256 of each Python file of CODE by its path, without what .dvcignore leaves out."""
+    """Give the SHA-256 of each Python file of CODE by its path, without what .dvcignore leaves out."""
     files = [file for part in CODE for file in (root / part, *(root / part).rglob("*.py")) if file.is_file()]
     names = sorted(file.relative_to(root).as_posix() for file in files)
     return {name: file_digest(root / name) for name in names if "/." not in name}

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from lightline.config.params import Params
 from lightline.data.dataset import Dataset
@@ -24,8 +25,8 @@ from stages.train.epoch_threads import EpochThreads
 from stages.train.fingerprint import train_params
 from stages.train.module import Classifier, class_weights
 from stages.train.samples import SamplePredictions
-from stages.train.states import FINISHED, Best, SaveState
-from stages.train.trainer import build_trainer
+from stages.train.states import FINISHED, Best
+from stages.train.trainer import keep_states
 
 REPORTS = Path("reports/train")
 _PREPARATION_IMAGES = 5000  # training images from which a network may fit its first layer
@@ -41,25 +42,47 @@ class Task:
     fingerprint: str
 
 
-def fit(task: Task, folder: Path, state: Path | None, run: Run) -> ImageDataModule:
+@dataclass(frozen=True)
+class Fitted:
+    """A finished training: its data, its history, its best epoch, and the weights it ended with, on the CPU."""
+
+    data: ImageDataModule
+    rows: list[dict[str, float]]
+    best: Best
+    last: dict[str, torch.Tensor]
+
+
+def fit(task: Task, trainer: lightning.Trainer, folder: Path, state: Path | None, run: Run) -> Fitted:
     """Train, or go on from a state in `folder`, which holds a finished one afterwards."""
     data, module = prepare(task)
-    callbacks = [EpochThreads(task.params.hardware), History(run), SamplePredictions(run, data, task.dataset)]
-    trainer = build_trainer(task.params, folder, callbacks)
+    threads, history = EpochThreads(task.params.hardware), History(run)
+    watchers = [threads, history, SamplePredictions(run, data, task.dataset)]
+    states = keep_states(trainer, task.params, folder, watchers)
     if state is not None and state.name == FINISHED:
         print("this training is finished already: its results are written", flush=True)
-        return data
-    if state is not None:
-        print(f"going on with the unfinished training of fingerprint {task.fingerprint[:16]}", flush=True)
-    try:
-        trainer.fit(module, data, ckpt_path=state, weights_only=True)
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from None
-    return data
+        _restore(state, module, threads, history, states)
+    else:
+        if state is not None:
+            print(f"going on with the unfinished training of fingerprint {task.fingerprint[:16]}", flush=True)
+        try:
+            trainer.fit(module, data, ckpt_path=state, weights_only=True)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
+    assert states.best is not None
+    last = {name: value.detach().cpu() for name, value in module.network.state_dict().items()}
+    return Fitted(data, history.rows, states.best, last)
+
+
+def _restore(finished: Path, module: Classifier, *callbacks: Callback) -> None:
+    """Read what a finished training left, as Lightning does where it trains on."""
+    state = torch.load(finished, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    for callback in callbacks:
+        callback.load_state_dict(state["callbacks"][callback.state_key])
 
 
 def prepare(task: Task) -> tuple[ImageDataModule, Classifier]:
-    """The images, decoded, and the network before its first step."""
+    """Decode the images, and build the network as it is before its first step."""
     params = task.params
     lightning.seed_everything(params.seed, verbose=False)
     data = ImageDataModule(params, task.dataset, task.splits)
@@ -74,29 +97,21 @@ def prepare(task: Task) -> tuple[ImageDataModule, Classifier]:
     return data, module
 
 
-def write_outputs(task: Task, folder: Path, data: ImageDataModule) -> dict[str, Any]:
-    """Write models/checkpoints/ and reports/train/ from a finished state; the metrics of the best epoch come back."""
-    state = torch.load(folder / FINISHED, map_location="cpu", weights_only=True)
-    rows: list[dict[str, float]] = state["callbacks"][History.__name__]["rows"]
-    torch.set_num_threads(state["callbacks"][EpochThreads.__name__]["number"])
-    best: Best = state["callbacks"][SaveState.__name__]["best"]
+def write_outputs(task: Task, fitted: Fitted) -> dict[str, Any]:
+    """Write models/checkpoints/ and reports/train/; the metrics of the best epoch come back."""
+    rows, best = fitted.rows, fitted.best
     best_row = rows[best["epoch"]]
     metrics = {"best_epoch": best["epoch"] + 1, "epochs": len(rows)}
     metrics |= {name: best_row[name] for name in HISTORY_COLUMNS[1:-1]}
-    checkpoint = _checkpoint(task, data, best["weights"], best_row)
+    checkpoint = _checkpoint(task, fitted.data, best["weights"], best_row)
     save_checkpoint(checkpoint, BEST)
-    save_checkpoint(_checkpoint(task, data, _network_weights(state), rows[-1]), LAST)
-    _write_val_logits(task, data, checkpoint)
+    save_checkpoint(_checkpoint(task, fitted.data, fitted.last, rows[-1]), LAST)
+    _write_val_logits(task, fitted.data, checkpoint)
     write_csv(REPORTS / "history.csv", HISTORY_COLUMNS, [[row[name] for name in HISTORY_COLUMNS] for row in rows])
     draw_curves(rows, best["epoch"] + 1, REPORTS / "curves.png")
     # `dvc exp show` lists what stands in metrics: so an experiment is found by the fingerprint of a file.
     write_json(REPORTS / "metrics.json", {"fingerprint": task.fingerprint[:16], **metrics})
     return metrics
-
-
-def _network_weights(state: dict[str, Any]) -> dict[str, torch.Tensor]:
-    prefix = "network."
-    return {name.removeprefix(prefix): value for name, value in state["state_dict"].items() if name.startswith(prefix)}
 
 
 def _checkpoint(
@@ -107,7 +122,7 @@ def _checkpoint(
         dataset=task.dataset.digest,
         classes=task.dataset.classes,
         params=train_params(task.params),
-        preprocessing=data.preprocessing.as_dict(),
+        preprocessing=data.preprocessing,
         epoch=int(row["epoch"]),
         metrics={name: row[name] for name in ("val_loss", "val_accuracy")},
         state_dict=weights,
@@ -115,7 +130,7 @@ def _checkpoint(
 
 
 def _write_val_logits(task: Task, data: ImageDataModule, best: Checkpoint) -> None:
-    """The best checkpoint's logits on val, from which `test` fits its temperature without reading a val image."""
+    """Write the best checkpoint's logits on val: `test` fits its temperature to them without reading a val image."""
     rows = data.val.rows.cpu().numpy()
     logits = predict_logits(
         best.network(),

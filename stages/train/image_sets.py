@@ -41,11 +41,11 @@ class ImageDataset(TorchDataset):
         return len(self.rows)
 
     def __getitem__(self, positions: torch.Tensor) -> Batch:
-        """A whole batch at once; positions: int64 [batch], below len(self)."""
+        """Give a whole batch at once; positions: int64 [batch], below len(self)."""
         return self.batch(positions, self.images_at(positions))
 
     def batch(self, positions: torch.Tensor, images: torch.Tensor) -> Batch:
-        """What belongs to images that are there already."""
+        """Add to images that are there already what belongs to them."""
         positions = positions.to(self.labels.device)
         return Batch(images, self.labels[positions], self.rows[positions])
 
@@ -111,7 +111,7 @@ class InMemoryImageDataset(ImageDataset):
 
 
 def fits_memory(num_images: int, input_size: int, fraction: float) -> bool:
-    """Whether the decoded images take at most this fraction of the memory that is free."""
+    """Tell whether the decoded images take at most this fraction of the memory that is free."""
     return num_images * input_size * input_size * 3 <= fraction * psutil.virtual_memory().available
 
 

@@ -7,7 +7,7 @@ _ENOUGH = 128  # pixels a side, at which a network sees what photos show, howeve
 
 
 def size_warning(heights: np.ndarray, widths: np.ndarray, input_size: int) -> str | None:
-    """What to say where most images are much larger or smaller than what the network is given of them, or None.
+    """Say where most images are much larger or smaller than what the network is given of them, or give None.
 
     heights, widths: of the training images, pixels.
     """

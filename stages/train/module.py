@@ -112,7 +112,7 @@ class Classifier(lightning.LightningModule):
         return loss
 
     def _weight(self, targets: torch.Tensor) -> torch.Tensor | int:
-        """What torch divides a batch's summed loss by for its mean: of mixed images, their number."""
+        """Give what torch divides a batch's summed loss by for its mean: of mixed images, their number."""
         weights = self.loss.weight
         return len(targets) if weights is None or targets.ndim == 2 else weights[targets].sum()
 
@@ -142,7 +142,7 @@ class Classifier(lightning.LightningModule):
         return {f"{split}_loss": loss / weight, f"{split}_accuracy": correct / num_images}
 
     def _totals_of_all(self, split: str) -> torch.Tensor:
-        """[processes, 4]: see `Sums.totals`."""
+        """Gather `Sums.totals` of all processes: [processes, 4]."""
         return torch.as_tensor(self.all_gather(self.sums[split].totals())).reshape(-1, 4)
 
     def configure_optimizers(self) -> Any:

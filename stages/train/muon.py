@@ -14,7 +14,7 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalize(matrix: torch.Tensor, ns_steps: int, dtype: torch.dtype) -> torch.Tensor:
-    """The nearest semi-orthogonal matrix, roughly, by a quintic Newton–Schulz iteration; any 2-D shape.
+    """Find the nearest semi-orthogonal matrix, roughly, by a quintic Newton–Schulz iteration; any 2-D shape.
 
     dtype: what the iteration computes in. bfloat16, the record's, is accurate enough.
     """
@@ -113,7 +113,7 @@ def _decay(parameter: torch.Tensor, group: dict[str, Any]) -> None:
 
 
 def _freeze(group: dict[str, Any]) -> None:
-    """The way back to a first layer's bias alone is a twelfth of a step on a CPU."""
+    """Ask for no more gradients: the way back to a first layer's bias alone is a twelfth of a step on a CPU."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return  # DistributedDataParallel waits for the gradient of every parameter that had one at the start
     for parameter in group["params"]:

@@ -19,7 +19,7 @@ from stages.train.muon import Muon
 
 
 def build_optimizer(settings: Optimizer, network: nn.Module, dtype: torch.dtype) -> torch.optim.Optimizer:
-    """The optimizer over all trainable parameters of the network.
+    """Build the optimizer over all trainable parameters of the network.
 
     dtype: what Muon multiplies its matrices in; the others ignore it.
     """
@@ -62,7 +62,7 @@ def _muon_groups(settings: MuonSettings, network: nn.Module) -> list[dict[str, A
 
 
 def _record_groups(settings: MuonSGDSettings, network: nn.Module) -> list[dict[str, Any]]:
-    """Filters by Muon; by SGD the head's weights, the first layer's bias and all else, each with its own rate."""
+    """Group filters for Muon; for SGD the head's weights, the first layer's bias and the rest, each with its rate."""
     named = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     filters = [name for name, parameter in named.items() if parameter.ndim == 4]
     head = [name for name, parameter in named.items() if parameter.ndim == 2][-1:]
@@ -87,7 +87,7 @@ def build_schedule(
     steps_per_epoch: float,
     freeze_epochs: int = 0,
 ) -> LRScheduler | None:
-    """The schedule, to be stepped after every optimizer step, or None where the learning rate never changes.
+    """Build the schedule, to be stepped after every optimizer step, or give None where the learning rate never changes.
 
     num_steps: all optimizer steps of the training. freeze_epochs: in these the last layer learns alone, at a rate that
     falls to zero; the schedule, with its warm-up, begins when the others join in. A parameter group that has `epochs`

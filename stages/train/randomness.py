@@ -27,7 +27,7 @@ def permutation(seed: int, epoch: int, num_rows: int) -> torch.Tensor:
 
 
 def step_seed(seed: int, step: int) -> int:
-    """A seed for generators that have state (dropout's, say), another one each step; below 2⁶³."""
+    """Make a seed for generators that have state (dropout's, say), another one each step; below 2⁶³."""
     return _mix_int(_mix_int(seed * _GOLDEN) + step * _GOLDEN) >> 1
 
 
@@ -53,5 +53,5 @@ def _mix(numbers: torch.Tensor) -> torch.Tensor:
 
 
 def _shift(numbers: torch.Tensor, bits: int) -> torch.Tensor:
-    """The logical shift to the right, which torch has not for int64."""
+    """Shift to the right logically, which torch does not for int64."""
     return (numbers >> bits) & ((1 << (64 - bits)) - 1)

@@ -35,7 +35,7 @@ class Decoder(Protocol):
         ...
 
     def batch(self, positions: torch.Tensor, images: torch.Tensor) -> Any:
-        """The batch that training gets."""
+        """Make the batch that training gets."""
         ...
 
 
@@ -70,7 +70,7 @@ class _Tasks(Sampler[_Task]):
         self.num_places = num_places
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of every epoch."""
+        """Take note of the epoch that Lightning starts."""
         if set_epoch := getattr(self.batches, "set_epoch", None):
             set_epoch(epoch)
 

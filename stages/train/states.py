@@ -27,7 +27,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def state_file(folder: Path, step: int) -> Path:
-    """The file for the state after a number of optimizer steps."""
+    """Name the file for the state after a number of optimizer steps."""
     return folder / f"step-{step:09d}.ckpt"
 
 
@@ -53,7 +53,7 @@ class StateFiles(TorchCheckpointIO):
 
 
 def newest_state(folder: Path) -> Path | None:
-    """The finished state, or else the last one; a damaged one is named and deleted, and the one before is taken."""
+    """Find the finished state, or else the last whole one; a damaged one is named and deleted."""
     for path in [folder / FINISHED, *reversed(_states(folder))]:
         if path.exists():
             if _is_whole(path):

@@ -29,21 +29,14 @@ warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended 
 warnings.filterwarnings("ignore", ".*does not have many workers")
 
 
-def build_trainer(params: Params, folder: Path, callbacks: list[Callback]) -> lightning.Trainer:
-    """A Trainer that saves its state in a folder, with early stopping and averaging as the parameters say.
+def build_trainer(params: Params) -> lightning.Trainer:
+    """Build a Trainer for the hardware, with early stopping and averaging as the parameters say.
 
     Raises:
         ParameterError: Lightning refuses a setting, or the hardware it asks for is not there.
     """
     settings, hardware = params.trainer, params.hardware
-    finite_loss = FiniteLoss()
-    callbacks = [*callbacks, *_optional_callbacks(params), finite_loss, SaveState(folder, params, finite_loss)]
-    show_bar = any(isinstance(callback, Progress) for callback in callbacks)
-    if sys.stdout.isatty() and not show_bar:
-        callbacks.append(Progress())
-        show_bar = True
-    for callback in callbacks:
-        skip_empty_hooks(callback, Callback)
+    show_bar = sys.stdout.isatty()
     try:
         trainer = lightning.Trainer(
             accelerator=hardware.accelerator,
@@ -57,15 +50,15 @@ def build_trainer(params: Params, folder: Path, callbacks: list[Callback]) -> li
             accumulate_grad_batches=settings.accumulate_grad_batches,
             deterministic=settings.deterministic,
             limit_train_batches=settings.limit_train_batches,
-            callbacks=callbacks,
+            callbacks=[*_optional_callbacks(params), *([Progress()] if show_bar else [])],
             logger=False,
+            enable_checkpointing=False,  # `keep_states` adds ours
             profiler=NoProfiler(),
             enable_progress_bar=show_bar,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # the sampler takes its own share, as a function of seed and epoch
             plugins=[StateFiles()],
-            default_root_dir=folder,
         )
     except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise ParameterError(
@@ -80,13 +73,18 @@ def build_trainer(params: Params, folder: Path, callbacks: list[Callback]) -> li
     return trainer
 
 
-def num_processes(params: Params) -> int:
-    """How many processes train together on this hardware, each on batches of its own.
+def keep_states(trainer: lightning.Trainer, params: Params, folder: Path, callbacks: list[Callback]) -> SaveState:
+    """Have a Trainer keep its state in a folder, and end where the loss is no number.
 
-    Raises:
-        ParameterError: as `build_trainer` does.
+    callbacks: that come before the Trainer's own.
     """
-    return build_trainer(params, Path(), []).world_size
+    finite_loss = FiniteLoss()
+    states = SaveState(folder, params, finite_loss)
+    own: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    trainer.callbacks = [*callbacks, *own, finite_loss, states]  # type: ignore[attr-defined]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        skip_empty_hooks(callback, Callback)
+    return states
 
 
 def _optional_callbacks(params: Params) -> Iterator[Callback]:

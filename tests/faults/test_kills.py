@@ -52,11 +52,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     "kills",
     [
         named_kills(random.Random(1)),
-        random_kills(random.Random(3), 4),
-        random_kills(random.Random(6), 4),
+        random_kills(random.Random(3), 8),
         service_kills(random.Random(4)),
     ],
-    ids=["at every point", "at random instants", "at random instants again", "of W&B's service"],
+    ids=["at every point", "at random instants", "of W&B's service"],
 )
 def test_a_chain_of_kills(kills, undisturbed, tmp_path: Path):
     template, expected = undisturbed

@@ -18,6 +18,7 @@ from lightline.data.splits import write_splits
 from lightline.models.build import build_network, head_names
 from lightline.models.checkpoint import BEST, Checkpoint, save_checkpoint
 from lightline.models.inference import PixelClassifier
+from lightline.models.transforms import Preprocessing
 
 CLASSES = ("cat", "dog", "größe")
 
@@ -70,12 +71,7 @@ def make_checkpoint(settings: config.Model, classes: Sequence[str] = CLASSES, da
         dataset=dataset,
         classes=list(classes),
         params={"seed": 1, "model": settings.model_dump(mode="json")},
-        preprocessing={
-            "input_size": settings.input_size,
-            "crop_pct": settings.crop_pct,
-            "mean": [0.5, 0.4, 0.3],
-            "std": [0.2, 0.25, 0.3],
-        },
+        preprocessing=Preprocessing(settings.input_size, settings.crop_pct, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)),
         epoch=3,
         metrics={"val_loss": 0.5, "val_accuracy": 0.75},
         state_dict=network.state_dict(),
@@ -106,7 +102,7 @@ def scale_head(checkpoint: Checkpoint, scale: float) -> None:
 
 def expected_logits(checkpoint: Checkpoint, dataset: Dataset) -> np.ndarray:
     """What `test` finds for the six test rows of `prepare_export`."""
-    reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+    reference = PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
     with torch.inference_mode():
         return reference(torch.from_numpy(np.stack([dataset.pixels(row) for row in range(6)])))[0].numpy()
 

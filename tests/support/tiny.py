@@ -16,6 +16,7 @@ from lightline.runtime.training_folder import forget, training_folder
 from stages.split.strategies import Columns, assign
 from stages.train.fit import Task, fit, write_outputs
 from stages.train.states import newest_state
+from stages.train.trainer import build_trainer
 from tests.support import ROOT
 
 CLASSES = ("blue", "green", "red")
@@ -67,6 +68,6 @@ def train(params: Params) -> tuple[Task, dict[str, Any]]:
     """Train on the tiny set and write the outputs, as the train stage does; gives the metrics of the best epoch."""
     task = tiny_task(params)
     with training_folder(task.fingerprint, params.model_dump(mode="json")) as folder:
-        metrics = write_outputs(task, folder, fit(task, folder, newest_state(folder), Run()))
+        metrics = write_outputs(task, fit(task, build_trainer(params), folder, newest_state(folder), Run()))
     forget(task.fingerprint)
     return task, metrics

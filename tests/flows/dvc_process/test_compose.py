@@ -27,18 +27,22 @@ def test_writes_what_conf_composes_to():
     assert compose([]) == ([], [])
     changed, left = compose(["model=resnet18", "trainer.max_epochs=3"])
     assert left == []
-    assert changed == [("model.name", "cnn", "resnet18"), ("trainer.max_epochs", MAX_EPOCHS, 3)]
+    assert changed == [
+        ("model.name", "cnn", "resnet18"),
+        ("model.stem", None, "auto"),
+        ("trainer.max_epochs", MAX_EPOCHS, 3),
+    ]
     assert yaml.safe_load(Path("params.yaml").read_text())["model"]["name"] == "resnet18"
 
 
 @pytest.mark.parametrize("overrides", [[], ["model=resnet18"], ["recipe=fast_cifar_one_epoch"]])
 def test_values_of_params_yaml_that_conf_does_not_have_are_left_behind(overrides):
     values = yaml.safe_load(Path("params.yaml").read_text())
-    values["seed"], values["model"]["stem"], values["data"]["path"] = 5, "small", "photos"
+    values["seed"], values["model"]["crop_pct"], values["data"]["path"] = 5, 0.9, "photos"
     Path("params.yaml").write_text(yaml.safe_dump(values))
-    left = [("data.path", "photos", None), ("model.stem", "small", "auto"), ("seed", 5, 42)]
+    left = [("data.path", "photos", None), ("model.crop_pct", 0.9, 1.0), ("seed", 5, 42)]
     assert compose(overrides)[1] == [
-        change for change in left if not (overrides == ["model=resnet18"] and change[2] == "auto")
+        change for change in left if not (overrides == ["model=resnet18"] and change[2] == 1.0)
     ]
 
 

@@ -27,7 +27,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="module")
 def measured(exported, dataset) -> Latency:
     checkpoint, path = exported("cnn", crop_pct=0.9)
-    reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+    reference = PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
     return measure_latency(reference, {"fp32": path, "again": path}, dataset, EVERY)
 
 
@@ -49,7 +49,7 @@ def test_the_images_are_those_of_the_commonest_size(dataset, measured):
 
 def test_batches_too_large_for_memory_are_left_out(exported, dataset, monkeypatch):
     checkpoint, path = exported("cnn", crop_pct=0.9)
-    reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+    reference = PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
     monkeypatch.setattr(latency, "_LARGEST", 8 * 24 * 20 * 3)
     assert {row[1] for row in measure_latency(reference, {"fp32": path}, dataset, EVERY).rows} == {
         1,

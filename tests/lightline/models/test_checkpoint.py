@@ -28,7 +28,7 @@ def test_it_comes_back_as_it_was(checkpoint, tmp_path):
     assert list(loaded.state_dict) == list(checkpoint.state_dict)
     for name, value in checkpoint.state_dict.items():
         assert torch.equal(loaded.state_dict[name], value)
-    assert loaded.transform_settings() == Preprocessing(32, 1.0, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+    assert loaded.preprocessing == Preprocessing(32, 1.0, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 
 
 def test_its_network_is_the_trained_one_in_evaluation_mode(checkpoint):

@@ -1,5 +1,8 @@
 """The evaluation transform, held to Pillow and to arithmetic."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +83,6 @@ def test_normalisation_leaves_no_trace_in_a_state_dict():
 
 def test_the_settings_pass_through_json_unchanged():
     preprocessing = Preprocessing(16, 0.875, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-    values = preprocessing.as_dict()
+    values = json.loads(json.dumps(asdict(preprocessing)))
     assert values == {"input_size": 16, "crop_pct": 0.875, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
     assert Preprocessing.from_dict(values) == preprocessing

@@ -47,7 +47,7 @@ def test_the_model_file_answers_with_the_same_mean(name, exported):
     network = checkpoint.network()
     assert isinstance(network, TTANetwork)
     pixels = random_pixels(3, 16, 16, 3)
-    mean, std = (np.array(checkpoint.preprocessing[key]) * 255 for key in ("mean", "std"))
+    mean, std = (np.array(getattr(checkpoint.preprocessing, key)) * 255 for key in ("mean", "std"))
     inputs = torch.from_numpy(((pixels - mean) / std).astype(np.float32)).permute(0, 3, 1, 2)
     with torch.no_grad():
         expected = network(inputs).numpy()

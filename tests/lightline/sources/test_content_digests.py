@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lightline.runtime import digests as memories
+from lightline.runtime.digests import file_state
 from lightline.sources import content_digests as digests
-from lightline.sources.content_digests import digest_of_file, digest_of_files, file_state
+from lightline.sources.content_digests import digest_of_file, digest_of_files
 
 LONG_AGO = time.time_ns() - 3600 * 10**9
 
@@ -29,7 +31,7 @@ def hashed(monkeypatch):
 @pytest.fixture
 def settled(monkeypatch):
     """Take files that were just written for old ones; the change time cannot be set back."""
-    monkeypatch.setattr(digests, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(memories, "SETTLED_NS", -(10**12))
 
 
 def folder_digest(folder=Path("raw")) -> str:

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ SHAPES = [(1, 1, 1), (1, 480, 640), (2, 5, 90), (2, 131, 64), (17, 16, 16), (17,
 def test_it_answers_as_torch_does_at_any_size_and_batch(pair):
     checkpoint, path = pair
     model = OnnxModel(path, num_threads=1)
-    reference = PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+    reference = PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
     for seed, (batch, height, width) in enumerate(SHAPES):
         pixels = random_pixels(batch, height, width, 3, seed=seed)
         with torch.inference_mode():
@@ -88,7 +88,7 @@ def test_it_says_what_it_is(exported):
     checkpoint, path = exported("cnn", **NETWORKS["cnn"])
     metadata = OnnxModel(path).metadata
     assert json.loads(metadata.pop("classes")) == list(CLASSES)
-    assert json.loads(metadata.pop("preprocessing")) == checkpoint.preprocessing | {
+    assert json.loads(metadata.pop("preprocessing")) == json.loads(json.dumps(asdict(checkpoint.preprocessing))) | {
         "max_pixels": 10**8,
         "bit_depth": 16,
     }

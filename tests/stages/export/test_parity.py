@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from lightline.data.dataset import Dataset, pixel_stacks
 from lightline.model_file.onnx_model import OnnxModel
 from lightline.models.checkpoint import Checkpoint
 from lightline.models.inference import PixelClassifier
-from lightline.models.transforms import CropAndResize, Preprocessing
+from lightline.models.transforms import CropAndResize
 from stages.export.parity import TORCH, Differences, ParityError, check_parity, typical_spread
 from tests.support.samples import CLASSES, random_pixels, save_dataset
 
@@ -34,7 +35,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def right_reference(checkpoint: Checkpoint) -> PixelClassifier:
-    return PixelClassifier(checkpoint.network(), checkpoint.transform_settings()).eval()
+    return PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
 
 
 class Scaled(nn.Module):
@@ -99,7 +100,7 @@ class Faulty(PixelClassifier):
     """A reference that differs from the exported network in one thing."""
 
     def __init__(self, checkpoint: Checkpoint, before: Callable | None = None, after: Callable | None = None):
-        super().__init__(checkpoint.network(), checkpoint.transform_settings())
+        super().__init__(checkpoint.network(), checkpoint.preprocessing)
         self.before, self.after = before, after
         self.eval()
 
@@ -110,7 +111,7 @@ class Faulty(PixelClassifier):
 
 
 def preprocessed(checkpoint: Checkpoint, **changes) -> PixelClassifier:
-    values = Preprocessing.from_dict(checkpoint.preprocessing | changes)
+    values = replace(checkpoint.preprocessing, **changes)
     return PixelClassifier(checkpoint.network(), values).eval()
 
 
@@ -124,9 +125,7 @@ class NotAntialiased(CropAndResize):
 
 def plain_resize(checkpoint: Checkpoint) -> PixelClassifier:
     reference = right_reference(checkpoint)
-    reference.transform[0] = NotAntialiased(
-        checkpoint.preprocessing["input_size"], checkpoint.preprocessing["crop_pct"]
-    )
+    reference.transform[0] = NotAntialiased(checkpoint.preprocessing.input_size, checkpoint.preprocessing.crop_pct)
     return reference
 
 
@@ -140,7 +139,7 @@ def changed_weight(checkpoint: Checkpoint) -> PixelClassifier:
 def one_view(checkpoint: Checkpoint) -> PixelClassifier:
     """Against a file that takes the mean over several."""
     network = checkpoint.network()
-    return PixelClassifier(getattr(network, "network", network), checkpoint.transform_settings()).eval()
+    return PixelClassifier(getattr(network, "network", network), checkpoint.preprocessing).eval()
 
 
 FAULTS: dict[str, Callable[[Checkpoint], nn.Module]] = {

@@ -24,6 +24,7 @@ from stages.train.module import Classifier, class_weights
 from stages.train.optimizers import build_optimizer, build_schedule
 from stages.train.randomness import seed_generators, step_seed
 from stages.train.trainer import build_trainer
+from tests.support.samples import model_settings
 from tests.support.tiny import CLASSES, MUON, ROOT, tiny_params, tiny_task, train
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -52,7 +53,7 @@ def test_the_best_checkpoint_gives_the_accuracy_it_claims():
     task, metrics = train(tiny_params(trainer__max_epochs=4))
     best = load_checkpoint(BEST)
     rows = task.splits.rows("val")
-    logits = predict_logits(best.network(), task.dataset, rows, best.transform_settings(), 8)
+    logits = predict_logits(best.network(), task.dataset, rows, best.preprocessing, 8)
     assert (logits.argmax(1) == task.dataset.labels[rows]).mean() == pytest.approx(metrics["val_accuracy"])
     written, labels = read_logits()
     np.testing.assert_allclose(written, logits, rtol=1e-4, atol=1e-5)
@@ -86,14 +87,12 @@ def test_the_best_checkpoint_gives_the_accuracy_it_claims():
                        "bias_lr": 0.053, "head_lr": 0.67, "stem_epochs": 1.0, "decay": 0.004}},
         {"trainer__monitor": "val_loss"},
         {"trainer__limit_train_batches": 1},
-        {"model__name": "resnet18"},
-        {"model__name": "timm/test_vit"},
+        {"model": model_settings("resnet18").model_dump()},
+        {"model": model_settings("timm/test_vit", input_size=160).model_dump()},
     ],
     ids=lambda changes: ",".join(changes),
 )  # fmt: skip
 def test_every_setting_trains(changes):
-    if changes.get("model__name", "").startswith("timm"):
-        changes = changes | {"model__input_size": 160}
     _, metrics = train(tiny_params(**changes))
     assert metrics["epochs"] == 2
     assert all(math.isfinite(value) for row in history() for value in row.values())
@@ -194,7 +193,7 @@ def test_the_loss_of_a_split_does_not_depend_on_its_batches(loss: dict[str, Any]
         params = tiny_params(**changes, trainer__batch_size=batch_size, trainer__precision="32-true")
         data, module = prepare(tiny_task(params))
         module = Classifier(module.network, params, weights)
-        trainer = build_trainer(params, Path(), [])
+        trainer = build_trainer(params)
         trainer.validate(module, data, verbose=False)
         found.append(trainer.callback_metrics["val_loss"].item())
     images = data.normalize(data.val.images_at(torch.arange(len(data.val))))

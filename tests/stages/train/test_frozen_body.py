@@ -10,11 +10,12 @@ from lightline.errors import ParameterError
 from lightline.models.checkpoint import LAST, load_checkpoint
 from stages.train.fit import prepare
 from stages.train.trainer import build_trainer
+from tests.support.samples import model_settings
 from tests.support.tiny import tiny_params, tiny_task, train
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
-FINE_TUNED = {"model__name": "resnet18", "model__input_size": 16, "trainer__precision": "32-true"}
+FINE_TUNED = {"model": model_settings("resnet18").model_dump(), "trainer__precision": "32-true"}
 
 
 def trained(**changes) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -48,4 +49,4 @@ def test_then_all_of_the_network_learns():
 def test_plain_ddp_is_refused_with_what_to_set():
     params = tiny_params(trainer__freeze_epochs=1, hardware__devices=2, hardware__strategy="ddp")
     with pytest.raises(ParameterError, match=r"hardware\.strategy = ddp_find_unused_parameters_true"):
-        build_trainer(params, Path("state"), [])
+        build_trainer(params)

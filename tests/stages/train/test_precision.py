@@ -1,6 +1,5 @@
 """Which arithmetic `auto` chooses."""
 
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -50,7 +49,7 @@ def test_what_a_cpu_cannot_do_is_refused_before_anything_is_recorded():
     with pytest.raises(ParameterError, match="'16-mixed' needs a GPU"):
         choose_precision(asked.trainer, torch.device("cpu"))
     with pytest.raises(ParameterError, match="'16-mixed' needs a GPU"):
-        build_trainer(asked, Path(), [])
+        build_trainer(asked)
 
 
 def test_all_that_is_allowed_is_what_runs(tmp_path, monkeypatch):
@@ -58,7 +57,7 @@ def test_all_that_is_allowed_is_what_runs(tmp_path, monkeypatch):
     allowed = set(get_args(Trainer.model_fields["precision"].annotation))
     for precision in sorted(allowed - {"auto", "16-mixed"}):  # auto is one of the others; 16-mixed needs a GPU
         params = tiny_params(trainer__precision=precision, trainer__max_epochs=1)
-        assert build_trainer(params, Path(), []).precision == precision
+        assert build_trainer(params).precision == precision
         train(params)
         assert all(value.dtype in (torch.float32, torch.int64) for value in load_checkpoint(BEST).state_dict.values())
 

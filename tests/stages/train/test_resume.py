@@ -17,6 +17,7 @@ from lightline.runtime.training_folder import forget, training_folder
 from stages.train.fit import REPORTS
 from stages.train.module import Classifier
 from stages.train.states import newest_state
+from tests.support.samples import model_settings
 from tests.support.tiny import MUON, ROOT, tiny_params, train
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -110,7 +111,7 @@ def test_wherever_it_was_stopped(stops, every, steps):
         {"trainer__precision": "32-true", "trainer__monitor": "val_loss"},
         {"trainer__freeze_epochs": 2},
         {"trainer__drop_last": True, "trainer__early_stopping_patience": 1, "optimizer__lr": 1e-12},
-        {"model__name": "mobilenet_v3_small"},  # with dropout
+        {"model": model_settings("mobilenet_v3_small").model_dump()},  # with dropout
         {"hardware__memory_fraction": 0.0, "hardware__num_workers": 1},  # images from worker processes
         AIRBENCH,
     ],
