@@ -62,6 +62,13 @@ def _place(home: Path) -> Path:
 async def clear(homes: Iterable[Path], own: str | None = None) -> list[str]:
     """Delete the clones of dead runs of this machine, and have Prefect know that the runs have crashed.
 
+    | a record that                                       | clone   | run in Prefect | record  |
+    |-----------------------------------------------------|---------|----------------|---------|
+    | is held, of another machine, or a stage still ends  | stays   | as it is       | stays   |
+    | notes no run, or one that another process goes on   | deleted | as it is       | deleted |
+    | notes a run of the server in use                    | deleted | crashed        | deleted |
+    | notes a run of another server                       | deleted | as it is       | stays, for a run there |
+
     homes: where clones lie.
     own: the flow run that asks; Prefect may have started it again after its first process died.
 
@@ -69,27 +76,31 @@ async def clear(homes: Iterable[Path], own: str | None = None) -> list[str]:
     """
     records = [record for home in set(homes) for record in _place(home).glob(f"*{_SUFFIX}")]
     locked = {record: descriptor for record in records if (descriptor := _lock(record)) is not None}
-    living = {own, *(read_note(record).get("flow_run") for record in records if record not in locked)}
+    living = {own, None, *(read_note(record).get("flow_run") for record in records if record not in locked)}
     reported = []
     try:
         for record, descriptor in locked.items():
             note = read_note(record, descriptor)
-            folder = record.with_suffix("")
-            is_foreign = note.get("host", socket.gethostname()) != socket.gethostname()
-            if is_foreign or _has_stage(folder / note.get("project", "")):
+            if not _may_go(record, note):
                 continue
-            shutil.rmtree(folder, ignore_errors=True)
-            flow_run = note.get("flow_run")
-            if flow_run and flow_run not in living:
-                if note["api"] != api():
-                    continue  # to be told to that server, by a run there
+            shutil.rmtree(record.with_suffix(""), ignore_errors=True)
+            flow_run: Any = note.get("flow_run")
+            if flow_run in living:
+                record.unlink(missing_ok=True)
+            elif note["api"] == api():
                 await report_crash(flow_run)
                 reported.append(flow_run)
-            record.unlink(missing_ok=True)
+                record.unlink(missing_ok=True)
     finally:
         for descriptor in locked.values():
             os.close(descriptor)
     return reported
+
+
+def _may_go(record: Path, note: dict[str, Any]) -> bool:
+    """Tell whether the run of a record that nobody holds was of this machine, and has left no stage behind."""
+    is_foreign = note.get("host", socket.gethostname()) != socket.gethostname()
+    return not is_foreign and not _has_stage(record.with_suffix("") / note.get("project", ""))
 
 
 def read_note(record: Path, descriptor: int | None = None) -> dict[str, Any]:

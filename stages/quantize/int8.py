@@ -82,6 +82,8 @@ def quantize(source: Path, images: Iterable[np.ndarray], path: Path) -> None:
 def _share_equal_weights(path: Path) -> None:
     """Undo what merging batch normalisation into a layer that is used for several views does: a copy for each use.
 
+        Conv(image, weights), Conv(mirror image, copy of weights)  →  Conv(image, weights), Conv(mirror image, weights)
+
     Biases stay apart: their int8 scale depends on what comes into the layer.
     """
     model = onnx.load(path)
@@ -111,7 +113,12 @@ class _Reader(CalibrationDataReader):
 
 
 def _kept_exact(graph: onnx.GraphProto) -> list[str]:
-    """Names of the nodes that stay fp32: up to normalisation, and the last one, which makes the probabilities."""
+    """Names of the nodes that stay fp32, in parentheses here: up to normalisation, and the last one.
+
+        image → (Slice → Resize → Sub → Div →) Conv → … → Gemm → logits (→ Softmax → probabilities)
+
+    Found backwards: from the nodes that take normalisation's constants to all that leads to them.
+    """
     producers = {output: node for node in graph.node for output in node.output}
     kept = {graph.output[1].name}
     waiting = [node for node in graph.node if any(name.startswith(_PREPROCESSING) for name in node.input)]
@@ -124,7 +131,10 @@ def _kept_exact(graph: onnx.GraphProto) -> list[str]:
 
 
 def _return_exact_logits(graph: onnx.GraphProto) -> None:
-    """Take the last rounding away: logits of 256 steps would make ties of classes that are close."""
+    """Take the last rounding away: logits of 256 steps would make ties of classes that are close.
+
+    Gemm → QuantizeLinear → DequantizeLinear → logits  →  Gemm → logits
+    """
     producers = {output: node for node in graph.node for output in node.output}
     logits = graph.output[0].name
     dequantize = producers[logits]

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -132,31 +132,49 @@ def test_a_server_that_goes_away_in_the_middle_costs_a_warning(small_project, se
     assert "alone" in small_project.experiments()
 
 
-def test_a_worker_takes_up_what_died_with_the_one_before(small_project, set_work, server, tmp_path: Path):
+@pytest.fixture
+def start_worker(small_project, server) -> Iterator[Callable[..., psutil.Popen]]:
+    """Start a worker, and wait until its pool is there; nothing of it lives on after the test."""
+    started: list[psutil.Popen] = []
+
+    def start(**variables: str) -> psutil.Popen:
+        command = (sys.executable, "-m", "flows.worker", "--name", small_project.path.parent.name)
+        quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        own = {"PREFECT_API_URL": server.url, "PREFECT_WORKER_QUERY_SECONDS": "1", **variables}
+        started.append(psutil.Popen(command, cwd=small_project.path, env={**os.environ, **own}, **quiet))
+        until(lambda: httpx.get(f"{server.url}/work_pools/local").is_success, "the work pool is there")
+        return started[-1]
+
+    yield start
+    for worker in started:
+        if worker.is_running():
+            _kill([worker, *worker.children(recursive=True)])
+        worker.wait()
+
+
+def test_a_worker_takes_up_what_died_with_the_one_before(small_project, set_work, server, start_worker, tmp_path: Path):
     set_work(small_project, _HANG)
     hangs = tmp_path / "hangs"
-    first = _start_worker(small_project, server, HANG=str(hangs))
+    first = start_worker(HANG=str(hangs))
     _ask_for_a_run(small_project, server, "again")
     until(hangs.exists, "the train stage runs")
     (died,) = (run["id"] for run in server.flow_runs() if run["state_type"] == "RUNNING")
     _kill([first, *first.children(recursive=True)])
     first.wait()
-    second = _start_worker(small_project, server)
-    try:
-        until(lambda: "again" in small_project.experiments(), "the run is taken up")
-        until(lambda: server.flow_runs()[0]["state_type"] == "COMPLETED", "it ends")
-    finally:
-        second.terminate()
-        second.wait()
+    start_worker()
+    until(lambda: "again" in small_project.experiments(), "the run is taken up")
+    until(lambda: server.flow_runs()[0]["state_type"] == "COMPLETED", "it ends")
     states = {run["id"]: run["state_type"] for run in server.flow_runs()}
     assert states.pop(died) == "CRASHED"
     assert server.task_states(server.flow_runs()[0]["id"]) == {"download": "Cached", "train": "Ran"}
 
 
-def test_a_run_goes_on_without_its_worker_and_the_next_leaves_it_alone(small_project, set_work, server, tmp_path: Path):
+def test_a_run_goes_on_without_its_worker_and_the_next_leaves_it_alone(
+    small_project, set_work, server, start_worker, tmp_path: Path
+):
     set_work(small_project, f"{_WAIT}\nprint('nobody reads this')")
     waits, may_go = tmp_path / "waits", tmp_path / "go"
-    worker = _start_worker(small_project, server, WAITS=str(waits), GO=str(may_go))
+    worker = start_worker(WAITS=str(waits), GO=str(may_go))
     _ask_for_a_run(small_project, server, "alone")
     until(waits.exists, "the train stage runs")
     (run,) = (run["id"] for run in server.flow_runs() if run["state_type"] == "RUNNING")
@@ -166,23 +184,13 @@ def test_a_run_goes_on_without_its_worker_and_the_next_leaves_it_alone(small_pro
     try:
         assert "has crashed" not in _worker(small_project, server)
         may_go.touch()
-        psutil.wait_procs(processes, timeout=60)
+        psutil.wait_procs(processes, timeout=180)
     finally:
         _kill(processes)
     (state,) = (each["state"] for each in server.flow_runs() if each["id"] == run)
     assert state["type"] == "COMPLETED", state["message"]
     assert "nobody reads this" in server.logs(run)
     assert "alone" in small_project.experiments()
-
-
-def _start_worker(project, server, **variables: str) -> psutil.Popen:
-    """A worker, once its pool is there."""
-    command = (sys.executable, "-m", "flows.worker", "--name", project.path.parent.name)
-    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    environment = {**os.environ, "PREFECT_API_URL": server.url, **variables}
-    worker = psutil.Popen(command, cwd=project.path, env=environment, **quiet)
-    until(lambda: httpx.get(f"{server.url}/work_pools/local").is_success, "the work pool is there")
-    return worker
 
 
 def _ask_for_a_run(project, server, experiment: str) -> None:

@@ -29,8 +29,8 @@ def test_writes_what_conf_composes_to():
     assert left == []
     assert changed == [
         ("model.name", "cnn", "resnet18"),
-        ("model.stem", None, "auto"),
         ("trainer.max_epochs", MAX_EPOCHS, 3),
+        ("model.stem", None, "auto"),
     ]
     assert yaml.safe_load(Path("params.yaml").read_text())["model"]["name"] == "resnet18"
 
