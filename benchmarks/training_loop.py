@@ -27,11 +27,12 @@ from stages.train.module import Classifier
 from stages.train.trainer import build_trainer, keep_states
 
 _BATCH, _SIZE, _CLASSES = 8, 8, 10
+_MOST = 1.15  # times the bare Trainer's CPU a step
 
 
 def run(quick: bool) -> list[Row]:
     torch.set_num_threads(1)
-    num_steps, num_epochs = (500, 1) if quick else (2000, 2)
+    num_steps, num_epochs = (1000, 1) if quick else (2000, 2)
     steps = num_steps * num_epochs
     params = composed(
         f"trainer.max_epochs={num_epochs}", "trainer.precision=32-true", "trainer.ema_decay=null", "schedule=constant",
@@ -48,7 +49,7 @@ def run(quick: bool) -> list[Row]:
     return [
         Row(
             "CPU µs a step, against Trainer(barebones=True)", f"{ours:.0f}", f"{reference:.0f}", pairs.ratio(), ratio,
-            "CPU ratio at least 1", ratio >= 1,
+            f"at most {_MOST} times the CPU", 1 / ratio <= _MOST,
         ),
         Row("CPU µs a step, against a loop written by hand", f"{ours:.0f}", f"{by_hand:.0f}", cpu_ratio=by_hand / ours),
     ]  # fmt: skip

@@ -89,12 +89,6 @@ class ImageDataModule(lightning.LightningDataModule):
         positions = torch.arange(self._rank, len(self.val), self._world_size)
         return self._loader(self.val, positions.split(self.batch_size))
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        # Known to be three tensors, on the CPU there already: Lightning would look through them as through any object.
-        if batch.images.device == device:
-            return batch
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
-
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         images, targets, rows = batch
         training = self.trainer is not None and self.trainer.training

@@ -1,9 +1,7 @@
 """What Lightning trains: a network, its loss, its optimizer, and sums from which an epoch's metrics come."""
 
-import inspect
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from torch import nn
@@ -11,7 +9,7 @@ from torch import nn
 from lightline.config.params import Params
 from lightline.config.training import Loss
 from stages.train.image_sets import Batch
-from stages.train.lightning_overhead import skip_empty_hooks
+from stages.train.lightning_overhead import LeanModule
 from stages.train.optimizers import build_optimizer, build_schedule
 from stages.train.precision import matrix_dtype
 from stages.train.randomness import seed_generators, step_seed
@@ -50,7 +48,7 @@ class Sums:
         self.images, self.weight = 0, 0
 
 
-class Classifier(lightning.LightningModule):
+class Classifier(LeanModule):
     """Cross-entropy training of any network from images to logits.
 
     Loss and accuracy are summed as tensors and reduced once an epoch: logging every step can cost more than the step.
@@ -68,14 +66,6 @@ class Classifier(lightning.LightningModule):
         self._summed = settings.reduction == "sum"
         # No buffers: an averaging of weights would average them too.
         self.sums = {"train": Sums(), "val": Sums()}
-        skip_empty_hooks(self, lightning.LightningModule)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning notes the hook it is in, 44 times a step; nn.Module would look each time whether it is a parameter.
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.network(images)
@@ -86,15 +76,6 @@ class Classifier(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         return self._step(batch, self.sums["train"])
-
-    # Lightning looks at every step which arguments it takes; found here, it need not be worked out each time.
-    training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
-
-    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
-        # As torch does it, but for its profiler's record of it, which takes longer than a small network's gradients.
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._step(batch, self.sums["val"])

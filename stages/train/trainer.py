@@ -15,7 +15,7 @@ from lightline.errors import ParameterError
 from lightline.models.device import choose_device
 from stages.train.averaging import ExponentialMovingAverage
 from stages.train.callbacks import FiniteLoss, FrozenBody, Progress
-from stages.train.lightning_overhead import NoProfiler, skip_empty_hooks
+from stages.train.lightning_overhead import NoProfiler
 from stages.train.precision import choose_precision
 from stages.train.states import SaveState, StateFiles
 
@@ -82,8 +82,6 @@ def keep_states(trainer: lightning.Trainer, params: Params, folder: Path, callba
     states = SaveState(folder, params, finite_loss)
     own: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     trainer.callbacks = [*callbacks, *own, finite_loss, states]  # type: ignore[attr-defined]
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        skip_empty_hooks(callback, Callback)
     return states
 
 

@@ -264,7 +264,7 @@ task = tiny_task(params)
 with training_folder(task.fingerprint, {}) as folder:
     print("held", os.getpid(), flush=True)
     sys.stdin.readline()
-    fit(task, folder, None, Run())
+    fit(task, build_trainer(task.params), folder, None, Run())
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
