@@ -201,7 +201,7 @@ def test_the_flow_dies(small_project, set_work, flow, server, number):
     )
     _pid(small_project)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=180)
     assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
     assert "Traceback" not in told
     assert number == signal.SIGKILL or told.endswith("\ninterrupted; what was finished is in the cache\n")
@@ -214,7 +214,7 @@ def test_ctrl_c_leaves_a_stage_the_time_to_save_what_it_has(small_project, set_w
     process = subprocess.Popen((sys.executable, "-m", "flows.pipeline"), cwd=small_project.path)
     _pid(small_project)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(180) == 130
     assert (small_project.path / "ended.log").exists()
 
 
