@@ -121,7 +121,7 @@ def check_room(path: Path, num_bytes: int) -> None:
 
 
 def free_bytes(path: Path) -> int:
-    """Room on the disk of a path, of which the last parts need not be there yet."""
+    """Find the room on the disk of a path, of which the last parts need not be there yet; in bytes."""
     there = next(part for part in (path, *path.absolute().parents) if part.exists())
     return shutil.disk_usage(there).free
 
@@ -153,5 +153,5 @@ def _code_of_more(place: Path) -> int | None:
 
 
 def _num_bytes(place: Path) -> int:
-    """Of the file, or of all files below the folder; 0 where there is neither."""
+    """Count the bytes of the file, or of all files below the folder; 0 where there is neither."""
     return sum(file.stat().st_size for file in (place, *place.rglob("*")) if file.is_file())

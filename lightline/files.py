@@ -100,13 +100,13 @@ def _clear_leftovers(path: Path, begin: str, end: str) -> None:
 
 
 def _flush(file: Path) -> None:
-    """Onto the disk; some say only now that they are full."""
+    """Bring a file onto the disk; some disks say only now that they are full."""
     with file.open("rb+") as opened:
         os.fsync(opened.fileno())
 
 
 def json_text(content: Any) -> str:
-    """JSON in the order given, indented, ending in a newline."""
+    """Write content as JSON in the order given, indented, ending in a newline."""
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -117,7 +117,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """CSV with a header line and Unix line ends."""
+    """Write CSV with a header line and Unix line ends."""
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -134,12 +134,12 @@ def save_figure(figure: "Figure", path: Path) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Compute the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_digest(content: Any) -> str:
-    """SHA-256 of a JSON-like value, independent of the order of its keys."""
+    """Compute the SHA-256 of a JSON-like value, independent of the order of its keys."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

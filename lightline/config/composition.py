@@ -83,7 +83,7 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Values by dotted key; a list is one value, as is a section without keys."""
+    """Give values by dotted key; a list is one value, as is a section without keys."""
     if not isinstance(values, dict) or not values:
         return {prefix: values} if prefix else {}
     return {
@@ -94,7 +94,7 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def explain(values: dict[str, Any], basis: Sequence[str] = (), conf: Path = CONF) -> Explanation:
-    """How conf/, composed with the overrides `basis`, comes to these values, in as few lines as it can."""
+    """Explain how conf/, composed with the overrides `basis`, comes to these values, in as few lines as it can."""
     composed = compose(basis, conf)
     choices = {}
     for group in [group for group in composed if (conf / group).is_dir()]:
@@ -170,7 +170,7 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cost(section: Any, wanted: Any, lines: int) -> tuple[int, int, int]:
-    """Keys that are too many, for a section is merged into and never loses one; lines to write; values among them."""
+    """Count keys too many, for a section is merged into and never loses one; lines to write; values among them."""
     here, there = flat(section), flat(wanted)
     values = sum(not _same(here, there, key) for key in there)
     too_many = sum(not any(_is_part(key, other) or _is_part(other, key) for other in there) for key in here)
@@ -186,7 +186,7 @@ def _same(old: dict[str, Any], new: dict[str, Any], key: str) -> bool:
 
 
 def _differ(one: Any, other: Any) -> bool:
-    """1, 1.0 and true are three values."""
+    """Tell whether two values differ: 1, 1.0 and true are three values."""
     return one != other or repr(one) != repr(other)
 
 
@@ -204,7 +204,7 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
 
 
 def _assignments(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Dotted keys with what to assign; a section in which a key could not be part of one is assigned as a whole."""
+    """List dotted keys with what to assign; a section in which a key could not be part of one is assigned whole."""
     found = []
     for key, value in values.items():
         if isinstance(value, dict) and value and all(re.fullmatch(r"[A-Za-z_]\w*", str(name)) for name in value):

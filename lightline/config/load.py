@@ -63,7 +63,7 @@ def is_conf_right() -> bool:
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
-    """All parameters, checked.
+    """Read all parameters, and check them.
 
     Raises:
         ParameterError: the file is missing or no YAML, or a key, type or value in it is not allowed; the message lists
@@ -79,7 +79,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 
 
 def check_params(values: Any, where: str) -> Params:
-    """Like `load_params`, for values that are already read; `where` names their origin in the message."""
+    """Check values that are already read, as `load_params` does; `where` names their origin in the message."""
     if not isinstance(values, dict):
         raise ParameterError(f"{where} holds no sections. `make params` writes it anew from conf/.")
     lines = [_secret_sentence(key, kind) for key, kind in _secrets(values)]

@@ -117,7 +117,7 @@ def _write_index(rows: pa.Table, classes: Sequence[str] | None, folder: Path) ->
 
 
 def _positions(names: list[str], classes: list[str]) -> np.ndarray:
-    """int32 [num_names]: where each name is in classes."""
+    """Find where each name is in classes: int32 [num_names]."""
     labels = {name: label for label, name in enumerate(classes)}
     if unknown := [name for name in names if name not in labels]:
         raise DataError(f"The source gives an image the class {unknown[0]!r}, which is none of its classes.")
@@ -125,14 +125,14 @@ def _positions(names: list[str], classes: list[str]) -> np.ndarray:
 
 
 def _check_ids(ids: list[str]) -> None:
-    """ids: sorted."""
+    """Check that no two ids are equal; ids: sorted."""
     for first, second in pairwise(ids):
         if first == second:
             raise DataError(f"The source names two images {first!r}; every image needs a name of its own.")
 
 
 def _identity(index: pa.Table, classes: list[str]) -> str:
-    """SHA-256 of what matters: independent of the order of the source and of how the images are encoded."""
+    """Compute the SHA-256 of what matters: independent of the order of the source and of how the images are encoded."""
     identity = hashlib.sha256(content_digest(classes).encode())
     columns = index.select(["id", "label", "digest", "split", "group"]).combine_chunks()
     for start in range(0, len(columns), _ROWS_PER_DIGEST):
@@ -141,7 +141,7 @@ def _identity(index: pa.Table, classes: list[str]) -> str:
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows in batches of bounded number and bytes, so that memory does not grow with the images' size."""
+    """Yield rows in batches of bounded number and bytes, so that memory does not grow with the images' size."""
     batch, num_bytes = [], 0
     for row in rows:
         batch.append(row)
@@ -154,7 +154,7 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def codes(values: np.ndarray | pa.Array) -> np.ndarray:
-    """int64 [rows]: equal values have equal numbers, counted from 0 in order of appearance; None becomes -1."""
+    """Encode values as int64 [rows]: equal ones as equal numbers, counted from 0 as they appear; None becomes -1."""
     encoded = pa.array(values).dictionary_encode().indices
     return encoded.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
@@ -197,7 +197,7 @@ class Dataset:
         return pq.read_table(self.folder / _INDEX, columns=[name])[name].to_numpy()
 
     def codes(self, name: str) -> np.ndarray:
-        """int64 [num_images]: numbers for a column's texts, equal where the texts are, -1 where there is none.
+        """Encode a column's texts as numbers, int64 [num_images]: equal where the texts are, -1 where there is none.
 
         They take a tenth of the memory that the texts would.
         """
@@ -221,7 +221,7 @@ class Dataset:
         return self._images[int(self._positions[row])].as_py()
 
     def pixels(self, row: int) -> np.ndarray:
-        """uint8 RGB [height, width, 3]."""
+        """Decode an image to uint8 RGB [height, width, 3]."""
         return images.decode(self.encoded(row))
 
 

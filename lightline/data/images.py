@@ -91,12 +91,12 @@ def check(encoded: bytes, max_pixels: int, bit_depth: int = DEEPEST) -> CheckedI
 
 
 def encode(pixels: np.ndarray) -> bytes:
-    """uint8 pixels, RGB [height, width, 3] or grey [height, width], as PNG."""
+    """Encode uint8 pixels, RGB [height, width, 3] or grey [height, width], as PNG."""
     return _png(Image.fromarray(pixels))
 
 
 def decode(encoded: bytes) -> np.ndarray:
-    """Bytes that `check` gave back, as uint8 RGB [height, width, 3]."""
+    """Decode bytes that `check` gave back to uint8 RGB [height, width, 3]."""
     with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as image:
         return _pixels(_upright(image))
 
@@ -131,7 +131,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rawmode(image: Image.Image) -> str:
-    """How the pixels lie in the file, in Pillow's words; forgotten once they are loaded."""
+    """Say how the pixels lie in the file, in Pillow's words; forgotten once they are loaded."""
     tiles: Any = getattr(image, "tile", None)
     args = tiles[0].args if tiles else ""
     return str(args[0] if isinstance(args, tuple) and args else args)
@@ -160,7 +160,7 @@ def _upper_8(values: np.ndarray, bit_depth: int) -> np.ndarray:
 
 
 def _lower_bytes(encoded: bytes, rawmode: str) -> np.ndarray:
-    """uint8 [height, width, 3] of 16-bit colours: what Pillow reads when told that the bytes lie the other way."""
+    """Read 16-bit colours as uint8 [height, width, 3], as Pillow does when told that the bytes lie the other way."""
     other_end = "RGBA" if rawmode.startswith("LA") else rawmode[:-1] + ("L" if rawmode.endswith("B") else "B")
     with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
         tiles: Any = image.tile
@@ -195,7 +195,7 @@ def _reason(error: Exception) -> str:
 
 
 def pixel_digest(pixels: np.ndarray) -> str:
-    """SHA-256 of uint8 pixels [height, width, 3] and their size, in hexadecimal."""
+    """Compute the SHA-256 of uint8 pixels [height, width, 3] and their size, in hexadecimal."""
     digest = hashlib.sha256(repr(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()

@@ -38,7 +38,7 @@ class Splits:
         self._table = table
 
     def rows(self, name: str) -> np.ndarray:
-        """int64: the row numbers in the dataset of the images in train, val, test or excluded, ascending."""
+        """Find the row numbers in the dataset of the images in train, val, test or excluded: int64, ascending."""
         if name not in NAMES:
             raise ValueError(f"{name!r} is no split; there are {', '.join(NAMES)}")
         return np.flatnonzero(self._table["split"].to_numpy() == name)
@@ -80,7 +80,7 @@ def read_splits(path: Path = SPLITS) -> Splits:
 
 
 def stratified_choice(labels: np.ndarray, rows: np.ndarray, num_images: int, seed: int) -> np.ndarray:
-    """int64 [at most num_images], ascending: a random choice among rows, as many of every class as can be.
+    """Choose at random among rows, as many of every class as can be: int64 [at most num_images], ascending.
 
     labels: int of all images; rows: int64, those to choose from.
     """

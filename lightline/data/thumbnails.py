@@ -46,7 +46,7 @@ def _reduced(pixels: np.ndarray) -> bytes:
 
 
 def _reduced_at_once(stack: np.ndarray) -> np.ndarray:
-    """uint8 [pictures, HEIGHT, WIDTH]; float32 holds every number on the way exactly, since pictures are small."""
+    """Reduce to uint8 [pictures, HEIGHT, WIDTH]; float32 holds every number on the way exactly: pictures are small."""
     _, height, width, _ = stack.shape
     grey = (stack[..., 0] * _RED + stack[..., 1] * _GREEN + stack[..., 2] * _BLUE) >> 8
     sums = _overlaps(height, HEIGHT) @ grey.astype(np.float32) @ _overlaps(width, WIDTH).T
@@ -55,7 +55,7 @@ def _reduced_at_once(stack: np.ndarray) -> np.ndarray:
 
 @cache
 def _overlaps(num_pixels: int, num_cells: int) -> np.ndarray:
-    """[num_cells, num_pixels]: how much of each pixel lies in each cell, in parts of which a pixel has num_cells."""
+    """Give how much of each pixel is in each cell, [num_cells, num_pixels], in parts of which a pixel has num_cells."""
     pixel, cell = np.arange(num_pixels) * num_cells, np.arange(num_cells)[:, None] * num_pixels
     shared = np.minimum(pixel + num_cells, cell + num_pixels) - np.maximum(pixel, cell)
     return np.maximum(shared, 0).astype(np.float32)

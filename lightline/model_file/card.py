@@ -70,7 +70,7 @@ def model_card(
     *,
     bit_depth: int = DEEPEST,
 ) -> str:
-    """Markdown.
+    """Write the card in Markdown.
 
     splits: number of images in train, val and test. metrics: of the test split. latency: the text of its section.
     quantization: the same, for the card of the int8 file. bit_depth: of 16 bits a channel, those in use.

@@ -86,7 +86,7 @@ def measure_latency(reference: nn.Module, files: dict[str, Path], dataset: Datas
 
 
 def common_images(dataset: Dataset, rows: np.ndarray, num_images: int) -> np.ndarray:
-    """uint8 [at most num_images, height, width, 3]: the first of the rows' images that have the most common size.
+    """Read the first of the rows' images that have the most common size: uint8 [at most num_images, height, width, 3].
 
     Large images are fewer, to bound the memory they take.
     """
@@ -107,7 +107,7 @@ def _eager(reference: nn.Module) -> Answer:
 
 
 def _take_turns(answers: dict[str, Answer], pixels: np.ndarray) -> dict[str, list[float]]:
-    """Seconds of each run, after one that does not count."""
+    """Measure the seconds of each run, after one that does not count."""
     for answer in answers.values():
         answer(pixels)
     times: dict[str, list[float]] = {name: [] for name in answers}

@@ -25,7 +25,7 @@ class OnnxModel:
     """
 
     def __init__(self, path: Path, num_threads: int = 0):
-        """num_threads: 0 takes all cores.
+        """Open a model file; num_threads: 0 takes all cores.
 
         Raises:
             DataError: the file is missing, damaged or not of the contract.
@@ -67,7 +67,7 @@ class OnnxModel:
         return images.Reading(**{key: said[key] for key in ("max_pixels", "bit_depth") if key in said})
 
     def predict(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits and probabilities, float32 [batch, classes], of uint8 RGB [batch, height, width, 3] of any size."""
+        """Give logits and probabilities, float32 [batch, classes], of uint8 RGB [batch, height, width, 3], any size."""
         logits, probabilities = self._session.run(["logits", "probabilities"], {"image": pixels})
         return np.asarray(logits), np.asarray(probabilities)
 

@@ -21,7 +21,7 @@ class Airbench(nn.Module):
     """
 
     def __init__(self, widths: Sequence[int], depths: Sequence[int], num_classes: int):
-        """widths, depths: channels of the three blocks, and convolutions: 2, or 3 as in the airbench96 record."""
+        """Build three blocks; widths, depths: their channels and convolutions: 2, or 3 as in the airbench96 record."""
         super().__init__()
         self.stem = nn.Conv2d(3, _STEM_CHANNELS, _PATCH)
         self.stem.weight.requires_grad_(False)

@@ -21,7 +21,7 @@ class SeesData(Protocol):
     """A network that fits something of itself to the training images before its first step."""
 
     def prepare(self, images: torch.Tensor) -> None:
-        """images: normalised, float [images, 3, size, size]."""
+        """Fit to the training images: normalised, float [images, 3, size, size]."""
         ...
 
 
@@ -190,7 +190,7 @@ def _start_small(network: nn.Module) -> None:
 
 
 def _fit_stem(network: nn.Module, settings: LibraryModel) -> None:
-    """For images of a few dozen pixels: no stride in the first convolution, 3×3 at most, and no first max-pooling.
+    """Fit to images of a few dozen pixels: no stride in the first convolution, 3×3 at most, and no first max-pooling.
 
     As in K. He et al., "Deep residual learning" (2016), section 4.2. Networks that cut the image into patches stay as
     they are.

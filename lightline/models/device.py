@@ -34,7 +34,7 @@ def use_share(hardware: Hardware, is_counted: bool = False) -> None:
 
 
 def share(hardware: Hardware, num_sharing: int, num_processes: int = 1) -> int:
-    """Threads for each process of one of `num_sharing` trainings; num_processes: that it has on this machine."""
+    """Compute the threads for each process of one of `num_sharing` trainings; num_processes: that it has here."""
     if hardware.num_threads != "auto":
         return hardware.num_threads
     if _IS_ASKED_FOR:

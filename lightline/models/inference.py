@@ -30,7 +30,7 @@ def predict_logits(
     batch_size: int,
     device: torch.device | str = "cpu",
 ) -> np.ndarray:
-    """float32 [len(rows), classes], in float32 arithmetic whatever precision the training had."""
+    """Compute logits, float32 [len(rows), classes], in float32 arithmetic whatever precision the training had."""
     # By default convolutions on a GPU round to TF32, which onnxruntime would not reproduce.
     torch.backends.cudnn.allow_tf32 = False
     network = network.to(device).float().eval()

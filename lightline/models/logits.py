@@ -14,14 +14,14 @@ _SCHEMA = pa.schema([("id", pa.string()), ("label", pa.int32()), ("logits", pa.l
 
 
 def write_logits(ids: np.ndarray, labels: np.ndarray, logits: np.ndarray, path: Path = VAL_LOGITS) -> None:
-    """ids: texts [images]. labels: int [images]. logits: float [images, classes]."""
+    """Write ids, texts [images], labels, int [images], and logits, float [images, classes]."""
     table = pa.table([pa.array(ids, pa.string()), labels, list(logits)], schema=_SCHEMA)
     with whole_file(path) as temporary:
         pq.write_table(table, temporary)
 
 
 def read_logits(path: Path = VAL_LOGITS) -> tuple[np.ndarray, np.ndarray]:
-    """float32 logits [images, classes] and int32 labels [images].
+    """Read float32 logits [images, classes] and int32 labels [images].
 
     Raises:
         DataError: the file is missing.

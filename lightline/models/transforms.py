@@ -91,7 +91,7 @@ class PixelNormalizer:
         self._rows: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 [batch, height, size, 3] → float32 [batch, 3, height, size], normalised, channels_last."""
+        """Normalise: uint8 [batch, height, size, 3] → float32 [batch, 3, height, size], channels_last."""
         batch, height, width, channels = images.shape
         mean, std = self._row(width, images.device)
         # Whole rows of pixels, because three numbers a time are too few for vector instructions.
@@ -100,7 +100,7 @@ class PixelNormalizer:
         return inputs.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
     def _row(self, width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and standard deviation of each number in a row of pixels."""
+        """Give the mean and standard deviation of each number in a row of pixels."""
         if device not in self._rows or len(self._rows[device][0]) != 3 * width:
             mean, std = (torch.tensor(value) * 255 for value in (self._preprocessing.mean, self._preprocessing.std))
             self._rows[device] = (mean.repeat(width).to(device), std.repeat(width).to(device))
@@ -108,5 +108,5 @@ class PixelNormalizer:
 
 
 def evaluation_transform(preprocessing: Preprocessing) -> nn.Sequential:
-    """uint8 RGB [batch, height, width, 3] → float32 [batch, 3, input_size, input_size], normalised."""
+    """Make modules: uint8 RGB [batch, height, width, 3] → float32 [batch, 3, input_size, input_size], normalised."""
     return nn.Sequential(CropAndResize(preprocessing.input_size, preprocessing.crop_pct), Normalize(preprocessing))

@@ -21,7 +21,7 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def num_cores() -> int:
-    """Cores that this process may use: by its affinity, and by the limit of its container."""
+    """Count the cores that this process may use: by its affinity, and by the limit of its container."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return max(1, min([cores, *_quotas()]))
 
@@ -49,7 +49,7 @@ def counted_training() -> Iterator[None]:
 
 
 def num_trainings() -> int:
-    """Trainings that run on this machine now, of all whose locks this user may see."""
+    """Count the trainings that run on this machine now, of all whose locks this user may see."""
     return sum(_is_held(path) for path in _folder().glob("*.lock"))
 
 

@@ -43,7 +43,7 @@ def check_inputs() -> None:
 
 
 def _written() -> dict[str, tuple[str, str]]:
-    """Of each output that is recorded: the stage that wrote it, and its digest."""
+    """Find for each output that is recorded the stage that wrote it, and its digest."""
     stages = (_load(_LOCK).get("stages") or {}).items()
     return {out["path"]: (name, out["md5"]) for name, stage in stages for out in stage.get("outs", ()) if "md5" in out}
 

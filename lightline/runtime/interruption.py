@@ -19,7 +19,7 @@ _PYTHONS: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler
 
 
 def end_at_once() -> None:
-    """From now on, end this process without a traceback where it is interrupted: nothing has begun that would need one.
+    """End this process, from now on, without a traceback where it is interrupted: nothing has begun that needs one.
 
     To be called before the large imports.
     """
@@ -29,7 +29,7 @@ def end_at_once() -> None:
 
 
 def end_in_order() -> None:
-    """From now on, interrupt this process as Python does: work has begun that must be left in order."""
+    """Interrupt this process, from now on, as Python does: work has begun that must be left in order."""
     for number, handler in _PYTHONS.items():
         if signal.getsignal(number) is _end:
             signal.signal(number, handler)

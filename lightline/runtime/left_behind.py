@@ -79,7 +79,7 @@ def _short(value: Any) -> str:
 
 
 def _lost(rev: str, folder: Path, now: dict[str, Any]) -> list[Change]:
-    """Values in a commit's params.yaml that its conf/ did not compose to, and that are as in its conf/ now."""
+    """Find values in a commit's params.yaml that its conf/ did not compose to, and that are as in its conf/ now."""
     text = committed(rev, PARAMS_FILE.name, folder)
     recorded = _load(text) if text else {}
     if not recorded or not differences(recorded, now):
@@ -93,7 +93,7 @@ def _lost(rev: str, folder: Path, now: dict[str, Any]) -> list[Change]:
 
 
 def _undone(baseline: str, applied: str, now: dict[str, Any]) -> list[Change]:
-    """Values of this commit that the conf/ of an experiment does not have, and that nobody asked to be others."""
+    """Find values of this commit that the conf/ of an experiment does not have, and that nobody asked to be others."""
     text, basis = committed(baseline, PARAMS_FILE.name), _composed(applied, origin())
     if not text or basis is None:
         return []

@@ -18,7 +18,7 @@ def origin() -> Path:
 
 
 def records() -> Path:
-    """Where runs leave what is no output: `.lightline/` in the user's repository, made on first use."""
+    """Give the folder where runs leave what is no output: `.lightline/` in the user's repository, made on first use."""
     folder = origin() / ".lightline"
     folder.mkdir(exist_ok=True)
     return folder

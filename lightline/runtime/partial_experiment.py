@@ -59,7 +59,7 @@ def _way_on() -> str:
 
 
 def advice(experiment: str, stage: str) -> str:
-    """How to go on after a stage failed, where an experiment has what was finished before."""
+    """Say how to go on after a stage failed, where an experiment has what was finished before."""
     return (
         f"All before it is recorded as experiment {experiment}. The same command with another setting, or with mended "
         f"code, runs {stage} alone. `dvc exp apply {experiment}` brings back what is finished; its `Checkout failed` "
@@ -68,7 +68,7 @@ def advice(experiment: str, stage: str) -> str:
 
 
 def partial_name(name: str, stage: str, taken: Collection[str]) -> str:
-    """For the experiment NAME without a stage and those after it: NAME-before-STAGE, numbered where that is taken."""
+    """Name the experiment NAME without a stage and those after it: NAME-before-STAGE, numbered where that is taken."""
     wanted = f"{name}-before-{stage.partition('@')[0]}"
     return next(one for number in count(1) if (one := f"{wanted}-{number}" if number > 1 else wanted) not in taken)
 

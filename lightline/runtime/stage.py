@@ -63,7 +63,7 @@ def _do(work: Callable[[Params], None]) -> None:
 
 
 def _load_params() -> Params:
-    """All parameters; of wrong ones it is told whether conf/ has them, or an override of `dvc exp run` brought them."""
+    """Read all parameters; of wrong ones, say whether conf/ has them, or an override of `dvc exp run` brought them."""
     try:
         return load_params()
     except ParameterError as error:
@@ -73,7 +73,7 @@ def _load_params() -> Params:
 
 
 def _terminate(signum, frame):
-    """SIGTERM takes the same way out as Ctrl-C; a second one does not disturb it."""
+    """Take the same way out at SIGTERM as at Ctrl-C; a second one does not disturb it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 

@@ -35,7 +35,7 @@ class BusyError(LightlineError):
 
 
 def end_with_parent() -> None:
-    """From now on, end this process soon after the one it works for.
+    """End this process, from now on, soon after the one it works for.
 
     That is the DVC process which runs the stage, and for the other processes of a distributed run their first one too.
     A stage started by hand works for nobody.

@@ -19,7 +19,7 @@ class Tracked(NamedTuple):
 
 
 def in_this_copy(path: Path) -> Path | None:
-    """Where a path of the user's repository is in the copy that is worked in, absolute; None for one outside of it."""
+    """Find a path of the user's repository in the copy that is worked in, absolute; None for one outside of it."""
     root = _repository()
     for meant in (Path(os.path.normpath(path)), path.parent.resolve() / path.name):  # as it is written, or behind links
         here = Path(os.path.normpath(Path.cwd() / os.path.relpath(meant, origin())))

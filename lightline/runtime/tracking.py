@@ -32,7 +32,7 @@ class Run:
     """A W&B run, or nothing where tracking is disabled or has failed; every method is safe to call either way."""
 
     def __init__(self, run: Any = None, step: int = 0):
-        """step: the last one that was logged; offline, W&B would count from 0 again in every stage."""
+        """Take a run; step: the last one that was logged; offline, W&B would count from 0 again in every stage."""
         self._run = run
         self.step = step
 
@@ -43,7 +43,7 @@ class Run:
         self._safely(lambda run: run.log(values, step=self.step, commit=True))
 
     def log_images(self, name: str, images: Iterable[Any], captions: list[str], step: int) -> None:
-        """images: uint8 arrays [height, width, 3], each with its caption; before `log`, which ends a step."""
+        """Log images: uint8 arrays [height, width, 3], each with its caption; before `log`, which ends a step."""
 
         def send(run: Any) -> None:
             import wandb
@@ -54,7 +54,7 @@ class Run:
         self._safely(send)
 
     def log_evaluation(self, labels: list[int], predicted: list[int], classes: list[str], *pictures: Path) -> None:
-        """Figures. Up to 100 classes, W&B's chart is the confusion matrix; it takes a row for each pair of classes."""
+        """Log figures; up to 100 classes, W&B's chart is the confusion matrix, a row of it for each pair of classes."""
 
         def send(run: Any) -> None:
             import wandb
@@ -69,11 +69,11 @@ class Run:
         self._safely(send)
 
     def summarize(self, values: dict[str, Any]) -> None:
-        """Numbers of the whole run."""
+        """Log numbers of the whole run."""
         self._safely(lambda run: run.summary.update(values))
 
     def log_artifact(self, name: str, kind: str, files: list[Path], metadata: dict[str, Any]) -> None:
-        """Files under a name, as versions `latest` and `best`."""
+        """Log files under a name, as versions `latest` and `best`."""
 
         def send(run: Any) -> None:
             import wandb

@@ -29,8 +29,10 @@ _MODES: dict[str, Mode] = {
 
 
 def chosen_mode(settings: Tracking) -> Mode:
-    """online, offline or disabled. WANDB_MODE wins; without it, `wandb offline` and `wandb disabled` hold as the
-    parameter does, whichever keeps more here. A mode that W&B does not know is warned of and means offline.
+    """Choose online, offline or disabled.
+
+    WANDB_MODE wins; without it, `wandb offline` and `wandb disabled` hold as the parameter does, whichever keeps more
+    here. A mode that W&B does not know is warned of and means offline.
     """
     if os.environ.get("WANDB_DISABLED", "").lower() in ("1", "on", "true", "yes"):  # as other libraries read it
         return "disabled"
@@ -62,7 +64,7 @@ def _of_parameter(settings: Tracking) -> Mode:
 
 
 def _settings_files() -> list[Path]:
-    """W&B's, in which `wandb offline` leaves its word: of the user's repository, then of the user."""
+    """List W&B's settings files, where `wandb offline` leaves its word: of the user's repository, then of the user."""
     folders = [Path(folder).expanduser() for folder in (os.environ.get("WANDB_DIR"), origin()) if folder]
     own = Path(os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb").expanduser()
     return [folder / name / "settings" for folder in folders for name in ("wandb", ".wandb")] + [own / "settings"]

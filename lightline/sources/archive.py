@@ -68,7 +68,7 @@ class Member(NamedTuple):
 
 @contextmanager
 def open_members(path: Path, links: HardLinks | None = None) -> Iterator[Iterator[Member]]:
-    """All files and folders of an archive, in its order, recognised by its first bytes.
+    """Open an archive, recognised by its first bytes; gives all its files and folders, in its order.
 
     links: those of the archive; given them, each comes as a file, right behind the one that it is another name of.
 

@@ -63,7 +63,7 @@ class ImageSource(Protocol):
     """A source of images."""
 
     def identity(self) -> dict[str, Any]:
-        """Plain JSON that changes when the source's content does, and only then: no paths of this machine, no times.
+        """Give plain JSON that changes if and only if the source's content does: no paths of this machine, no times.
 
         Asked for by every `dvc repro`, so it must be quick and needs no network.
 
@@ -74,7 +74,7 @@ class ImageSource(Protocol):
         ...
 
     def images(self) -> Iterator[SourceImage | Refused | EmptyClass | Remark]:
-        """All images, the classes without any, and what else to say, in an order that is the same every time.
+        """Yield all images, the classes without any, and what else to say, in an order that is the same every time.
 
         Raises:
             DataError: the source cannot be read as a whole.

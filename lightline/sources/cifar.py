@@ -50,7 +50,7 @@ def classes(files: dict[str, Path]) -> Sequence[str]:
 
 
 def images(files: dict[str, Path], names: Sequence[str]) -> Iterator[SourceImage]:
-    """All images, batch by batch."""
+    """Yield all images, batch by batch."""
     for batch, content in _contents(files, set(_SPLITS)):
         pixels = np.asarray(content["data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         labels = content["labels"] if "labels" in content else content["fine_labels"]

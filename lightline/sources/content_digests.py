@@ -21,7 +21,7 @@ _FILES_PER_TASK = 128
 
 
 def digest_of_file(path: Path) -> str:
-    """SHA-256 of one file's bytes, remembered.
+    """Compute the SHA-256 of one file's bytes, remembered.
 
     Raises:
         OSError: it cannot be read.
@@ -30,7 +30,7 @@ def digest_of_file(path: Path) -> str:
 
 
 def digest_of_files(source: Path, files: Sequence[FileState], locate: Callable[[str], Path]) -> str:
-    """One SHA-256 over the paths and contents of files, in the order given, remembered under the source's path.
+    """Compute one SHA-256 over the paths and contents of files, in the order given, remembered under the source's path.
 
     locate: gives the file of a path.
 

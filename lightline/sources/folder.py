@@ -88,7 +88,7 @@ class Folder:
 
 
 def list_folder(root: Path) -> Contents:
-    """All files below a folder.
+    """List all files below a folder.
 
     Links are followed where they stay below the folder or lead to what DVC has put into its cache; others, and those
     that lead in circles, are refused.
@@ -105,7 +105,7 @@ def list_folder(root: Path) -> Contents:
 
 
 def _any_below(folder: str, paths: list[str]) -> bool:
-    """paths: of files, sorted."""
+    """Tell whether any file lies below a folder; paths: of files, sorted."""
     first = bisect_left(paths, f"{folder}/")
     return first < len(paths) and paths[first].startswith(f"{folder}/")
 

@@ -13,7 +13,7 @@ class HardLinks:
         self._links_of: dict[str, list[str]] = {}
 
     def add(self, name: str, target: str) -> None:
-        """target: a member, or another link, before it."""
+        """Add a link; target: a member, or another link, before it."""
         target = without_dot(target)
         member = self._member_of.get(target, target)
         self._member_of[without_dot(name)] = member

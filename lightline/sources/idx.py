@@ -18,17 +18,17 @@ _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Sh
 
 
 def digit_classes(files: dict[str, Path]) -> Sequence[str]:
-    """Of MNIST: the digits."""
+    """List the classes of MNIST: the digits."""
     return tuple("0123456789")
 
 
 def fashion_classes(files: dict[str, Path]) -> Sequence[str]:
-    """Of Fashion-MNIST, as its authors name them."""
+    """List the classes of Fashion-MNIST, as its authors name them."""
     return _FASHION
 
 
 def images(files: dict[str, Path], names: Sequence[str]) -> Iterator[SourceImage]:
-    """All images, train first."""
+    """Yield all images, train first."""
     for part, split in _SPLITS.items():
         pixels = read_idx(files[f"{part}-images-idx3-ubyte.gz"])
         labels = read_idx(files[f"{part}-labels-idx1-ubyte.gz"])

@@ -41,7 +41,7 @@ class Layout:
     level: int
 
     def place(self, path: str) -> Place | None:
-        """None where the path lies in no class folder."""
+        """Tell the place of a path; None where it lies in no class folder."""
         path = path.removeprefix(self.prefix)
         parts = path.split("/")
         split = self.splits.get(parts[0])
@@ -69,7 +69,7 @@ class Layout:
         ]
 
     def _inside(self, folders: Iterable[str]) -> dict[str, set[str]]:
-        """Class → the folders in it, "" for itself."""
+        """Map each class to the folders in it, "" for itself."""
         found = defaultdict(set)
         for folder in folders:
             if folder and (place := self.place(f"{folder}/")):

@@ -33,7 +33,7 @@ def is_hidden(name: str) -> bool:
 
 
 def splits_named(names: Iterable[str]) -> dict[str, str]:
-    """train, val or test for those of the names that are spelled like one: Training, test_set, VALID.
+    """Find train, val or test for those of the names that are spelled like one: Training, test_set, VALID.
 
     Words that all of the names share, and numbers, say nothing: seg_train and seg_test are two splits, as are train and
     test1. steam_train and steam_engine are none, nor are test1 and test2, so a name with more in it counts only where

@@ -17,7 +17,7 @@ def classes(files: dict[str, Path]) -> Sequence[str]:
 
 
 def images(files: dict[str, Path], names: Sequence[str]) -> Iterator[SourceImage]:
-    """All images, train first."""
+    """Yield all images, train first."""
     for split in ("train", "test"):
         try:
             content = loadmat(files[f"{split}_32x32.mat"])

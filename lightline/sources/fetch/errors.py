@@ -14,7 +14,7 @@ class FetchError(DataError):
 
 
 def without_secrets(url: str) -> str:
-    """Scheme, host, port and path: neither user nor password, neither query nor fragment."""
+    """Keep scheme, host, port and path: neither user nor password, neither query nor fragment."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
