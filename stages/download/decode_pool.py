@@ -84,7 +84,7 @@ def _end_with(parent: int) -> None:
 
 
 def _groups(found: Iterator[SourceImage | Refused]) -> Iterator[tuple[list[SourceImage | Refused], int]]:
-    """Images in groups worth handing to a process, each with its size in bytes."""
+    """Yield images in groups worth handing to a process, each with its size in bytes."""
     group, num_bytes = [], 0
     for image in found:
         group.append(image)

@@ -136,7 +136,7 @@ def _write_reports(counts: Counts, reports: Path) -> None:
 
 
 def _problem(counts: Counts, limits: Source, reports: Path) -> str | None:
-    """Why the images cannot become a dataset, or None."""
+    """Say why the images cannot become a dataset; None where they can."""
     if len(counts.rejected) > limits.max_rejected:
         return (
             f"{len(counts.rejected)} images cannot be used, and data.max_rejected = {limits.max_rejected}:"

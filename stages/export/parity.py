@@ -123,7 +123,7 @@ _HINTS = {
 
 
 def _spread(logits: np.ndarray) -> np.ndarray:
-    """float64 [images]: the largest logit of each less the smallest; no number where there is none."""
+    """Compute the largest logit of each less the smallest, float64 [images]; no number where there is none."""
     with np.errstate(invalid="ignore"):
         return np.ptp(logits.astype(np.float64), axis=1)
 
@@ -134,7 +134,7 @@ def typical_spread(logits: np.ndarray) -> float:
 
 
 def read_predictions(ids: np.ndarray, path: Path = PREDICTIONS) -> np.ndarray:
-    """float32 [images, classes]: the logits from which `test` predicted.
+    """Read the logits from which `test` predicted: float32 [images, classes].
 
     ids: of the test images, in the order of the split.
 
@@ -151,7 +151,7 @@ def read_predictions(ids: np.ndarray, path: Path = PREDICTIONS) -> np.ndarray:
 def check_parity(
     model: OnnxModel, reference: nn.Module, dataset: Dataset, rows: np.ndarray, differences: Differences
 ) -> np.ndarray:
-    """onnxruntime's logits, float32 [len(rows), classes], after they were compared with the reference's.
+    """Compare onnxruntime's logits with the reference's, and return them: float32 [len(rows), classes].
 
     reference: uint8 [batch, height, width, 3] → (logits, probabilities), in torch. All rows are compared in batches of
     many; some of them one by one, in pairs, and at other sizes than their own.
@@ -181,7 +181,7 @@ def _compare(
 
 
 def _stacks(dataset: Dataset, rows: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Images with their ids."""
+    """Yield images with their ids."""
     ids, start = dataset.column("id")[rows], 0
     for pixels in pixel_stacks(dataset, rows, most):
         yield ids[start : start + len(pixels)], pixels

@@ -37,7 +37,7 @@ class Quantization:
     num_bytes_before: int
 
     def metrics(self) -> dict[str, float | int]:
-        """For the report."""
+        """Give the numbers for the report."""
         return {
             "int8_accuracy": round(self.found.int8, 6),
             "int8_accuracy_drop": round(self.found.drop, 6),
@@ -62,7 +62,7 @@ class Quantization:
 
 
 def compare(fp32: OnnxModel, int8: OnnxModel, dataset: Dataset, rows: np.ndarray, max_drop: float) -> Comparison:
-    """Both files' answers to all of these rows.
+    """Compare both files' answers to all of these rows.
 
     Raises:
         QuantizationError: int8's accuracy is lower by more than max_drop, or it answers what is no number.
@@ -85,7 +85,7 @@ def compare(fp32: OnnxModel, int8: OnnxModel, dataset: Dataset, rows: np.ndarray
 
 
 def _predicted(model: OnnxModel, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """int64 [len(rows)]: the likeliest class of each."""
+    """Predict the likeliest class of each: int64 [len(rows)]."""
     found = []
     for stack in pixel_stacks(dataset, rows, _BATCH):
         logits, _ = model.predict(stack)

@@ -113,7 +113,7 @@ class _Reader(CalibrationDataReader):
 
 
 def _kept_exact(graph: onnx.GraphProto) -> list[str]:
-    """Names of the nodes that stay fp32, in parentheses here: up to normalisation, and the last one.
+    """Name the nodes that stay fp32, in parentheses here: up to normalisation, and the last one.
 
         image → (Slice → Resize → Sub → Div →) Conv → … → Gemm → logits (→ Softmax → probabilities)
 

@@ -34,7 +34,7 @@ class TooFewSetsError(Exception):
 
 
 def sets_of(digests: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-    """int64 [rows]: rows of equal digest, and rows of equal group where there are groups, have the same set number.
+    """Give rows of equal digest, and rows of equal group where there are groups, the same set number: int64 [rows].
 
     digests, groups: texts [rows]; a row whose group is None is tied to nothing but its duplicates.
     """
@@ -57,7 +57,7 @@ def sets_of(digests: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray
 
 
 def set_keys(ids: np.ndarray, sets: np.ndarray, seed: int, purpose: str) -> np.ndarray:
-    """uint64 [sets]: random numbers that depend on the seed, the purpose and the set's first id only.
+    """Draw random numbers, uint64 [sets], that depend on the seed, the purpose and the set's first id only.
 
     ids: texts [rows], sorted. sets: numbered in order of appearance.
     """
@@ -95,7 +95,7 @@ class _Table:
 def allocate(
     labels: np.ndarray, sets: np.ndarray, keys: np.ndarray, fractions: Sequence[float], num_classes: int
 ) -> np.ndarray:
-    """int8 [rows]: the number of the part each row falls into.
+    """Choose the number of the part each row falls into: int8 [rows].
 
     labels: int [rows], positions in the classes.
     sets: int64 [rows], numbered from 0 without gaps; rows with the same number stay together.
@@ -120,7 +120,7 @@ def allocate(
 
 
 def _targets(rows: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
-    """int64 [parts, classes]: rows of each class in each part, at least 1, the parts' totals as near as can be."""
+    """Compute the rows of each class in each part: int64 [parts, classes], at least 1, totals as near as can be."""
     until = np.cumsum(fractions)
     until[-1] = 1
     # Rounding running totals instead of each class keeps small classes from all being rounded the same way.
@@ -164,7 +164,7 @@ def _fill(order: np.ndarray, table: _Table, missing: np.ndarray, parts: np.ndarr
 
 
 def _mend(table: _Table, sizes: np.ndarray, parts: np.ndarray, num_parts: int) -> None:
-    """Where large sets left a class out of a part, move the smallest set that can be spared there; updates parts."""
+    """Move the smallest set that can be spared to where large sets left a class out of a part; updates parts."""
     shape = (num_parts, table.num_classes)
     present = np.zeros(shape, np.int64)
     np.add.at(present, (parts[table.set], table.label), 1)

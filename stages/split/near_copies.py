@@ -71,14 +71,14 @@ def _likest(one: np.ndarray, other: np.ndarray, difference: np.ndarray, splits: 
 
 
 def _hashes(grey: np.ndarray) -> np.ndarray:
-    """uint8 [rows, 8]: a bit for each pixel and the one to its right, set where that is brighter."""
+    """Hash thumbnails, uint8 [rows, 8]: a bit for each pixel and the one to its right, set where that is brighter."""
     grey = grey.reshape(-1, HEIGHT, WIDTH)
     brighter = grey[:, :, 1:] > grey[:, :, :-1]
     return np.packbits(brighter.reshape(len(grey), HEIGHT * (WIDTH - 1)), axis=1)
 
 
 def _candidates(hashes: np.ndarray, splits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs in different splits whose hashes differ in few bits: two int64 arrays of positions.
+    """Find pairs in different splits whose hashes differ in few bits: two int64 arrays of positions.
 
     Two hashes with few different bits share some of their bytes. With these bytes in front, sorting brings the two
     together, so each is compared with its neighbours alone: the cost grows as sorting does.
@@ -98,7 +98,7 @@ def _candidates(hashes: np.ndarray, splits: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """[pairs]: how far thumbnails are apart once brightness and contrast are made equal."""
+    """Compute how far thumbnails are apart once brightness and contrast are made equal: [pairs]."""
     return np.sqrt(np.square(_standardised(one) - _standardised(other)).mean(axis=1))
 
 

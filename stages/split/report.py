@@ -67,7 +67,7 @@ class Report:
         )
 
     def summary(self) -> dict[str, Any]:
-        """Plain JSON: images of each split, and what is odd about them."""
+        """Give plain JSON: images of each split, and what is odd about them."""
         return {
             **{f"{name}_images": int(number) for name, number in zip(NAMES, self.counts.sum(axis=0), strict=True)},
             "duplicates": len(self.duplicates) - len(np.unique(self.digest[self.duplicates])),
@@ -78,7 +78,7 @@ class Report:
         }
 
     def warnings(self) -> list[str]:
-        """One sentence or two for each thing that a person should know."""
+        """Give one sentence or two for each thing that a person should know."""
         found = []
         if number := int(self.counts[:, EXCLUDED].sum()):
             found.append(
@@ -118,7 +118,7 @@ class Report:
         ]
 
     def write(self, folder: Path = REPORTS) -> None:
-        """summary.json, classes.csv (class × split), duplicates.csv and near_copies.csv."""
+        """Write summary.json, classes.csv (class × split), duplicates.csv and near_copies.csv."""
         write_json(folder / "summary.json", self.summary())
         rows = zip(self.columns.classes, self.counts.tolist(), strict=True)
         write_csv(folder / "classes.csv", ("class", *NAMES), ((name, *counts) for name, counts in rows))
@@ -127,7 +127,7 @@ class Report:
         write_csv(folder / _NEAR_COPIES.name, header, self._near_rows())
 
     def write_duplicates(self, folder: Path = REPORTS) -> None:
-        """duplicates.csv alone, for a split that is refused because of them."""
+        """Write duplicates.csv alone, for a split that is refused because of them."""
         write_csv(folder / DUPLICATES.name, ("copies_of", "id", "class", "split", "label_conflict"), self._copies())
 
     def _copies(self) -> list[tuple[int, str, str, str, bool]]:

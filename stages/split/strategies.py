@@ -55,7 +55,7 @@ class Columns:
 
 
 def assign(columns: Columns, split: Split, seed: int) -> np.ndarray:
-    """int8 [rows]: positions in NAMES.
+    """Choose each row's split: int8 [rows], positions in NAMES.
 
     Raises:
         DuplicatesError: the source's own splits share images, and split.duplicates = 'error'.
@@ -187,7 +187,7 @@ def _nothing_in(name: str, advice: str) -> DataError:
 def _cut(
     columns: Columns, sets: np.ndarray, fractions: dict[int, float], key: tuple[int, str], every: str = ""
 ) -> np.ndarray:
-    """int8 [rows]: the key of `fractions` whose part each row falls into.
+    """Choose the key of `fractions` whose part each row falls into: int8 [rows].
 
     key: seed and purpose of the random order. every: what the parts are called in a message.
     """

@@ -116,7 +116,7 @@ def _check(logits: np.ndarray) -> None:
 
 
 def _top_probability(logits: np.ndarray) -> np.ndarray:
-    """float64 [images]: the softmax of each row at its largest logit."""
+    """Compute the softmax of each row at its largest logit: float64 [images]."""
     logits = logits.astype(np.float64)
     return 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
 

@@ -61,7 +61,7 @@ def _draw_mistake(axes: Axes, mistake: Mistake) -> None:
 
 
 def draw_reliability(before: Sequence[Bin], after: Sequence[Bin], labels: tuple[str, str], path: Path) -> None:
-    """Accuracy against confidence, before and after temperature scaling, above the number of images in each bin.
+    """Draw accuracy against confidence, before and after temperature scaling, above the number of images in each bin.
 
     labels: what the two are called in the legend.
     """

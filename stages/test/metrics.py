@@ -36,7 +36,7 @@ SCORES = [field.name for field in fields(ClassScores) if field.name not in ("nam
 
 
 def overall(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """accuracy, top5_accuracy (of more than five classes) and loss: the mean cross-entropy, unweighted, unsmoothed.
+    """Compute accuracy, top5_accuracy (of more than five classes), loss: mean cross-entropy, unweighted, unsmoothed.
 
     logits: float [images, classes]. labels: int [images].
     """
@@ -76,7 +76,7 @@ def per_class(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
 
 
 def macro(scores: Sequence[ClassScores]) -> dict[str, float | None]:
-    """precision, recall and so on: the plain mean over the classes for which they are defined; None without any."""
+    """Average precision, recall and so on, plainly, over the classes for which they are defined; None without any."""
     result: dict[str, float | None] = {}
     for name in SCORES:
         defined = [value for value in (getattr(score, name) for score in scores) if value is not None]
@@ -85,7 +85,7 @@ def macro(scores: Sequence[ClassScores]) -> dict[str, float | None]:
 
 
 def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """int64 [actual, predicted], images; of more than 1,000 classes, neighbours share a row, so that no more are there.
+    """Count images: int64 [actual, predicted]; above 1,000 classes, neighbours share a row, so that no more are there.
 
     predicted, labels: int [images].
     """
@@ -96,7 +96,7 @@ def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, num_classes: int
 
 
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, num_bins: int) -> float:
-    """Mean distance between confidence and accuracy over bins of equal width, weighted by their images.
+    """Compute the mean distance between confidence and accuracy over bins of equal width, weighted by their images.
 
     logits: float [images, classes]. labels: int [images].
     """

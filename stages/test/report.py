@@ -19,7 +19,7 @@ _DIGITS = 6  # decimal places; further ones are rounding of the arithmetic
 
 
 def write_report(evaluation: Evaluation, dataset: Dataset, rows: np.ndarray, num_mistakes: int) -> None:
-    """rows: int [images], where the images that were judged stand in the dataset; num_mistakes: in the figure."""
+    """Write all; rows: int [images], where the judged images stand in the dataset; num_mistakes: in the figure."""
     write_json(REPORTS / "metrics.json", {name: _rounded(value) for name, value in evaluation.metrics.items()})
     _write_predictions(evaluation, dataset.column("id")[rows])
     columns = ("name", "images", *SCORES)

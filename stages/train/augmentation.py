@@ -21,7 +21,7 @@ class Augmentation:
         self._rand_augment = v2.RandAugment(settings.rand_augment.num_ops, settings.rand_augment.magnitude)
 
     def on_pixels(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
-        """uint8 [batch, size, size, 3] → the same shape; rows: int64 [batch]."""
+        """Augment uint8 [batch, size, size, 3] → the same shape; rows: int64 [batch]."""
         if self.settings.rand_augment.num_ops:
             images = self._each_rand_augmented(images, rows, epoch)
         if self.settings.random_crop_padding or self.settings.horizontal_flip:
@@ -31,7 +31,7 @@ class Augmentation:
     def on_inputs(
         self, inputs: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, epoch: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised float [batch, 3, size, size] and int64 labels [batch] → the same, or targets [batch, classes]."""
+        """Augment normalised float [batch, 3, size, size], int64 labels [batch] → same, or targets [batch, classes]."""
         if self.settings.random_erasing:
             inputs = self._erased(inputs, rows, epoch)
         targets = labels
@@ -40,7 +40,7 @@ class Augmentation:
         return self._reduced(inputs, epoch), targets
 
     def _reduced(self, inputs: torch.Tensor, epoch: int) -> torch.Tensor:
-        """Smaller in the first epochs (as in J. Howard's progressive resizing, fast.ai's DAWNBench entry, 2018)."""
+        """Shrink in the first epochs (as in J. Howard's progressive resizing, fast.ai's DAWNBench entry, 2018)."""
         for part in self.settings.low_resolution:
             if epoch < part.epochs:
                 size = min(part.size, inputs.shape[-1])
@@ -79,7 +79,7 @@ class Augmentation:
         return index.clamp(0, size - 1)
 
     def _flips(self, rows: torch.Tensor, epoch: int) -> torch.Tensor:
-        """bool [batch]: which images to mirror."""
+        """Choose which images to mirror: bool [batch]."""
         if self.settings.alternating_flip:
             # Each image's first side by chance, then one after the other: in two epochs the network sees both (K.
             # Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024).
@@ -88,7 +88,7 @@ class Augmentation:
         return uniform(self.seed + 3, epoch, rows, 1)[:, 0] < self.settings.horizontal_flip
 
     def _each_rand_augmented(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
-        """torchvision's transform, image by image: on a batch it would do the same to every image."""
+        """Apply torchvision's transform, image by image: on a batch it would do the same to every image."""
         pictures = images.permute(0, 3, 1, 2)
         with torch.random.fork_rng(devices=[]):
             changed = []
@@ -117,7 +117,7 @@ class Augmentation:
     def _box(
         top: torch.Tensor, left: torch.Tensor, height: torch.Tensor, width: torch.Tensor, size: int
     ) -> torch.Tensor:
-        """bool [batch, size, size]: the inside of one box an image, in pixels."""
+        """Mark the inside of one box an image, in pixels: bool [batch, size, size]."""
         pixel = torch.arange(size, device=top.device)
         y = (pixel >= top[:, None]) & (pixel < (top + height)[:, None])
         x = (pixel >= left[:, None]) & (pixel < (left + width)[:, None])
@@ -126,7 +126,7 @@ class Augmentation:
     def _mixed(
         self, inputs: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, epoch: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mixup (Zhang et al., ICLR 2018) or CutMix (Yun et al., ICCV 2019), each image with the one before it."""
+        """Do Mixup (Zhang et al., ICLR 2018) or CutMix (Yun et al., ICCV 2019), each image with the one before it."""
         generator = np.random.default_rng([self.seed, epoch, int(rows[0])])
         alphas = {"mixup": self.settings.mixup_alpha, "cutmix": self.settings.cutmix_alpha}
         kind = generator.choice([name for name, alpha in alphas.items() if alpha])
@@ -142,7 +142,7 @@ class Augmentation:
         return inputs, torch.lerp(targets.roll(1, 0), targets, kept[:, None])
 
     def _cut(self, kept: torch.Tensor, rows: torch.Tensor, epoch: int, size: int) -> torch.Tensor:
-        """bool [batch, size, size]: boxes of (1 - kept) of the area around a random centre, cut at the edges."""
+        """Mark boxes of (1 - kept) of the area around a random centre, cut at the edges: bool [batch, size, size]."""
         y, x = (uniform(self.seed + 2, epoch, rows, 2) * size).unbind(1)
         side = (1 - kept).sqrt() * size
         return self._box(y - side / 2, x - side / 2, side, side, size)

@@ -89,7 +89,7 @@ class Progress(RichProgressBar):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def _update_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """There are none before an epoch's end, and then they stand in the line above."""
+        """Do nothing: there are no metrics before an epoch's end, and then they stand in the line above."""
 
     def _get_train_description(self, current_epoch: int) -> str:
         return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"

@@ -12,7 +12,7 @@ _COLORS = {"train": "#777777", "val": "#1f5fa8"}
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], best_epoch: int, path: Path) -> None:
-    """Loss and accuracy of train and val by epoch, and where the best one is.
+    """Draw loss and accuracy of train and val by epoch, and where the best one is.
 
     rows: an epoch each, as in history.csv. best_epoch: counts from 1.
     """

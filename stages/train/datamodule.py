@@ -73,7 +73,7 @@ class ImageDataModule(lightning.LightningDataModule):
         self.normalize = PixelNormalizer(self.preprocessing)
 
     def setup(self, stage: str) -> None:
-        """Images in memory move to the accelerator, if it has room for them."""
+        """Move images in memory to the accelerator, if it has room for them."""
         assert self.trainer is not None
         for pictures in (self.train, self.val):
             if isinstance(pictures, InMemoryImageDataset):
@@ -101,7 +101,7 @@ class ImageDataModule(lightning.LightningDataModule):
         return Batch(inputs, targets, rows)
 
     def state_dict(self) -> dict[str, int]:
-        """Where training is: Lightning restores its own progress, and leaves it to the loader to go on from there."""
+        """Say where training is: Lightning restores its own progress; the loader has to go on from there by itself."""
         assert self.trainer is not None
         loop: Any = self.trainer.fit_loop
         epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
@@ -111,7 +111,7 @@ class ImageDataModule(lightning.LightningDataModule):
         self._start = (state_dict["epoch"], state_dict["batch"])
 
     def sample(self, num_images: int) -> torch.Tensor:
-        """Normalised training images, float [num_images or all, 3, size, size], the same ones in every run."""
+        """Give normalised training images, float [num_images or all, 3, size, size], the same ones in every run."""
         positions = permutation(self.params.seed, 0, len(self.train))[:num_images]
         return self.normalize(self.train.images_at(positions))
 

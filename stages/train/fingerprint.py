@@ -24,7 +24,7 @@ def train_params(params: Params) -> dict[str, Any]:
 
 
 def ingredients(params: Params, dataset: Dataset, splits: Splits, num_processes: int) -> dict[str, Any]:
-    """All that determines a trained model: data, split, parameters, code and the versions of what computes.
+    """Gather all that determines a trained model: data, split, parameters, code and the versions of what computes.
 
     num_processes: that train together.
     """
@@ -48,5 +48,5 @@ def code_digests(root: Path = _ROOT) -> dict[str, str]:
 
 
 def fingerprint(ingredients: dict[str, Any]) -> str:
-    """SHA-256 of the ingredients, in hexadecimal."""
+    """Compute the SHA-256 of the ingredients, in hexadecimal."""
     return content_digest(ingredients)

@@ -55,7 +55,7 @@ class ImageDataset(TorchDataset):
         return self.transform.input_size
 
     def images_at(self, positions: torch.Tensor) -> torch.Tensor:
-        """uint8 [len(positions), size, size, 3]."""
+        """Give the images at these positions: uint8 [len(positions), size, size, 3]."""
         images = torch.empty((len(positions), self.input_size, self.input_size, 3), dtype=torch.uint8)
         self.decode(positions, images)
         return images
@@ -80,7 +80,7 @@ class InMemoryImageDataset(ImageDataset):
     """
 
     def __init__(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize, num_workers: int = 0):
-        """num_workers: processes that decode, where there are so many images that they pay for their start."""
+        """Decode all; num_workers: processes for it, where there are so many images that they pay for their start."""
         super().__init__(dataset, rows, transform)
         self.images = self._decoded(num_workers if len(rows) >= _WORTH_WORKERS else 0)
 
@@ -116,7 +116,7 @@ def fits_memory(num_images: int, input_size: int, fraction: float) -> bool:
 
 
 def channel_statistics(pictures: ImageDataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of all images, in units of 0 to 1; exact."""
+    """Compute mean and standard deviation of each channel of all images, in units of 0 to 1; exact."""
     # From counts of the 256 values: no float copy of the images, and the same result in any order.
     counts = torch.zeros((3, 256), dtype=torch.int64)
     for positions in torch.arange(len(pictures)).split(_CHUNK):

@@ -23,7 +23,7 @@ class Sums:
         self.images, self.weight = 0, 0
 
     def add(self, loss: torch.Tensor, correct: torch.Tensor, num_images: int, weight: torch.Tensor | int) -> None:
-        """loss: summed over the images of a batch; weight: the sum of their weights in it."""
+        """Add a batch; loss: summed over its images; weight: the sum of their weights in it."""
         self.loss += loss
         self.correct += correct
         self.images += num_images
@@ -33,7 +33,7 @@ class Sums:
         self.loss, self.correct = self.loss.to(device), self.correct.to(device)
 
     def totals(self) -> torch.Tensor:
-        """float64 or, on devices without it, float32 [4]: loss, correct, images, weight."""
+        """Stack loss, correct, images and weight: float64 or, on devices without it, float32 [4]."""
         dtype = torch.float32 if self.loss.device.type == "mps" else torch.float64
         sums = (self.loss, self.correct, self.images, self.weight)
         return torch.stack([torch.as_tensor(one, dtype=dtype, device=self.loss.device) for one in sums])
@@ -113,7 +113,7 @@ class Classifier(LeanModule):
         self.log_dict(self.epoch_metrics("val"), sync_dist=True)  # equal everywhere, which Lightning cannot know
 
     def epoch_metrics(self, split: str) -> dict[str, torch.Tensor]:
-        """<split>_loss and <split>_accuracy of all images since the last call, over all processes.
+        """Compute <split>_loss and <split>_accuracy of all images since the last call, over all processes.
 
         The loss is torch's mean over all of them as one batch: a mean of the batches' own means would depend, where
         classes weigh differently, on which images meet in a batch.
@@ -140,7 +140,7 @@ class Classifier(LeanModule):
 
 
 def class_weights(settings: Loss, labels: np.ndarray, num_classes: int) -> torch.Tensor | None:
-    """float32 [classes] with a mean of one over the training images, or None for equal weights."""
+    """Weigh classes, float32 [classes], with a mean of one over the training images; None for equal weights."""
     if settings.class_weights == "none":
         return None
     counts = np.bincount(labels, minlength=num_classes)

@@ -35,7 +35,7 @@ def build_optimizer(settings: Optimizer, network: nn.Module, dtype: torch.dtype)
 
 
 def _body_and_head(network: nn.Module, lr: float, head_lr: float | None) -> list[dict[str, Any]]:
-    """Parameter groups: all, or apart the last layer, which has a rate of its own while the others are frozen."""
+    """Group parameters: all, or apart the last layer, which has a rate of its own while the others are frozen."""
     named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
     heads = () if head_lr is None else tuple(f"{name}." for name in head_names(network))
     groups: list[dict[str, Any]] = [{"params": [value for name, value in named if not name.startswith(heads)]}]
@@ -46,7 +46,7 @@ def _body_and_head(network: nn.Module, lr: float, head_lr: float | None) -> list
 
 
 def _muon_groups(settings: MuonSettings, network: nn.Module) -> list[dict[str, Any]]:
-    """Weights of layers by Muon, but for the first and the last layer's; those and all else by AdamW.
+    """Group weights of layers for Muon, but for the first and the last layer's; those and all else for AdamW.
 
     Class tokens, position embeddings and layer scales may have two dimensions or more too, but are no matrices.
     """
@@ -130,7 +130,7 @@ def _one_cycle(settings: OneCycle, num_steps: float, step: int) -> float:
 
 
 def _half_wave(start: float, end: float, progress: float) -> float:
-    """Half a cosine wave; progress: 0 to 1."""
+    """Follow half a cosine wave; progress: 0 to 1."""
     return end + (start - end) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
 
 

@@ -7,7 +7,7 @@ from lightline.errors import ParameterError
 
 
 def choose_precision(settings: Trainer, device: torch.device) -> str:
-    """Lightning's name of the precision to train in; `auto` becomes the quickest that loses no accuracy.
+    """Choose the precision to train in, by Lightning's name; `auto` becomes the quickest that loses no accuracy.
 
     Raises:
         ParameterError: the device does not compute in it, and Lightning would take another one in its place.
@@ -26,7 +26,7 @@ def choose_precision(settings: Trainer, device: torch.device) -> str:
 
 
 def matrix_dtype(precision: str) -> torch.dtype:
-    """In what to multiply matrices outside the network, where autocast does not reach.
+    """Choose in what to multiply matrices outside the network, where autocast does not reach.
 
     precision: Lightning's name. bfloat16 where the network computes in it, else float32: a processor without
     instructions for bfloat16 takes twenty times as long in it.

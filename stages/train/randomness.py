@@ -14,14 +14,14 @@ _UINT64 = 2**64 - 1
 
 
 def uniform(seed: int, epoch: int, rows: torch.Tensor, num: int) -> torch.Tensor:
-    """float32 in [0, 1), [len(rows), num], on the device of `rows` (int64); each row draws its own."""
+    """Draw float32 in [0, 1), [len(rows), num], on the device of `rows` (int64); each row draws its own."""
     stream = _mix(step_seed(seed, epoch) + rows * _GOLDEN)
     numbers = _mix(stream[:, None] + torch.arange(1, num + 1, device=rows.device) * _GOLDEN)
     return _shift(numbers, 40).float() * 2**-24
 
 
 def permutation(seed: int, epoch: int, num_rows: int) -> torch.Tensor:
-    """int64 [num_rows]: an order of the rows, another one each epoch."""
+    """Draw an order of the rows, another one each epoch: int64 [num_rows]."""
     generator = torch.Generator().manual_seed(step_seed(seed, epoch))
     return torch.randperm(num_rows, generator=generator)
 
@@ -39,7 +39,7 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 
 def _mix_int(number: int) -> int:
-    """`_mix` of one number, as uint64: a hundred times quicker than tensors of one element."""
+    """Do `_mix` on one number, as uint64: a hundred times quicker than tensors of one element."""
     number &= _UINT64
     number = ((number ^ (number >> 30)) * _FIRST) & _UINT64
     number = ((number ^ (number >> 27)) * _SECOND) & _UINT64

@@ -89,7 +89,7 @@ class DecodedBatches(DataLoader):
     """
 
     def __init__(self, decoder: Decoder, batches: BatchSampler, batch_size: int, num_workers: int):
-        """batch_size: of the largest batch. num_workers: at least 1."""
+        """Share a decoder's work among processes; batch_size: of the largest batch. num_workers: at least 1."""
         num_places = num_workers * _AHEAD + 1  # those under way, and the one that is being taken
         self._shared = _Places(decoder, num_places, batch_size)
         self._pinned = torch.cuda.is_available()  # to ask takes longer than to take a small batch
@@ -111,5 +111,5 @@ class DecodedBatches(DataLoader):
 
 
 def _as_it_is(task: _Task) -> _Task:
-    """DataLoader's own function would make tensors of the positions."""
+    """Return a task as it is: DataLoader's own function would make tensors of the positions."""
     return task

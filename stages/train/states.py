@@ -39,7 +39,7 @@ class StateFiles(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Written under another name in the same folder, on the disk, and then renamed; older states but one go."""
+        """Write it under another name in the same folder, on the disk, and then rename it; older states but one go."""
         path = Path(path)
         with whole_file(path) as temporary:
             torch.save(checkpoint, temporary)
