@@ -30,7 +30,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _workspace(folder: Path) -> Project:
-    """One in which all is done that comes before training."""
+    """Make a workspace in which all is done that comes before training."""
     folder.mkdir()
     project = Project(folder)
     project.run("dvc", "repro", "split")
@@ -53,7 +53,7 @@ def _row(workspaces: list[Project], num_pairs: int) -> Row:
 
 
 def _compared(workspaces: list[Project], num_pairs: int, **variables: str) -> Pairs:
-    """variables: added to the environment of those that run at once."""
+    """Time trainings, at once and in a row; variables: added to the environment of those that run at once."""
 
     def at_once() -> None:
         _check([process.wait() for process in [_start(workspace, **variables) for workspace in workspaces]])

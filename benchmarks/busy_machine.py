@@ -68,7 +68,7 @@ def _training(start: str) -> Iterator[subprocess.Popen]:
 
 
 def _speed(process: subprocess.Popen) -> float:
-    """Images a second."""
+    """Have a process train, and read its speed in images a second."""
     assert process.stdin is not None
     assert process.stdout is not None
     print(file=process.stdin)

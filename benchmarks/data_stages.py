@@ -30,7 +30,7 @@ _SPLIT = (sys.executable, "-m", "stages.split")
 
 
 def run(quick: bool) -> list[Row]:
-    """Time, memory, and time by the number of rows."""
+    """Measure time, memory, and time by the number of rows."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         whole, part = cifar_archive(), place / "part.tar.gz"

@@ -48,7 +48,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _train_within(budget: float, recipe: str) -> list[tuple[float, float]]:
-    """With one seed after the other, at least with one, while another is likely to end within so many seconds."""
+    """Train with one seed after the other, at least with one, while another is likely to end within so many seconds."""
     found, started = [], time.monotonic()
     for number, seed in enumerate(_SEEDS, start=1):
         found.append(_train(recipe, seed))
@@ -59,7 +59,7 @@ def _train_within(budget: float, recipe: str) -> list[tuple[float, float]]:
 
 
 def _sooner(found: list[tuple[float, float]], tutorial: float, num_images: int) -> Row:
-    """Judged only with all images: with an eighth of them, nothing reaches the tutorial's accuracy."""
+    """Make the row, judged only with all images: with an eighth of them, nothing reaches the tutorial's accuracy."""
     seconds, accuracy = (statistics.mean(values) for values in zip(*found, strict=True))
     ratio = tutorial / seconds
     met = ratio >= _SOONER and accuracy >= _TUTORIAL_ACCURACY
@@ -89,7 +89,7 @@ def recipe_task(*overrides: str) -> Task:
 
 
 def _train(recipe: str, seed: int) -> tuple[float, float]:
-    """Seconds inside `fit`, and the test accuracy of the best epoch."""
+    """Train with one seed; gives the seconds inside `fit`, and the test accuracy of the best epoch."""
     task = recipe_task(f"recipe={recipe}", f"seed={seed}")
     data, module = prepare(task)
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +106,7 @@ def _train(recipe: str, seed: int) -> tuple[float, float]:
 
 @torch.inference_mode()
 def _accuracy(network: nn.Module, task: Task, data: ImageDataModule) -> float:
-    """On the test split, with the recipe's test-time augmentation."""
+    """Compute the accuracy on the test split, with the recipe's test-time augmentation."""
     network = with_tta(network.to(memory_format=torch.channels_last), task.params.model)
     transform, rows = evaluation_transform(data.preprocessing), task.splits.rows("test")
     correct = 0

@@ -29,7 +29,7 @@ print(checkpoint.classes[int(probabilities.argmax())], float(probabilities.max()
 
 
 def run(quick: bool) -> list[Row]:
-    """Two lines, time and memory, for each kind of numbers."""
+    """Return two lines, time and memory, for each kind of numbers."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         files, image = write_resnet18(Path(folder)), Path(folder, "image.png")

@@ -59,12 +59,12 @@ class Pairs:
     reference: Sequence[Cost]
 
     def ratio(self, kind: str = "wall") -> float:
-        """Median over the pairs of reference / ours: how many times sooner ours is done."""
+        """Compute the median over the pairs of reference / ours: how many times sooner ours is done."""
         pairs = zip(self.ours, self.reference, strict=True)
         return statistics.median(getattr(theirs, kind) / getattr(own, kind) for own, theirs in pairs)
 
     def seconds(self, kind: str = "wall") -> tuple[float, float]:
-        """Medians of ours and of the reference."""
+        """Compute the medians of ours and of the reference."""
         return median_of(self.ours, kind), median_of(self.reference, kind)
 
 

@@ -76,7 +76,7 @@ class MadeUp:
 
 
 def _png(number: int) -> bytes:
-    """Eight rows of eight grey pixels that spell a number, not compressed: nothing to wait for but the reader."""
+    """Encode eight rows of eight grey pixels that spell a number, not compressed: nothing to wait for but a reader."""
     row = b"\0" + number.to_bytes(_SIDE, "big")
     header = struct.pack(">IIBBBBB", _SIDE, _SIDE, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(row * _SIDE, 0)), (b"IEND", b""))

@@ -17,7 +17,7 @@ _MOST = 3.0  # times as long as dvc repro
 
 
 def run(quick: bool) -> list[Row]:
-    """One row: seconds of the flow and of `dvc repro`."""
+    """Return one row: seconds of the flow and of `dvc repro`."""
     flow = (sys.executable, "-m", "flows.pipeline")
     with tempfile.TemporaryDirectory() as folder:
         project = Project(Path(folder))
@@ -45,7 +45,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _run_all_stages(project: Project) -> None:
-    """With one epoch: training is none of the question."""
+    """Run all stages with one epoch: training is none of the question."""
     trainer = project.path / "conf" / "trainer" / "default.yaml"
     trainer.write_text(re.sub(r"(?m)^max_epochs: .*", "max_epochs: 1", trainer.read_text()))
     project.run(sys.executable, "tools/params.py")

@@ -37,7 +37,7 @@ class Project:
     """
 
     def __init__(self, folder: Path):
-        """folder: for the copy and a home beside it; empty."""
+        """Copy the project into a folder, which takes a home beside the copy; folder: empty."""
         self.path = folder / "project"
         self._home = folder / "home"
         self._home.mkdir()

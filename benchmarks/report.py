@@ -24,7 +24,7 @@ unless it says otherwise; a ratio is the median over the pairs of reference / ou
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown."""
+    """Give the rows as a table in Markdown."""
     lines = [_line(_HEADER), _line(["---"] * len(_HEADER))]
     return "\n".join([*lines, *(_line(_cells(row)) for row in rows)])
 

@@ -26,7 +26,7 @@ class ModelFiles:
 
 
 def write_resnet18(folder: Path) -> ModelFiles:
-    """Weights are random: neither time nor memory depends on them."""
+    """Write ResNet-18's files, with random weights: neither time nor memory depends on them."""
     settings = composed("model=resnet18", f"model.input_size={SIZE}", "model.stem=small").model
     torch.manual_seed(0)
     checkpoint = Checkpoint(
@@ -47,5 +47,5 @@ def write_resnet18(folder: Path) -> ModelFiles:
 
 
 def pixels(batch: int) -> np.ndarray:
-    """uint8 noise [batch, 32, 32, 3]."""
+    """Draw uint8 noise [batch, 32, 32, 3]."""
     return np.random.default_rng(0).integers(0, 256, (batch, SIZE, SIZE, 3), dtype=np.uint8)

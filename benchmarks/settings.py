@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def composed(*overrides: str) -> Params:
-    """Nothing is tracked by W&B unless an override says so."""
+    """Compose parameters; nothing is tracked by W&B unless an override says so."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "params.yaml")
         write_composed(path, *overrides)

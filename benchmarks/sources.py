@@ -17,7 +17,7 @@ class MissingDataError(Exception):
 
 
 def cifar_archive() -> Path:
-    """CIFAR-10 as JPEG files, train/CLASS/*.jpg and test/CLASS/*.jpg, in a tar.gz.
+    """Find CIFAR-10 as JPEG files, train/CLASS/*.jpg and test/CLASS/*.jpg, in a tar.gz.
 
     Raises:
         MissingDataError: `make bench CIFAR=FILE` did not say where it is.

@@ -94,7 +94,7 @@ def _repeat(dataset: Dataset, target: Path) -> None:
 
 
 def _peaks(folder: Path) -> tuple[float, float]:
-    """Bytes of the process that reads in an epoch: the most it held, all of it and without the mapped file."""
+    """Measure the bytes of the process that reads in an epoch: the most it held, all and without the mapped file."""
     answer = folder / "anonymous"
     cost = run_command((sys.executable, "-m", "benchmarks.store", str(folder), str(answer)), ROOT)
     return float(cost.memory or 0), float(answer.read_text())

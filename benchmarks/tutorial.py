@@ -18,7 +18,7 @@ _BATCH, _LEARNING_RATE = 32, 2e-4
 
 
 def seconds_per_image(num_images: int) -> float:
-    """Seconds inside `fit` an image, without validation, which the tutorial adds."""
+    """Measure seconds inside `fit` an image, without validation, which the tutorial adds."""
     transform = v2.Compose(
         [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.5,) * 3, (0.5,) * 3)]
     )

@@ -191,7 +191,7 @@ def _verified(kept: Kept, files: dict[Path, str]) -> str:
 
 
 def _write(files: dict[Path, str]) -> None:
-    """All of them, or none."""
+    """Write all of the files, or none."""
     with ExitStack() as stack:
         for file, text in files.items():
             stack.enter_context(whole_file(file)).write_text(text, encoding="utf-8")

@@ -57,7 +57,7 @@ def _refuse_beside_others() -> None:
 
 
 def _mend_rwlock() -> Iterator[str]:
-    """DVC's list of who reads and writes what: nobody does, as has been found out."""
+    """Remove DVC's list of who reads and writes what: nobody does, as has been found out."""
     held = _read_rwlock()
     if held is None:
         yield f"{_RWLOCK} was damaged, and has been removed."
@@ -70,7 +70,7 @@ def _mend_rwlock() -> Iterator[str]:
 
 
 def _read_rwlock() -> dict[str, Any] | None:
-    """None where it is damaged."""
+    """Read DVC's list of who reads and writes what; None where it is damaged."""
     from dvc.rwlock import SCHEMA
     from voluptuous import Invalid
 
@@ -113,7 +113,7 @@ def _mend_lock() -> Iterator[str]:
 
 
 def _look_at_head() -> Iterator[str]:
-    """HEAD without a branch: DVC takes it off while it makes an experiment, and a kill leaves it so."""
+    """Tell of a HEAD without a branch: DVC takes it off while it makes an experiment, and a kill leaves it so."""
     if git("symbolic-ref", "--quiet", "HEAD") is not None:
         return
     branch, has_begun = _branch_dvc_left()
@@ -165,7 +165,7 @@ def _look_at_shell() -> Iterator[str]:
 
 
 def _mend_cache() -> Iterator[str]:
-    """Damaged objects, and the copies of them that DVC has put into the workspace."""
+    """Mend damaged objects, and the copies of them that DVC has put into the workspace."""
     from dvc.repo import Repo
 
     repo: Any = Repo()

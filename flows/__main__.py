@@ -141,7 +141,7 @@ async def _run(request: Request, ahead: WorkspacePrefetch, apply: bool) -> tuple
 
 
 def _leave(warning: str) -> NoReturn:
-    """Without Prefect's own end, which would go on asking for its server for minutes."""
+    """Exit with a warning and without Prefect's own end, which would go on asking for its server for minutes."""
     print(f"warning: {warning}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()

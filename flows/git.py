@@ -95,7 +95,7 @@ def find_project(root: Path, near: Path) -> Path:
 
 
 def _refuse_what_dvc_cannot(path: Path) -> None:
-    """DVC fails in such a folder with words that say nothing of it."""
+    """Refuse a folder in which DVC fails with words that say nothing of it."""
     if set("{}") & set(str(path)):
         raise RequestError(f"{path}: DVC cannot work in a folder with {{ or }} in its path. Rename it.")
     try:
@@ -106,7 +106,7 @@ def _refuse_what_dvc_cannot(path: Path) -> None:
 
 
 def homes() -> list[Path]:
-    """Where runs may have left something: this project, and what is kept here of repositories elsewhere."""
+    """List where runs may have left something: this project, and what is kept here of repositories elsewhere."""
     from platformdirs import user_cache_path
 
     return [CODE, *user_cache_path("lightline").glob("*")]

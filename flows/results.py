@@ -40,7 +40,7 @@ class Results:
         return next((value for where, metric, value in self.metrics if (where, metric) == (stage, name)), None)
 
     def headline(self) -> str:
-        """One line: what matters most."""
+        """Say in one line what matters most."""
         accuracy = self.metric("test", "accuracy")
         parts = [f"test accuracy {accuracy:.4f}"] if isinstance(accuracy, float) else []
         parts.append(f"experiment {self.experiment}")
@@ -116,7 +116,7 @@ async def _label(results: Results) -> None:
 
 
 def summary(results: Results) -> str:
-    """Markdown: parameters that differ from the commit's, identity, metrics, and how to get the results."""
+    """Sum up in Markdown: parameters that differ from the commit's, identity, metrics, and how to get the results."""
     changed = [f"| `{key}` | {_cell(before)} | {_cell(now)} |" for key, before, now in results.changed]
     metrics = [f"| {stage} | {metric} | {_cell(value)} |" for stage, metric, value in results.metrics]
     return "\n".join(

@@ -98,7 +98,7 @@ class Workspace:
         return read, [change for change in changes if change not in read]
 
     def _stages(self, targets: list[str]) -> list[str]:
-        """Those of the plan; none for all that there are, which DVC finds faster by itself."""
+        """List the stages of the plan; none for all that there are, which DVC finds faster by itself."""
         return [name for _, names in self.steps for name in names] if targets else []
 
     def equal_experiment(self) -> str | None:

@@ -34,7 +34,7 @@ class Sweep(Callback):
     """
 
     def __init__(self, factors: np.ndarray):
-        """factors: float [steps], by which to multiply the optimizer's rates."""
+        """Take the factors, float [steps], by which to multiply the optimizer's rates."""
         self.losses: list[float] = []
         self._factors = factors
         self._rates: list[float] = []
@@ -94,7 +94,7 @@ def find_lr(params: Params, num_steps: int) -> dict[str, float]:
 
 
 def _smoothed(losses: np.ndarray, width: float) -> np.ndarray:
-    """Means of neighbouring steps, weighted by a bell of this width; at the ends, of those that there are."""
+    """Compute means of neighbouring steps, weighted by a bell of this width; at the ends, of those that there are."""
     step = np.arange(len(losses))
     weights = np.exp(-(((step[:, None] - step) / width) ** 2) / 2)
     return weights @ losses / weights.sum(1)

@@ -28,7 +28,7 @@ def prepare_trial(params: Params) -> tuple[Params, ImageDataModule, Classifier]:
 
 
 def steps_per_epoch(params: Params, data: ImageDataModule) -> float:
-    """Optimizer steps in which every training image is seen once."""
+    """Compute the optimizer steps in which every training image is seen once."""
     return len(data.train) / (data.batch_size * params.trainer.accumulate_grad_batches)
 
 

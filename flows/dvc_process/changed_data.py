@@ -11,7 +11,7 @@ SITE_VARIABLE = "DVC_SITE_CACHE_DIR"
 
 
 def changed_data(origin: Path, files: Iterable[str], site: str | None) -> list[str]:
-    """Those of these .dvc files whose data lies changed in a user's repository, and is not added.
+    """List those of these .dvc files whose data lies changed in a user's repository, and is not added.
 
     As `dvc status` has it, which takes the digests of what nobody has touched from its database. Data that is not
     there at all is not changed: nobody has pulled it.
@@ -35,7 +35,7 @@ def _is_changed(output: Any) -> bool:
 
 @contextmanager
 def _settings_of_the_user(site: str | None) -> Iterator[None]:
-    """DVC opens another database here than the clone's, and one that has to be safe on the disk."""
+    """Let DVC open another database here than the clone's, and one that has to be safe on the disk."""
     settings = import_module("diskcache.core").DEFAULT_SETTINGS
     own, fast = os.environ.pop(SITE_VARIABLE), settings["sqlite_synchronous"]
     if site is not None:

@@ -49,7 +49,7 @@ class DvcProcess:
     """
 
     def __init__(self, lock: int):
-        """lock: a descriptor that it shall hold as long as it lives."""
+        """Start the process; lock: a descriptor that it shall hold as long as it lives."""
         answers, answers_there = os.pipe()
         output, output_there = os.pipe()
         try:

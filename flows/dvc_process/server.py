@@ -86,7 +86,7 @@ def _read(requests: "queue.Queue[str | None]", session: Session) -> None:
 
 
 def _await_stage() -> None:
-    """DVC waits for a stage's shell, which SIGTERM ends at once; the stage itself may still be saving what it has."""
+    """Wait for a stage, which may still be saving what it has: DVC waits for its shell, which SIGTERM ends at once."""
     end = time.monotonic() + _GRACE
     while _others_in_group() and time.monotonic() < end:
         time.sleep(_POLL)
@@ -112,7 +112,7 @@ def _leave(session: Session) -> None:
 
 
 def _tell_crash(record: Path) -> bool:
-    """Says whether there is nothing more to be told; else the next run on this machine does it."""
+    """Tell of a crash; says whether there is nothing more to be told; else the next run on this machine does it."""
     note = read_note(record)
     if not note:
         return True  # killed before Prefect knew of a run

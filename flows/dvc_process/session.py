@@ -189,7 +189,7 @@ class Session:
             print("dvc.lock of this commit is damaged. It is written anew; what ran before comes from the cache.")
 
     def _note_what_runs(self) -> None:
-        """DVC's result does not tell a stage that ran from one that came out of its run cache."""
+        """Note which stages run: DVC's result does not tell one that ran from one that came out of its run cache."""
         import dvc.stage.run
 
         original = dvc.stage.run.cmd_run
@@ -203,12 +203,12 @@ class Session:
 
 
 def _trust_the_clones_database() -> None:
-    """DVC's notes on files lie in the clone and go with it: no need to wait until they are safe on the disk."""
+    """Do not wait until DVC's notes on files are safe on the disk: they lie in the clone and go with it."""
     import_module("diskcache.core").DEFAULT_SETTINGS["sqlite_synchronous"] = 0
 
 
 def _write_settings_in_utf8() -> None:
-    """DVC reads its config files as UTF-8, and writes them as ASCII: the address of a remote may hold an é."""
+    """Have DVC write its config files as UTF-8, as it reads them, not as ASCII: a remote's address may hold an é."""
     configobj = import_module("configobj")
 
     class InUtf8(configobj.ConfigObj):
