@@ -114,8 +114,8 @@ def _run_to_the_end(request: Request, ahead: WorkspacePrefetch, apply: bool) -> 
 
     try:
         return asyncio.run(_run(request, ahead, apply))
-    except TerminationSignal:  # Prefect's handler stands in for this command's while the flow runs
-        raise _Terminated from None
+    except (TerminationSignal, asyncio.CancelledError):  # SIGTERM before and after the flow takes it from Prefect
+        _terminate()
 
 
 def _load() -> None:
@@ -129,8 +129,8 @@ def _load() -> None:
 async def _run(request: Request, ahead: WorkspacePrefetch, apply: bool) -> tuple["Results | None", str]:
     from flows.pipeline import Terminal, pipeline, terminal
 
-    without_server = asyncio.get_running_loop().create_future()
-    terminal.set(Terminal(ahead, without_server))
+    without_server, command = asyncio.get_running_loop().create_future(), cast(Any, asyncio.current_task())
+    terminal.set(Terminal(ahead, without_server, command.cancel))
     run = asyncio.ensure_future(cast(Any, pipeline)(**vars(request), return_state=True))
     await asyncio.wait({run, without_server}, return_when=asyncio.FIRST_COMPLETED)
     if without_server.done():

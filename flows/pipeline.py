@@ -9,6 +9,8 @@ if __name__ == "__main__":  # first, because Prefect takes a second to load
     runpy.run_module("flows", run_name="__main__")
 
 import asyncio
+import signal
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -44,10 +46,12 @@ class Terminal:
     Attributes:
         ahead: what it has prepared while Prefect was loading.
         without_server: gets the `Results` of a run whose Prefect server has gone.
+        cancel: ends the run and the command.
     """
 
     ahead: WorkspacePrefetch
     without_server: asyncio.Future[Any]
+    cancel: Callable[[], Any]
 
 
 terminal: ContextVar[Terminal | None] = ContextVar("terminal", default=None)
@@ -81,6 +85,9 @@ async def pipeline(
         caller = terminal.get()
         if caller is None:
             outlive_worker()
+        else:
+            # Prefect's own handler raises wherever the event loop is: in a callback, asyncio logs it and goes on.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, caller.cancel)
         async with open_workspace(request, logger.info, caller and caller.ahead) as workspace:
             await _take_over(workspace, logger)
             _announce(workspace, logger)

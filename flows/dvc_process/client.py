@@ -117,7 +117,7 @@ class DvcProcess:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)  # whatever it left behind
             self._process.wait()
-            self._take_output()
+            self._finish_output()
             os.close(self._answers)
             os.close(self._output)
 
@@ -136,11 +136,13 @@ class DvcProcess:
     # Two pipes come from the process, read as the event loop finds something in them, until a line is whole: `_line`
     # is the begun line of what it prints, `_answer` that of its answer; `_pending` waits for the answer.
 
-    def _take_output(self) -> None:
-        while chunk := self._read(self._output):
-            *lines, self._line = (self._line + chunk).split(b"\n")
-            for line in lines:
-                self._tell(line)
+    def _take_output(self) -> bool:
+        """Take one part, so that a stage which never stops printing leaves the event loop time for Ctrl-C."""
+        chunk = self._read(self._output)
+        *lines, self._line = (self._line + (chunk or b"")).split(b"\n")
+        for line in lines:
+            self._tell(line)
+        return bool(chunk)
 
     def _take_answer(self) -> None:
         if chunk := self._read(self._answers):
@@ -159,7 +161,8 @@ class DvcProcess:
 
     def _finish_output(self) -> None:
         """Pass on the rest of the output: what was printed before an answer is in the pipe by the time it is there."""
-        self._take_output()
+        while self._take_output():
+            pass
         line, self._line = self._line, b""
         self._tell(line)
 

@@ -18,6 +18,12 @@ from flows.workspace import Request, open_workspace
 
 _STARTED = "pathlib.Path(os.environ['LIGHTLINE_ORIGIN'], 'pid.log').write_text(str(os.getpid()))"
 _WAIT = f"{_STARTED}\ntime.sleep(600)"
+_CHAT = f"""
+{_STARTED}
+while True:
+    print(*["a line"] * 10, sep="\\n", flush=True)
+    time.sleep(0.02)
+"""
 _TELL_SIGTERM = f"""
 import signal
 def end(*_):
@@ -189,9 +195,13 @@ def test_the_dvc_process_dies(small_project, set_work):
     _assert_nothing_left(small_project)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_the_flow_dies(small_project, set_work, flow, server, number):
-    set_work(small_project, _WAIT)
+@pytest.mark.parametrize(
+    ("number", "train"),
+    [(signal.SIGKILL, _WAIT), (signal.SIGTERM, _WAIT), (signal.SIGTERM, _CHAT), (signal.SIGINT, _WAIT)],
+    ids=["SIGKILL", "SIGTERM", "SIGTERM while it reads", "SIGINT"],
+)
+def test_the_flow_dies(small_project, set_work, flow, server, number, train):
+    set_work(small_project, train)
     process = subprocess.Popen(
         (sys.executable, "-m", "flows.pipeline"),
         cwd=small_project.path,

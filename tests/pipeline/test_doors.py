@@ -71,7 +71,7 @@ def test_a_change_of_evaluation_trains_nothing(copy: Project):
     values = params(copy)
     values["evaluate"]["bootstrap_samples"] = 200
     (copy.path / "params.yaml").write_text(yaml.safe_dump(values))
-    assert ran(copy.run("dvc", "repro", "--dry").stdout) == ["source", "test", "export"]
+    assert ran(copy.run("dvc", "repro", "--dry").stdout) == ["source", "test"]  # and export, if that changes anything
 
 
 def test_an_experiment_takes_choices_and_values_and_can_be_compared(copy: Project):
