@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,6 +70,20 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -
             project.commit("two epochs")
             (path / ".git" / "finished").touch()
     return Project(path)
+
+
+@pytest.fixture(scope="session")
+def prefect_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The empty database of a Prefect server, to be copied."""
+    basetemp = tmp_path_factory.getbasetemp()
+    home = (basetemp if worker_id == "master" else basetemp.parent) / "prefect"
+    with FileLock(home.with_suffix(".lock")):  # one for all of pytest-xdist's workers
+        if not (home / "prefect.db").exists():
+            command = ("prefect", "server", "database", "upgrade", "-y")
+            partial = {"PREFECT_HOME": str(home.with_suffix(".partial"))}
+            subprocess.run(command, env=os.environ | partial, check=True, capture_output=True)
+            home.with_suffix(".partial").rename(home)
+    return home / "prefect.db"
 
 
 @pytest.fixture(scope="session")

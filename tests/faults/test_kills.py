@@ -42,8 +42,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tup
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with prefect_server(tmp_path_factory.mktemp("server")) as server:
+def server(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[Server]:
+    with prefect_server(tmp_path_factory.mktemp("server"), prefect_database) as server:
         yield server
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -44,9 +45,9 @@ epochs = next(line for line in open("params.yaml") if "max_epochs" in line).spli
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real Prefect server, which the environment names."""
-    with prefect_server(tmp_path_factory.mktemp("server")) as server:
+def server(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[Server]:
+    """A real Prefect server."""
+    with prefect_server(tmp_path_factory.mktemp("server"), prefect_database) as server:
         yield server
 
 

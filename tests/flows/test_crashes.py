@@ -113,10 +113,12 @@ def test_what_a_power_cut_leaves_is_cleared_by_the_next_run_and_by_a_worker(smal
     assert list((small_project.path / ".dvc/tmp/flows").iterdir()) == [foreign]
 
 
-def test_a_server_that_goes_away_in_the_middle_costs_a_warning(small_project, set_work, tmp_path: Path):
+def test_a_server_that_goes_away_in_the_middle_costs_a_warning(
+    small_project, set_work, prefect_database, tmp_path: Path
+):
     set_work(small_project, _WAIT)
     (tmp_path / "home").mkdir()
-    with prefect_server(tmp_path / "home") as server:
+    with prefect_server(tmp_path / "home", prefect_database) as server:
         waits, may_go = tmp_path / "waits", tmp_path / "go"
         environment = {**os.environ, "PREFECT_API_URL": server.url, "WAITS": str(waits), "GO": str(may_go)}
         command = (sys.executable, "-m", "flows.pipeline", "-n", "alone")
