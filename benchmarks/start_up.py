@@ -15,7 +15,7 @@ _HELP = ("-m", "flows.pipeline", "--help")
 _PREFECT = ("-c", "import prefect")
 _OTHERS = {
     "python": ("-c", "pass"),
-    **{f"stages.{name}": ("-c", f"import stages.{name}") for name in
+    **{f"stages.{name}": ("-c", f"import stages.{name}.__main__") for name in
        ("source", "download", "split", "train", "test", "export")},
     "python -m lightline predict --help": ("-m", "lightline", "predict", "--help"),
     "flows.pipeline, as a deployment loads it": ("-c", "import flows.pipeline"),
