@@ -68,6 +68,7 @@ def fit(task: Task, trainer: lightning.Trainer, folder: Path, state: Path | None
             trainer.fit(module, data, ckpt_path=state, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
+    torch.set_num_threads(threads.number)  # a finished training's, too: val's logits are as it would have computed them
     assert states.best is not None
     last = {name: value.detach().cpu() for name, value in module.network.state_dict().items()}
     return Fitted(data, history.rows, states.best, last)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,17 @@ def test_after_the_last_epoch_nothing_is_trained_again(steps, monkeypatch):
     train(params)
     assert len(steps.taken) == 2 * num_steps
     assert outputs() == expected
+
+
+def test_a_finished_training_is_written_with_the_threads_that_it_had(monkeypatch, request):
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.support.tiny.write_outputs", _killed)
+        with pytest.raises(KilledError):
+            train(tiny_params(hardware__num_threads=2))
+    torch.set_num_threads(1)
+    train(tiny_params(hardware__num_threads=1))
+    assert torch.get_num_threads() == 2
 
 
 def _killed(*arguments: Any) -> None:
