@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+from flows import temporary_server
 from flows.errors import RequestError
 from flows.loading import loading
 from flows.security import refuse_keys
@@ -29,20 +29,6 @@ Without a Prefect server a temporary one is started. Where PREFECT_API_URL or a 
 
 _TERMINATED = 143  # exit status, as a shell has it after SIGTERM
 
-# For the temporary server alone; one that the user runs has its own settings.
-_SERVER = {
-    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
-    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
-    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
-    "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",
-    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
-    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "false",
-    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
-}
-
 
 class _Terminated(KeyboardInterrupt):
     """SIGTERM, which takes the same way out as Ctrl-C."""
@@ -51,8 +37,7 @@ class _Terminated(KeyboardInterrupt):
 def main(arguments: list[str] | None = None) -> int:
     """Run the flow; gives the exit status."""
     options = _parser().parse_args(arguments)
-    for name, value in _SERVER.items():
-        os.environ.setdefault(name, value)
+    temporary_server.configure()
     try:
         refuse_keys(options.set_param, options.repo)  # before Prefect writes them into its database
     except RequestError as error:
@@ -67,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     except RuntimeError as error:
         if "Failed to reach API" not in str(error):
             raise
-        print(f"error: {_unreachable(str(error))}", file=sys.stderr)
+        print(f"error: {temporary_server.unreachable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interruption:
         print("interrupted; what was finished is in the cache", file=sys.stderr)
@@ -113,16 +98,18 @@ def _run_to_the_end(request: Request, ahead: WorkspacePrefetch, apply: bool) -> 
     from prefect.exceptions import TerminationSignal
 
     try:
-        return asyncio.run(_run(request, ahead, apply))
+        outcome = asyncio.run(_run(request, ahead, apply))
     except (TerminationSignal, asyncio.CancelledError):  # SIGTERM before and after the flow takes it from Prefect
         _terminate()
+    signal.signal(signal.SIGTERM, _terminate)  # the event loop has left the default, a death without a word
+    return outcome
 
 
 def _load() -> None:
     with loading():
         import flows.pipeline  # noqa: F401
 
-        _start_server()
+        temporary_server.start()
         _leave_failures_to_the_end()
 
 
@@ -148,27 +135,6 @@ def _leave(warning: str) -> NoReturn:
     os._exit(0)
 
 
-def _start_server() -> None:
-    """Start the temporary server, if there is to be one, and keep Ctrl-C from it.
-
-    Not inside of asyncio, where Prefect would do it: an interruption would wait there until the server answers. A
-    terminal sends Ctrl-C to all processes in its foreground. Prefect starts its server as one of them: it would end
-    first, and the flow would ask a dead server for a minute how to end.
-    """
-    from prefect.settings import PREFECT_API_URL
-
-    if PREFECT_API_URL.value():
-        return
-    from prefect.server.api import server
-
-    class InOwnSession(subprocess.Popen[Any]):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, start_new_session=True, **options)
-
-    server.__dict__["subprocess"] = SimpleNamespace(**{**vars(subprocess), "Popen": InOwnSession})
-    server.SubprocessASGIServer().start()
-
-
 def _leave_failures_to_the_end() -> None:
     """Hide what Prefect says of a failure, for the stage and for the flow again: the terminal's last lines say why.
 
@@ -177,14 +143,6 @@ def _leave_failures_to_the_end() -> None:
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not str(record.msg).startswith("Finished in state Failed("))
         handler.addFilter(lambda record: record.name not in ("EventsWorker", "prefect.events.utilities"))
-
-
-def _unreachable(message: str) -> str:
-    url = message.rpartition(" ")[2]
-    return (
-        f"The Prefect server at {url} does not answer. Start it with `prefect server start`, or leave PREFECT_API_URL "
-        "unset and the profile without one: then a temporary server is started."
-    )
 
 
 def _apply(results: "Results") -> bool:

@@ -37,8 +37,8 @@ def end_in_order() -> None:
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:
     """Do a command's work and exit with the status that it gives."""
-    end_in_order()
     try:
+        end_in_order()
         status = main()
         sys.stdout.flush()
     except KeyboardInterrupt:

@@ -1,56 +1,16 @@
-"""The clone a run works in, and the processes in it: nothing is left of either, whatever ends the run."""
+"""The clone that a run works in."""
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
 
-from flows.errors import RequestError, StageError, UnavailableError
+from flows.errors import RequestError, UnavailableError
 from flows.git import can_take, clone, find_origin
-from flows.workspace import Request, open_workspace
-
-_STARTED = "pathlib.Path(os.environ['LIGHTLINE_ORIGIN'], 'pid.log').write_text(str(os.getpid()))"
-_WAIT = f"{_STARTED}\ntime.sleep(600)"
-_CHAT = f"""
-{_STARTED}
-while True:
-    print(*["a line"] * 10, sep="\\n", flush=True)
-    time.sleep(0.02)
-"""
-_TELL_SIGTERM = f"""
-import signal
-def end(*_):
-    pathlib.Path(os.environ['LIGHTLINE_ORIGIN'], 'ended.log').touch()
-    sys.exit(1)
-signal.signal(signal.SIGTERM, end)
-{_WAIT}
-"""
-_SLOW_TO_END = _TELL_SIGTERM.replace("    pathlib", "    time.sleep(2)\n    pathlib")
-
-
-def use(project, steps, repo=None):
-    """Open a workspace on a project and do `steps(workspace, lines)` in it; gives the lines that were printed."""
-    lines = []
-
-    async def main():
-        request = Request(repo=str(repo or project.path))
-        async with open_workspace(request, lines.append) as workspace:
-            await steps(workspace, lines)
-
-    asyncio.run(main())
-    return lines
-
-
-async def reproduce_all(workspace, lines):
-    for _, stages in workspace.steps:
-        await workspace.reproduce(stages, lines.append)
+from tests.support.flow_workspace import reproduce_all, use
 
 
 def test_lines_arrive_whole_and_in_order(small_project, set_work):
@@ -164,92 +124,3 @@ def test_a_repository_that_cannot_be_reached(small_project, monkeypatch, tmp_pat
     with pytest.raises(UnavailableError) as error:
         use(small_project, reproduce_all, repo="https://me:secret@127.0.0.1:9/x.git")
     assert "secret" not in str(error.value)
-
-
-def test_a_stage_is_asked_to_end_when_the_run_is_cancelled(small_project, set_work):
-    set_work(small_project, _TELL_SIGTERM)
-
-    async def steps(workspace, lines):
-        running = asyncio.create_task(reproduce_all(workspace, lines))
-        await asyncio.to_thread(_pid, small_project)
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
-
-    use(small_project, steps)
-    assert (small_project.path / "ended.log").exists()
-    _assert_nothing_left(small_project)
-
-
-def test_the_dvc_process_dies(small_project, set_work):
-    set_work(small_project, _WAIT)
-
-    async def steps(workspace, lines):
-        running = asyncio.create_task(reproduce_all(workspace, lines))
-        await asyncio.to_thread(_pid, small_project)
-        os.kill(workspace.dvc._process.pid, signal.SIGKILL)
-        with pytest.raises(StageError, match="has ended with status -9"):
-            await running
-
-    use(small_project, steps)
-    _assert_nothing_left(small_project)
-
-
-@pytest.mark.parametrize(
-    ("number", "train"),
-    [(signal.SIGKILL, _WAIT), (signal.SIGTERM, _WAIT), (signal.SIGTERM, _CHAT), (signal.SIGINT, _WAIT)],
-    ids=["SIGKILL", "SIGTERM", "SIGTERM while it reads", "SIGINT"],
-)
-def test_the_flow_dies(small_project, set_work, flow, server, number, train):
-    set_work(small_project, train)
-    process = subprocess.Popen(
-        (sys.executable, "-m", "flows.pipeline"),
-        cwd=small_project.path,
-        env={**os.environ, "PREFECT_API_URL": server.url},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    _pid(small_project)
-    process.send_signal(number)
-    _, told = process.communicate(timeout=180)
-    assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
-    assert "Traceback" not in told
-    assert number == signal.SIGKILL or told.endswith("\ninterrupted; what was finished is in the cache\n")
-    _assert_nothing_left(small_project)
-    assert server.flow_runs()[0]["state_type"] == "CRASHED"
-
-
-def test_ctrl_c_leaves_a_stage_the_time_to_save_what_it_has(small_project, set_work, flow):
-    set_work(small_project, _SLOW_TO_END)
-    process = subprocess.Popen((sys.executable, "-m", "flows.pipeline"), cwd=small_project.path)
-    _pid(small_project)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(180) == 130
-    assert (small_project.path / "ended.log").exists()
-
-
-def _pid(project) -> int:
-    """The train stage's process, once it runs."""
-    file = project.path / "pid.log"
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        if file.exists() and file.read_text():
-            return int(file.read_text())
-        time.sleep(0.05)
-    pytest.fail("the stage did not start")
-
-
-def _assert_nothing_left(project) -> None:
-    pid = _pid(project)
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        if not _alive(pid) and not list((project.path / ".dvc/tmp/flows").iterdir()):
-            return
-        time.sleep(0.05)
-    pytest.fail(f"stage {pid} alive: {_alive(pid)}; left: {list((project.path / '.dvc/tmp/flows').iterdir())}")
-
-
-def _alive(pid: int) -> bool:
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False

@@ -1,0 +1,56 @@
+"""The Prefect server that a run from a terminal starts, and ends, where there is none to use."""
+
+import os
+import subprocess
+from types import SimpleNamespace
+from typing import Any
+
+# For the temporary server alone; one that the user runs has its own settings.
+_SETTINGS = {
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+}
+
+
+def configure() -> None:
+    """Set how the server runs, before Prefect loads; what the user has set stays."""
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+def start() -> None:
+    """Start the temporary server, if there is to be one, and keep Ctrl-C from it.
+
+    Not inside of asyncio, where Prefect would do it: an interruption would wait there until the server answers. A
+    terminal sends Ctrl-C to all processes in its foreground. Prefect starts its server as one of them: it would end
+    first, and the flow would ask a dead server for a minute how to end.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    if PREFECT_API_URL.value():
+        return
+    from prefect.server.api import server
+
+    class InOwnSession(subprocess.Popen[Any]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, start_new_session=True, **options)
+
+    server.__dict__["subprocess"] = SimpleNamespace(**{**vars(subprocess), "Popen": InOwnSession})
+    server.SubprocessASGIServer().start()
+
+
+def unreachable(message: str) -> str:
+    """Say what to do about a server that does not answer; message: of Prefect's error."""
+    url = message.rpartition(" ")[2]
+    return (
+        f"The Prefect server at {url} does not answer. Start it with `prefect server start`, or leave PREFECT_API_URL "
+        "unset and the profile without one: then a temporary server is started."
+    )
