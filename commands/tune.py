@@ -42,12 +42,11 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> None:
     """Print what to put into conf/."""
     options = _parser().parse_args(arguments)
+    # Here, because Lightning takes seconds to load, and `--help` is not to wait for it.
+    from commands.tuning.batch_size import find_batch_size
+    from commands.tuning.learning_rate import CURVE, find_lr
 
     def search(params: Params) -> None:
-        # Here, because Lightning takes seconds to load, and `--help` is not to wait for it.
-        from commands.tuning.batch_size import find_batch_size
-        from commands.tuning.learning_rate import CURVE, find_lr
-
         if options.command == "lr_find":
             rates = find_lr(params, options.steps)
             print(f"The loss is lowest at a learning rate of {rates['lr']:g}; {CURVE} shows the curve.")

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from tests.faults.chains import (
     COMMAND,
@@ -27,17 +26,15 @@ from tests.support.project import Project
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Project, dict[str, bytes]]:
+def undisturbed(once) -> tuple[Project, dict[str, bytes]]:
     """A project in which nothing has run, and what a run without kills makes of it."""
-    alone = worker_id == "master"
-    folder = (tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent) / "undisturbed"
-    with FileLock(folder.with_suffix(".lock")):  # one for all of pytest-xdist's workers
-        if not (folder / "finished").exists():
-            prepare(folder / "template")
-            reference = prepare(folder / "run" / "project")
-            victim = Victim(reference, COMMAND)
-            assert victim.finish() == 0, victim.said()
-            (folder / "finished").touch()
+
+    def make(folder: Path) -> None:
+        prepare(folder / "template")
+        victim = Victim(prepare(folder / "run" / "project"), COMMAND)
+        assert victim.finish() == 0, victim.said()
+
+    folder = once("undisturbed", make)
     return Project(folder / "template"), results(Project(folder / "run" / "project"))
 
 
@@ -52,10 +49,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> 
     "kills",
     [
         named_kills(random.Random(1)),
-        random_kills(random.Random(3), 8),
+        random_kills(random.Random(3), 4),
+        random_kills(random.Random(6), 4),
         service_kills(random.Random(4)),
     ],
-    ids=["at every point", "at random instants", "of W&B's service"],
+    ids=["at every point", "at random instants", "at random instants again", "of W&B's service"],
 )
 def test_a_chain_of_kills(kills, undisturbed, tmp_path: Path):
     template, expected = undisturbed

@@ -68,10 +68,8 @@ def test_another_machine_makes_nothing_stale(copy: Project):
 
 
 def test_a_change_of_evaluation_trains_nothing(copy: Project):
-    values = params(copy)
-    values["evaluate"]["bootstrap_samples"] = 200
-    (copy.path / "params.yaml").write_text(yaml.safe_dump(values))
-    assert ran(copy.run("dvc", "repro", "--dry").stdout) == ["source", "test"]  # and export, if that changes anything
+    result = copy.run("dvc", "exp", "run", "-S", "evaluate.bootstrap_samples=200", "-S", "trainer.max_epochs=2")
+    assert ran(result.stdout) == ["source", "test", "export"]
 
 
 def test_an_experiment_takes_choices_and_values_and_can_be_compared(copy: Project):
@@ -154,8 +152,9 @@ def test_a_refused_export_is_recorded_up_to_test(copy: Project):
     copy.run("dvc", "exp", "apply", "strict-before-export", check=False)
     values = params(copy)
     assert values["export"]["rtol"] == 1e-9
-    copy.run("git", "checkout", "--", "params.yaml")
-    assert ran(copy.run("dvc", "repro").stdout) == ["source"]  # DVC has what the commit's parameters lead to
+    values["export"]["rtol"] = 0.002  # as the commit has it, DVC takes the file from its cache
+    (copy.path / "params.yaml").write_text(yaml.safe_dump(values))
+    assert ran(copy.run("dvc", "repro").stdout) == ["source", "export"]
     assert (copy.path / "models/model.onnx").exists()
 
 
@@ -163,7 +162,7 @@ def test_queued_experiments_sweep_and_find_untracked_data(copy: Project):
     make_folder(copy.path / "photos")
     (copy.path / ".git" / "info" / "exclude").write_text("/photos\n")
     small = ["-S", "data=folder", "-S", "data.path=photos", "-S", "trainer.max_epochs=1", "-S", "model.input_size=16"]
-    copy.run("dvc", "exp", "run", "--queue", "train", *small, "-S", "optimizer.lr=choice(0.001,0.01)")
+    copy.run("dvc", "exp", "run", "--queue", *small, "-S", "optimizer.lr=choice(0.001,0.01)")
     copy.run("dvc", "queue", "start")
     assert queue_results(copy) == ["Success", "Success"]
     shown = json.loads(copy.run("dvc", "exp", "show", "--json").stdout)
@@ -171,7 +170,7 @@ def test_queued_experiments_sweep_and_find_untracked_data(copy: Project):
     rates = {entry["params"]["params.yaml"]["data"]["optimizer"]["lr"] for entry in experiments}
     assert rates == {0.001, 0.01}
     for entry in experiments:
-        assert "val_accuracy" in entry["metrics"]["reports/train/metrics.json"]["data"]
+        assert "accuracy" in entry["metrics"]["reports/test/metrics.json"]["data"]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,12 @@ def test_a_change_runs_the_stages_whose_room_it_is_in_and_those_behind_them(fini
         file.write_text(content)
 
 
+def test_a_change_in_training_is_trained_tested_and_exported_and_the_data_stay(finished):
+    _append(finished.path / "stages/train/module.py")
+    ran = re.findall(r"Running stage '(\w+)'", finished.run("dvc", "repro").stdout)
+    assert ran == ["source", "train", "test", "export"]
+
+
 def test_what_is_no_code_in_a_room_changes_nothing(finished):
     before = code_digests(finished.path)
     for room in ("stages/train", "lightline/models", "lightline/sources/fetch"):

@@ -19,7 +19,7 @@ INSTANTS = [
     ("stages.train", "torch._C", TERM),
     ("stages.train", "lightning.pytorch", INT),
     ("stages.quantize", "torch.nn", INT),
-    ("lightline tune --help", "yaml", INT),
+    ("lightline tune lr_find", "torch.fx", INT),
     ("lightline predict a b", "numpy", INT),
     ("lightline repair", "psutil", INT),
     ("flows.pipeline --repo .", "flows.workspace", INT),
