@@ -1,6 +1,7 @@
 """What all tests run in, and the projects that they share."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,54 +58,66 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 
 @pytest.fixture(scope="session")
-def finished_project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
-    """A project in which all stages ran on the digits, for two epochs, committed. Tests only read it."""
-    alone = worker_id == "master"
-    folder = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
-    with FileLock(folder / "finished_project.lock"):  # one for all of pytest-xdist's workers
-        path = folder / "finished_project"
-        if not (path / ".git" / "finished").exists():
-            project = copy_project(path)
-            project.set_conf("trainer/default", max_epochs=2)
-            project.run("dvc", "repro")
-            project.commit("two epochs")
-            (path / ".git" / "finished").touch()
-    return Project(path)
-
-
-@pytest.fixture(scope="session")
-def prefect_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The empty database of a Prefect server, to be copied."""
+def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Have a folder made for all of pytest-xdist's workers: `once(name, make)`, where `make(folder)` takes long."""
     basetemp = tmp_path_factory.getbasetemp()
-    home = (basetemp if worker_id == "master" else basetemp.parent) / "prefect"
-    with FileLock(home.with_suffix(".lock")):  # one for all of pytest-xdist's workers
-        if not (home / "prefect.db").exists():
-            command = ("prefect", "server", "database", "upgrade", "-y")
-            partial = {"PREFECT_HOME": str(home.with_suffix(".partial"))}
-            subprocess.run(command, env=os.environ | partial, check=True, capture_output=True)
-            home.with_suffix(".partial").rename(home)
-    return home / "prefect.db"
+    shared = basetemp if worker_id == "master" else basetemp.parent
+
+    def give(name: str, make: Callable[[Path], None]) -> Path:
+        folder = shared / "once" / name
+        folder.parent.mkdir(exist_ok=True)
+        made = folder.with_name(f"{name}.made")
+        with FileLock(folder.with_name(f"{name}.lock")):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what one that failed has left
+                folder.mkdir()
+                make(folder)
+                made.touch()
+        return folder
+
+    return give
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[..., tuple[Any, Path]]:
+def finished_project(once) -> Project:
+    """A project in which all stages ran on the digits, for two epochs, committed. Tests only read it."""
+
+    def make(folder: Path) -> None:
+        project = copy_project(folder)
+        project.set_conf("trainer/default", max_epochs=2)
+        project.run("dvc", "repro")
+        project.commit("two epochs")
+
+    return Project(once("finished_project", make))
+
+
+@pytest.fixture(scope="session")
+def prefect_database(once) -> Path:
+    """The empty database of a Prefect server, to be copied."""
+
+    def make(folder: Path) -> None:
+        command = ("prefect", "server", "database", "upgrade", "-y")
+        subprocess.run(command, env=os.environ | {"PREFECT_HOME": str(folder)}, check=True, capture_output=True)
+
+    return once("prefect", make) / "prefect.db"
+
+
+@pytest.fixture(scope="session")
+def exported(once) -> Callable[..., tuple[Any, Path]]:
     """The checkpoint and the ONNX file of a small network: `exported("resnet18", input_size=32)`. Tests only read."""
     from lightline.models.checkpoint import load_checkpoint, save_checkpoint
     from stages.export.exporter import export_onnx
     from tests.support.samples import make_checkpoint, model_settings
 
-    basetemp = tmp_path_factory.getbasetemp()
-    folder = basetemp if worker_id == "master" else basetemp.parent
-
     def give(name: str, **changes: Any) -> tuple[Any, Path]:
         settings = model_settings(name, **changes)
-        place = folder / "exported" / "-".join(str(value) for value in settings.model_dump().values()).replace("/", "-")
-        place.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_suffix(".lock")):  # exporting takes seconds: one for all of pytest-xdist's workers
-            if not (place / "model.onnx").exists():
-                save_checkpoint(make_checkpoint(settings), place / "best.ckpt")
-                export_onnx(load_checkpoint(place / "best.ckpt"), {"accuracy": 0.75}, 20, place / "partial.onnx")
-                (place / "partial.onnx").rename(place / "model.onnx")
+
+        def make(folder: Path) -> None:
+            save_checkpoint(make_checkpoint(settings), folder / "best.ckpt")
+            export_onnx(load_checkpoint(folder / "best.ckpt"), {"accuracy": 0.75}, 20, folder / "model.onnx")
+
+        key = "-".join(str(value) for value in settings.model_dump().values()).replace("/", "-")
+        place = once(f"exported-{key}", make)
         return load_checkpoint(place / "best.ckpt"), place / "model.onnx"
 
     return give

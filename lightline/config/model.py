@@ -11,14 +11,14 @@ from lightline.config.model_names import TORCHVISION_MODELS
 
 Width = Annotated[int, Field(ge=1, le=8_192)]  # channels
 Depth = Annotated[int, Field(ge=2, le=3)]
-SmallSize = Annotated[int, Field(ge=8, le=1024)]
-Size = Annotated[int, Field(ge=16, le=1024)]
+InputSize = Annotated[int, Field(ge=8, le=1024)]
+OwnInputSize = Annotated[int, Field(ge=16, le=1024)]  # what our own networks leave something of
 
 
 class _Network(Section):
     """What there is to say of any network."""
 
-    input_size: SmallSize  # pixels, both sides
+    input_size: InputSize  # pixels, both sides
     crop_pct: Annotated[float, Field(gt=0, le=1)]  # side of the centre crop, as a part of the image's shorter side
     normalize: Literal["dataset", "imagenet"]  # mean and standard deviation: of the training images, or ImageNet's
     # What the trained network answers with, in the model file too: its logits for the image, their mean with those for
@@ -30,14 +30,14 @@ class CNN(_Network):
     """The tutorial's network."""
 
     name: Literal["cnn"]
-    input_size: Size
+    input_size: OwnInputSize
 
 
 class Airbench(_Network):
     """The network of the airbench94 record."""
 
     name: Literal["airbench"]
-    input_size: Size
+    input_size: OwnInputSize
     widths: Annotated[list[Width], Field(min_length=3, max_length=3)]  # channels of its blocks
     depths: Annotated[list[Depth], Field(min_length=3, max_length=3)]  # convolutions in each of these blocks
 

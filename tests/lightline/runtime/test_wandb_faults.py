@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from filelock import FileLock
 
 from tests.support.small_disk import namespace
 from tests.support.tiny import ROOT, tiny_params, tiny_task
@@ -74,18 +73,16 @@ def servers() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def folder(once) -> Path:
     """A folder for each fault, in which the train stage has run."""
-    basetemp = tmp_path_factory.getbasetemp()
-    folder = (basetemp if worker_id == "master" else basetemp.parent) / "wandb_faults"
-    with FileLock(folder.with_suffix(".lock")):  # one for all of pytest-xdist's workers
-        if not (folder / "finished").exists():
-            (folder / "project").mkdir(parents=True)
-            with pytest.MonkeyPatch.context() as patch, servers() as addresses:
-                patch.chdir(folder / "project")
-                train_with_all(folder, addresses)
-            (folder / "finished").touch()
-    return folder
+
+    def make(folder: Path) -> None:
+        (folder / "project").mkdir()
+        with pytest.MonkeyPatch.context() as patch, servers() as addresses:
+            patch.chdir(folder / "project")
+            train_with_all(folder, addresses)
+
+    return once("wandb_faults", make)
 
 
 def train_with_all(folder: Path, addresses: dict[str, str]) -> None:
