@@ -1,21 +1,32 @@
 """What happens to pixels before the network sees them: one way for training, validation, test and the ONNX file.
 
-Every image, for whatever purpose: the largest centred square, times crop_pct, is resized to input_size with
-antialiasing, rounded to whole levels where it was enlarged, then normalised per channel. Training images, which are
-kept in memory as whole levels, are shifted, mirrored, erased and mixed in between.
+A box of the image is resized with antialiasing, rounded to whole levels where it was enlarged, and normalised per
+channel. For an answer the box is the largest centred square, times crop_pct; in training it may be any.
+
+Resizing is two products with matrices of filter weights, as Pillow and torch (antialias=True) filter:
+
+    scale = extent of the box / size, support = max(scale, 1), centre_i = start of the box + (i + 0.5) · scale
+    W[i, j] = filter(|j + 0.5 - centre_i| / support), rows divided by their sums
+    resized = W_y · image · W_xᵀ
+
+Runtimes multiply matrices alike; their own Resize some of them compute without antialiasing (OpenVINO 2026.4).
 """
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-# How fast rounding goes from one level to the next. In enlarged images many pixels lie halfway between two; if rounding
-# jumped there, each runtime would round them by its last digit.
-_STEEPNESS = 32
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Interpolation = Literal["bilinear", "bicubic"]
+_RADIUS = {"bilinear": 1, "bicubic": 2}  # of the filters, in pixels where nothing shrinks
+# How fast rounding goes from one level to the next: at once, runtimes that differ in the last digit would differ by a
+# level in the many pixels of enlarged images that lie halfway between two.
+_STEEPNESS = 32
+_BLOCK = 16  # rows that are computed from the part of the image that they depend on
 
 
 @dataclass(frozen=True)
@@ -26,87 +37,113 @@ class Preprocessing:
     crop_pct: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    interpolation: Interpolation = "bilinear"
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
         """Take what `dataclasses.asdict` gave, after its way through JSON."""
-        plain: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        return cls(**plain)
+        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+
+def resize(
+    images: torch.Tensor, boxes: torch.Tensor, size: int, interpolation: Interpolation = "bilinear"
+) -> torch.Tensor:
+    """Resize a box of each image: [batch, height, width, 3], any dtype → float32 [batch, size, size, 3].
+
+    boxes: float [batch, 4], or [1, 4] for all: top, left, height and width in pixels, inside the image. One of negative
+    width goes from left to the left, and mirrors.
+    """
+    batch, height, width, channels = images.shape
+    top, left, tall, wide = boxes.unbind(1)
+    # All channels of a row lie together: products over rows first, with the columns as rows in turn.
+    lines = _filtered(images.reshape(batch, height, width * channels), top, tall, size, interpolation)
+    turned = lines.view(batch, size, width, channels).transpose(1, 2).reshape(batch, width, size * channels)
+    columns = _filtered(turned, left, wide, size, interpolation)
+    return columns.view(batch, size, size, channels).transpose(1, 2)
+
+
+def _filtered(
+    lines: torch.Tensor, start: torch.Tensor, extent: torch.Tensor, size: int, interpolation: Interpolation
+) -> torch.Tensor:
+    """Multiply each image's lines [batch, n, m] by its matrix, [batch, size, n]; start, extent: [batch or 1].
+
+    A row of the matrix is zero but for the pixels around its centre: a block of rows takes only those.
+    """
+    batch, n, m = lines.shape
+    scale = (extent / size)[:, None]
+    centres = start[:, None] + (torch.arange(size, device=lines.device) + 0.5) * scale
+    support = torch.relu(scale.abs() - 1) + 1
+    if torch.compiler.is_exporting():  # a graph for any size is shortest, and quick enough, as one block
+        positions = torch.arange(n, device=lines.device)
+        return _weights(centres[..., None], support[..., None], positions, interpolation) @ lines.float()
+    num_blocks = -(-size // _BLOCK)
+    blocks = functional.pad(centres, (0, num_blocks * _BLOCK - size), mode="replicate").unflatten(1, (-1, _BLOCK))
+    radius = _RADIUS[interpolation]
+    num_taken = min(n, math.ceil((_BLOCK - 1 + 2 * radius) * max(1.0, n / size)) + 2)
+    first = (blocks.amin(2) - radius * support).floor().clamp(0, n - num_taken).long()
+    positions = first[..., None] + torch.arange(num_taken, device=lines.device)
+    weights = _weights(blocks[..., None], support[..., None, None], positions[:, :, None], interpolation)
+    index = positions + torch.arange(batch, device=lines.device)[:, None, None] * n
+    taken = lines.reshape(batch * n, m).index_select(0, index.flatten()).view(batch, num_blocks, num_taken, m)
+    return (weights @ taken.float()).view(batch, num_blocks * _BLOCK, m)[:, :size]
+
+
+def _weights(
+    centres: torch.Tensor, support: torch.Tensor, positions: torch.Tensor, interpolation: Interpolation
+) -> torch.Tensor:
+    """Weigh pixels by their distance from a centre; the last axis, over which the weights add up to one, is theirs."""
+    distance = (positions + 0.5 - centres).abs() / support
+    if interpolation == "bilinear":
+        weights = torch.relu(1 - distance)
+    else:  # R. Keys, "Cubic convolution interpolation" (1981), with a = -0.5, as Pillow and, antialiased, torch have it
+        near, far = (1.5 * distance - 2.5) * distance * distance + 1, distance.clamp(max=2)
+        weights = torch.where(distance < 1, near, ((2.5 - 0.5 * far) * far - 4) * far + 2)
+    return weights / weights.sum(-1, keepdim=True)
 
 
 class CropAndResize(nn.Module):
-    """uint8 [batch, height, width, 3] → float32 [batch, 3, input_size, input_size], 0 to 255.
+    """uint8 [batch, height, width, 3] → float32 [batch, input_size, input_size, 3], 0 to 255.
 
     Enlarged images are rounded to whole levels, as training keeps them: they are so smooth that their steps are what a
-    network sees best (60 CIFAR images at 224 pixels: accuracy 0.68 rounded, 0.30 not). A value within 1/64 of halfway
-    lies between the two levels, so that runtimes that differ in the last digit differ by little.
+    network sees best (60 CIFAR images at 224 pixels: accuracy 0.68 rounded, 0.30 not).
     """
 
-    def __init__(self, input_size: int, crop_pct: float) -> None:
+    def __init__(self, input_size: int, crop_pct: float, interpolation: Interpolation = "bilinear") -> None:
         super().__init__()
-        self.input_size = input_size
-        self.crop_pct = crop_pct
+        self.input_size, self.crop_pct = input_size, crop_pct
+        self.interpolation: Interpolation = interpolation
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         height, width = images.shape[1], images.shape[2]
         side = torch.sym_min(height, width)
-        if self.crop_pct < 1:
-            # In whole numbers, which torch and onnxruntime round alike.
+        if self.crop_pct < 1:  # in whole numbers, which torch and onnxruntime round alike
             side = torch.sym_max(side * round(self.crop_pct * 1000) // 1000, 1)
         top, left = (height - side) // 2, (width - side) // 2
-        square = images[:, top : top + side, left : left + side].permute(0, 3, 1, 2).float()
-        if torch.compiler.is_exporting():
-            torch._check(square.shape[2] > 0)  # which the exporter cannot see from the slices
-            torch._check(square.shape[3] > 0)
-        size = (self.input_size, self.input_size)
-        resized = functional.interpolate(square, size, mode="bilinear", align_corners=False, antialias=True)
+        square = images[:, top : top + side, left : left + side]
+        box = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=images.device).mul(side)
+        resized = resize(square, box, self.input_size, self.interpolation).clamp(0, 255)
         level = resized.floor()
         rounded = level + ((resized - level - 0.5) * _STEEPNESS + 0.5).clamp(0, 1)
-        is_enlarged = torch.sym_max(torch.sym_min(self.input_size - side, 1), 0)  # 1 or 0
-        return resized + (rounded - resized) * is_enlarged
+        return resized + (rounded - resized) * (box[:, 3:] < self.input_size)
 
 
 class Normalize(nn.Module):
-    """0 to 255, [batch, 3, …] → per channel (x / 255 - mean) / std."""
+    """0 to 255, [batch, size, size, 3] → float32 [batch, 3, size, size], channels_last: (x / 255 - mean) / std."""
 
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, preprocessing: Preprocessing):
+    def __init__(self, values: Preprocessing):
         super().__init__()
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1) * 255, persistent=False)
+        # Of whole rows of pixels, because three numbers a time are too few for vector instructions.
+        for name, numbers in (("mean", values.mean), ("std", values.std)):
+            self.register_buffer(name, torch.tensor(numbers).repeat(values.input_size) * 255, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return (images.float() - self.mean) / self.std
+        rows = images.flatten(2).float()
+        return ((rows - self.mean) / self.std).view(images.shape).permute(0, 3, 1, 2)
 
 
-class PixelNormalizer:
-    """`Normalize` for the training loop: the same numbers in a tenth of the time, from images as they lie in memory."""
-
-    def __init__(self, preprocessing: Preprocessing):
-        self._preprocessing = preprocessing
-        self._rows: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalise: uint8 [batch, height, size, 3] → float32 [batch, 3, height, size], channels_last."""
-        batch, height, width, channels = images.shape
-        mean, std = self._row(width, images.device)
-        # Whole rows of pixels, because three numbers a time are too few for vector instructions.
-        inputs = images.reshape(batch, height, width * channels).float().sub_(mean).div_(std)
-        # The permuted view of images in height-width-channel order is what torch calls channels_last.
-        return inputs.view(batch, height, width, channels).permute(0, 3, 1, 2)
-
-    def _row(self, width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the mean and standard deviation of each number in a row of pixels."""
-        if device not in self._rows or len(self._rows[device][0]) != 3 * width:
-            mean, std = (torch.tensor(value) * 255 for value in (self._preprocessing.mean, self._preprocessing.std))
-            self._rows[device] = (mean.repeat(width).to(device), std.repeat(width).to(device))
-        return self._rows[device]
-
-
-def evaluation_transform(preprocessing: Preprocessing) -> nn.Sequential:
+def evaluation_transform(values: Preprocessing) -> nn.Sequential:
     """Make modules: uint8 RGB [batch, height, width, 3] → float32 [batch, 3, input_size, input_size], normalised."""
-    return nn.Sequential(CropAndResize(preprocessing.input_size, preprocessing.crop_pct), Normalize(preprocessing))
+    return nn.Sequential(CropAndResize(values.input_size, values.crop_pct, values.interpolation), Normalize(values))

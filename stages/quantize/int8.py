@@ -115,7 +115,7 @@ class _Reader(CalibrationDataReader):
 def _kept_exact(graph: onnx.GraphProto) -> list[str]:
     """Name the nodes that stay fp32, in parentheses here: up to normalisation, and the last one.
 
-        image → (Slice → Resize → Sub → Div →) Conv → … → Gemm → logits (→ Softmax → probabilities)
+        image → (Slice → MatMul → Sub → Div →) Conv → … → Gemm → logits (→ Softmax → probabilities)
 
     Found backwards: from the nodes that take normalisation's constants to all that leads to them.
     """

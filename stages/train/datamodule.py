@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 from lightline.config.params import Params
 from lightline.data.dataset import Dataset
 from lightline.data.splits import Splits
-from lightline.models.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResize, PixelNormalizer, Preprocessing
+from lightline.models.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResize, Normalize, Preprocessing
 from lightline.runtime.allocator import keep_freed_memory
 from stages.train.augmentation import Augmentation
 from stages.train.image_sets import Batch, ImageDataset, InMemoryImageDataset, channel_statistics, fits_memory
@@ -70,7 +70,7 @@ class ImageDataModule(lightning.LightningDataModule):
         self.val = self._pictures(dataset, splits.rows("val"))
         self.preprocessing = self._measure()
         self.augmentation = Augmentation(params.augment, params.seed, len(dataset.classes))
-        self.normalize = PixelNormalizer(self.preprocessing)
+        self.normalize = Normalize(self.preprocessing)
 
     def setup(self, stage: str) -> None:
         """Move images in memory to the accelerator, if it has room for them."""

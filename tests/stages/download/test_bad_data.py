@@ -126,7 +126,7 @@ def test_a_usable_file_of_any_kind_becomes_an_image(name):
     assert (read.column("height")[row], read.column("width")[row]) == size
     # What the network will get of it.
     square = CropAndResize(16, 0.9)(torch.from_numpy(read.pixels(row).copy())[None])
-    assert square.shape == (1, 3, 16, 16)
+    assert square.shape == (1, 16, 16, 3)
     assert contents() == before
 
 

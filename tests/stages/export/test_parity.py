@@ -120,7 +120,7 @@ class NotAntialiased(CropAndResize):
         side = int(min(images.shape[1:3]) * self.crop_pct)
         top, left = (images.shape[1] - side) // 2, (images.shape[2] - side) // 2
         square = images[:, top : top + side, left : left + side].permute(0, 3, 1, 2).float()
-        return functional.interpolate(square, self.input_size, mode="bilinear")
+        return functional.interpolate(square, self.input_size, mode="bilinear").permute(0, 2, 3, 1)
 
 
 def plain_resize(checkpoint: Checkpoint) -> PixelClassifier:

@@ -15,7 +15,7 @@ from lightline.models.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     CropAndResize,
-    PixelNormalizer,
+    Normalize,
     Preprocessing,
     evaluation_transform,
 )
@@ -195,9 +195,7 @@ def test_training_and_the_file_see_the_same_numbers_of_enlarged_images(tmp_path,
     kept = InMemoryImageDataset(dataset, rows, CropAndResize(16, crop_pct))
     pixels = torch.from_numpy(np.stack([dataset.pixels(row) for row in rows]))
     seen = evaluation_transform(settings)(pixels)
-    difference = (
-        (PixelNormalizer(settings)(kept.images) - seen) * torch.tensor(IMAGENET_STD).view(3, 1, 1) * 255
-    ).abs()
+    difference = ((Normalize(settings)(kept.images) - seen) * torch.tensor(IMAGENET_STD).view(3, 1, 1) * 255).abs()
     # Halfway between two levels, where training takes one of them, the file takes what lies between.
     assert difference.max() <= 0.51
     assert (difference < 1e-3).float().mean() > 0.9
