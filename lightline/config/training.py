@@ -15,12 +15,38 @@ from lightline.config.fields import (
     Section,
 )
 
+Part = Annotated[float, Field(gt=0, le=1)]
+
 
 class RandAugment(Section):
     """torchvision's RandAugment; num_ops = 0 switches it off."""
 
     num_ops: Annotated[int, Field(ge=0, le=32)]
     magnitude: Annotated[int, Field(ge=0, le=30)]
+
+
+class RandomResizedCrop(Section):
+    """torchvision's: a part of the image, resized to model.input_size."""
+
+    scale: Annotated[list[Part], Field(min_length=2, max_length=2)]  # smallest and largest part of the area
+    ratio: Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]  # of width to height, before resizing
+
+    @model_validator(mode="after")
+    def bounds_are_in_order(self):
+        for key, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
+            if low > high:
+                raise ValueError(
+                    f"augment.random_resized_crop.{key} = [{low:g}, {high:g}]: the smaller bound comes first"
+                )
+        return self
+
+
+class ColorJitter(Section):
+    """torchvision's: each factor from 1 - value, at least 0, to 1 + value."""
+
+    brightness: NonNegativeFloat
+    contrast: NonNegativeFloat
+    saturation: NonNegativeFloat
 
 
 class LowResolution(Section):
@@ -33,15 +59,31 @@ class LowResolution(Section):
 class Augment(Section):
     """What happens to training images alone; every image draws its own random numbers."""
 
+    random_resized_crop: RandomResizedCrop | None  # null keeps images as the network sees them
+    # Pixels, both sides, at which whole images are kept for it; null: half as many again as model.input_size. Where the
+    # largest image has fewer, those.
+    store_size: Annotated[int, Field(ge=8, le=4096)] | None
     random_crop_padding: Annotated[int, Field(ge=0, le=1024)]  # pixels added on each side before a crop of input_size
     padding_mode: Literal["reflect", "constant", "replicate"]
     horizontal_flip: Probability
     alternating_flip: bool  # draw an image's flip in the first epoch alone, then flip it in every other epoch
+    color_jitter: ColorJitter
+    random_rotation: Annotated[float, Field(ge=0, le=180)]  # degrees, either way
     rand_augment: RandAugment
+    trivial_augment: bool  # torchvision's TrivialAugmentWide
     random_erasing: Probability
     mixup_alpha: NonNegativeFloat  # 0 switches it off
     cutmix_alpha: NonNegativeFloat  # 0 switches it off; with mixup, each batch takes one of the two
     low_resolution: Annotated[list[LowResolution], Field(max_length=8)]  # from the first epoch on, one after the other
+
+    @model_validator(mode="after")
+    def crops_are_of_one_kind(self):
+        if self.random_resized_crop is not None and self.random_crop_padding:
+            raise ValueError(
+                f"augment.random_crop_padding = {self.random_crop_padding} and augment.random_resized_crop both crop; "
+                "set one of them to 0 or null"
+            )
+        return self
 
 
 class Adam(Section):

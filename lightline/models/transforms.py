@@ -55,11 +55,11 @@ def resize(
     """
     batch, height, width, channels = images.shape
     top, left, tall, wide = boxes.unbind(1)
-    # All channels of a row lie together: products over rows first, with the columns as rows in turn.
+    # Over rows first, of which each is all columns and channels; then over columns, each all channels and rows.
     lines = _filtered(images.reshape(batch, height, width * channels), top, tall, size, interpolation)
-    turned = lines.view(batch, size, width, channels).transpose(1, 2).reshape(batch, width, size * channels)
+    turned = lines.view(batch, size, width, channels).permute(0, 2, 3, 1).reshape(batch, width, channels * size)
     columns = _filtered(turned, left, wide, size, interpolation)
-    return columns.view(batch, size, size, channels).transpose(1, 2)
+    return columns.view(batch, size, channels, size).permute(0, 3, 1, 2)
 
 
 def _filtered(
@@ -140,7 +140,7 @@ class Normalize(nn.Module):
             self.register_buffer(name, torch.tensor(numbers).repeat(values.input_size) * 255, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        rows = images.flatten(2).float()
+        rows = images.flatten(2).float().contiguous()
         return ((rows - self.mean) / self.std).view(images.shape).permute(0, 3, 1, 2)
 
 

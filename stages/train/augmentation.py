@@ -7,26 +7,44 @@ import torch
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from lightline.config.training import Augment
+from lightline.config.training import Augment, RandomResizedCrop
+from lightline.models.transforms import resize
+from stages.train.photo import color_jitter, crop_boxes, rotated
 from stages.train.randomness import step_seed, uniform
 
 
 class Augmentation:
-    """The transforms of training images in their order: RandAugment, crop, flip; then, normalised, erasing, mixing."""
+    """The transforms of training images: crop, flip, light, rotation, policies; then, normalised, erasing and mixing.
 
-    def __init__(self, settings: Augment, seed: int, num_classes: int):
+    input_size: pixels of the network's input, both sides. aspects: float [rows of the dataset], width by height, of
+    which only random_resized_crop wants to know.
+    """
+
+    def __init__(self, settings: Augment, seed: int, num_classes: int, input_size: int, aspects: torch.Tensor):
         self.settings = settings
         self.seed = seed
         self.num_classes = num_classes
-        self._rand_augment = v2.RandAugment(settings.rand_augment.num_ops, settings.rand_augment.magnitude)
+        self.input_size = input_size
+        self._aspects = aspects
+        self._policies: list[v2.Transform] = []
+        if settings.rand_augment.num_ops:
+            self._policies.append(v2.RandAugment(settings.rand_augment.num_ops, settings.rand_augment.magnitude))
+        if settings.trivial_augment:
+            self._policies.append(v2.TrivialAugmentWide())
 
     def on_pixels(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
-        """Augment uint8 [batch, size, size, 3] → the same shape; rows: int64 [batch]."""
-        if self.settings.rand_augment.num_ops:
-            images = self._each_rand_augmented(images, rows, epoch)
-        if self.settings.random_crop_padding or self.settings.horizontal_flip:
+        """Augment uint8 [batch, stored, stored, 3] → 0 to 255, [batch, size, size, 3]; rows: int64 [batch]."""
+        settings = self.settings
+        if settings.random_resized_crop is not None:
+            images = self._resized_crops(settings.random_resized_crop, images, rows, epoch)
+        elif settings.random_crop_padding or settings.horizontal_flip:
             images = self._cropped_and_flipped(images, rows, epoch)
-        return images
+        if any(dict(settings.color_jitter).values()):
+            images = color_jitter(settings.color_jitter, images.float(), uniform(self.seed + 5, epoch, rows, 3))
+        if settings.random_rotation:
+            draws = uniform(self.seed + 6, epoch, rows, 1)[:, 0]
+            images = rotated(images.float(), settings.random_rotation, draws)
+        return self._each_by_policies(images, rows, epoch) if self._policies else images
 
     def on_inputs(
         self, inputs: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, epoch: int
@@ -44,9 +62,19 @@ class Augmentation:
         for part in self.settings.low_resolution:
             if epoch < part.epochs:
                 size = min(part.size, inputs.shape[-1])
-                return functional.interpolate(inputs, (size, size), mode="bilinear", antialias=True)
+                whole = torch.tensor([[0.0, 0.0, *inputs.shape[2:]]], device=inputs.device)
+                return resize(inputs.permute(0, 2, 3, 1), whole, size).permute(0, 3, 1, 2)
             epoch -= part.epochs
         return inputs
+
+    def _resized_crops(
+        self, settings: RandomResizedCrop, images: torch.Tensor, rows: torch.Tensor, epoch: int
+    ) -> torch.Tensor:
+        """Give crops as float: whole levels, as the network will see enlarged images."""
+        self._aspects = self._aspects.to(rows.device)
+        draws, mirrored = uniform(self.seed + 4, epoch, rows, 4), self._flips(rows, epoch)
+        boxes = crop_boxes(settings, draws, mirrored, self._aspects[rows]) * images.shape[1]
+        return resize(images, boxes, self.input_size).round_()
 
     def _cropped_and_flipped(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
         """Crop and flip: whole rows of pixels first, which is quick, then in each row its pixels.
@@ -87,14 +115,18 @@ class Augmentation:
             return first ^ bool(epoch % 2)
         return uniform(self.seed + 3, epoch, rows, 1)[:, 0] < self.settings.horizontal_flip
 
-    def _each_rand_augmented(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
-        """Apply torchvision's transform, image by image: on a batch it would do the same to every image."""
-        pictures = images.permute(0, 3, 1, 2)
+    def _each_by_policies(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
+        """Apply torchvision's transforms, image by image: on a batch they would do the same to every image."""
+        pictures = (
+            images.round().byte().permute(0, 3, 1, 2) if images.is_floating_point() else images.permute(0, 3, 1, 2)
+        )
         with torch.random.fork_rng(devices=[]):
             changed = []
             for picture, row in zip(pictures, rows.tolist(), strict=True):
                 torch.manual_seed(step_seed(step_seed(self.seed, epoch), row))
-                changed.append(self._rand_augment(picture))
+                for policy in self._policies:
+                    picture = policy(picture)
+                changed.append(picture)
         return torch.stack(changed).permute(0, 2, 3, 1).contiguous()
 
     def _erased(self, inputs: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:

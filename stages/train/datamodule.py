@@ -16,8 +16,12 @@ from lightline.models.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResi
 from lightline.runtime.allocator import keep_freed_memory
 from stages.train.augmentation import Augmentation
 from stages.train.image_sets import Batch, ImageDataset, InMemoryImageDataset, channel_statistics, fits_memory
+from stages.train.photo import WholeImage
 from stages.train.randomness import permutation
 from stages.train.shared_batches import BatchSampler, DecodedBatches
+
+_STORED = 1.5  # × the input's size, for images of which parts are seen
+_CACHED = 2**22  # bytes of network inputs
 
 
 class EpochBatches(Sampler[torch.Tensor]):
@@ -66,10 +70,18 @@ class ImageDataModule(lightning.LightningDataModule):
         self.params = params
         self._start = (0, 0)  # finished epochs, and finished batches of the one after them
         self.batch_size = params.trainer.batch_size  # an attribute, which Lightning's Tuner may change
-        self.train = self._pictures(dataset, splits.rows("train"))
-        self.val = self._pictures(dataset, splits.rows("val"))
+        model, train = params.model, splits.rows("train")
+        heights, widths = dataset.column("height"), dataset.column("width")
+        as_answered = CropAndResize(model.input_size, model.crop_pct)
+        stored = as_answered
+        if params.augment.random_resized_crop is not None:
+            largest = int(max(heights[train].max(), widths[train].max()))
+            stored = WholeImage(min(largest, params.augment.store_size or round(_STORED * model.input_size)))
+        self.train = self._pictures(dataset, train, stored)
+        self.val = self._pictures(dataset, splits.rows("val"), as_answered)
         self.preprocessing = self._measure()
-        self.augmentation = Augmentation(params.augment, params.seed, len(dataset.classes))
+        aspects = torch.from_numpy(widths / heights).float()
+        self.augmentation = Augmentation(params.augment, params.seed, len(dataset.classes), model.input_size, aspects)
         self.normalize = Normalize(self.preprocessing)
 
     def setup(self, stage: str) -> None:
@@ -91,14 +103,18 @@ class ImageDataModule(lightning.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         images, targets, rows = batch
-        training = self.trainer is not None and self.trainer.training
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        if training:
-            images = self.augmentation.on_pixels(images, rows, epoch)
-        inputs = self.normalize(images)
-        if training:
-            inputs, targets = self.augmentation.on_inputs(inputs, targets, rows, epoch)
-        return Batch(inputs, targets, rows)
+        if self.trainer is None or not self.trainer.training:
+            return Batch(self.normalize(images), targets, rows)
+        epoch = self.trainer.current_epoch
+        inputs = self._augmented(images, rows, epoch)
+        return Batch(*self.augmentation.on_inputs(inputs, targets, rows, epoch), rows)
+
+    def _augmented(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
+        """Augment and normalise: on a processor, a few images at a time that stay in its cache."""
+        size = self.preprocessing.input_size
+        most = max(1, _CACHED // (size * size * 3 * 4)) if images.device.type == "cpu" else len(images)
+        parts = zip(images.split(most), rows.split(most), strict=True)
+        return torch.cat([self.normalize(self.augmentation.on_pixels(*part, epoch)) for part in parts])
 
     def state_dict(self) -> dict[str, int]:
         """Say where training is: Lightning restores its own progress; the loader has to go on from there by itself."""
@@ -113,12 +129,14 @@ class ImageDataModule(lightning.LightningDataModule):
     def sample(self, num_images: int) -> torch.Tensor:
         """Give normalised training images, float [num_images or all, 3, size, size], the same ones in every run."""
         positions = permutation(self.params.seed, 0, len(self.train))[:num_images]
-        return self.normalize(self.train.images_at(positions))
+        images = self.train.images_at(positions)
+        if self.params.augment.random_resized_crop is not None:  # which are larger than the network's
+            return self._augmented(images, self.train.rows[positions], epoch=0)
+        return self.normalize(images)
 
-    def _pictures(self, dataset: Dataset, rows: np.ndarray) -> ImageDataset:
-        model, hardware = self.params.model, self.params.hardware
-        fits = fits_memory(len(rows), model.input_size, hardware.memory_fraction)
-        transform = CropAndResize(model.input_size, model.crop_pct)
+    def _pictures(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize | WholeImage) -> ImageDataset:
+        hardware = self.params.hardware
+        fits = fits_memory(len(rows), transform.input_size, hardware.memory_fraction)
         return (
             InMemoryImageDataset(dataset, rows, transform, hardware.num_workers)
             if fits

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from lightline.data.dataset import Dataset, pixel_stacks
 from lightline.models.transforms import CropAndResize
+from stages.train.photo import WholeImage
 from stages.train.shared_batches import DecodedBatches
 
 _CHUNK, _CHUNK_BYTES = 512, 2**23  # images decoded at a time; workers send them through shared memory, which is scarce
@@ -31,7 +32,7 @@ class Batch(NamedTuple):
 class ImageDataset(TorchDataset):
     """Images decoded whenever they are asked for."""
 
-    def __init__(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize):
+    def __init__(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize | WholeImage):
         self.rows = torch.from_numpy(rows)
         self.labels = torch.from_numpy(dataset.labels[rows]).long()
         self.dataset = dataset
@@ -79,7 +80,7 @@ class InMemoryImageDataset(ImageDataset):
         images: uint8 [num_images, size, size, 3].
     """
 
-    def __init__(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize, num_workers: int = 0):
+    def __init__(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize | WholeImage, num_workers: int = 0):
         """Decode all; num_workers: processes for it, where there are so many images that they pay for their start."""
         super().__init__(dataset, rows, transform)
         self.images = self._decoded(num_workers if len(rows) >= _WORTH_WORKERS else 0)

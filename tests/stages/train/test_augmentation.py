@@ -6,29 +6,35 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lightline.config.training import Augment, LowResolution, RandAugment
+from lightline.config.training import Augment, ColorJitter, LowResolution, RandAugment, RandomResizedCrop
 from stages.train.augmentation import Augmentation
 from tests.support.samples import random_pixels
 
 SIZE = 12
 NUM_CLASSES = 5
 ROWS = torch.arange(400, 656)
+ASPECTS = torch.ones(2000)
 
 
 def augmentation(seed: int = 7, **changes: Any) -> Augmentation:
     """Nothing switched on but the changes."""
     basis: dict[str, Any] = {
+        "random_resized_crop": None,
+        "store_size": None,
         "random_crop_padding": 0,
         "padding_mode": "reflect",
         "horizontal_flip": 0.0,
         "alternating_flip": False,
+        "color_jitter": ColorJitter(brightness=0.0, contrast=0.0, saturation=0.0),
+        "random_rotation": 0.0,
         "rand_augment": RandAugment(num_ops=0, magnitude=9),
+        "trivial_augment": False,
         "random_erasing": 0.0,
         "mixup_alpha": 0.0,
         "cutmix_alpha": 0.0,
         "low_resolution": [],
     }
-    return Augmentation(Augment(**(basis | changes)), seed, NUM_CLASSES)
+    return Augmentation(Augment(**(basis | changes)), seed, NUM_CLASSES, SIZE, ASPECTS)
 
 
 def pixels(num: int = len(ROWS), size: int = SIZE) -> torch.Tensor:
@@ -158,27 +164,39 @@ def test_with_both_a_batch_takes_mixup_or_cutmix():
 
 
 EVERYTHING = {"random_crop_padding": 2, "horizontal_flip": 0.5, "rand_augment": RandAugment(num_ops=2, magnitude=9)}
+PHOTO = {
+    "random_resized_crop": RandomResizedCrop(scale=[0.3, 1.0], ratio=[0.75, 1.3333]),
+    "horizontal_flip": 0.5,
+    "color_jitter": ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
+    "random_rotation": 10.0,
+    "trivial_augment": True,
+}
 
 
-def test_an_image_becomes_the_same_in_whatever_batch_it_is():
-    everything = augmentation(**EVERYTHING, random_erasing=0.5)
+@pytest.mark.parametrize("settings", [EVERYTHING, PHOTO | {"trivial_augment": False}])
+def test_an_image_becomes_the_same_in_whatever_batch_it_is(settings):
+    everything = augmentation(**settings, random_erasing=0.5)
     images, floats, rows = pixels(24), inputs(24), ROWS[:24]
     whole = everything.on_pixels(images, rows, 5)
     erased, _ = everything.on_inputs(floats, LABELS[:24], rows, 5)
     for part in (torch.arange(23, -1, -1), torch.tensor([4]), torch.tensor([17, 3])):
-        assert torch.equal(everything.on_pixels(images[part], rows[part], 5), whole[part])
+        # A product's last digit may decide where a level is rounded to.
+        difference = (everything.on_pixels(images[part], rows[part], 5).float() - whole[part].float()).abs()
+        assert difference.max() <= (0 if settings is EVERYTHING else 1.5)
+        assert difference.mean() < 0.01
         assert torch.equal(everything.on_inputs(floats[part], LABELS[part], rows[part], 5)[0], erased[part])
 
 
+@pytest.mark.parametrize("settings", [EVERYTHING, PHOTO])
 @pytest.mark.parametrize("change", [{"epoch": 1}, {"seed": 8}, {"rows": ROWS[:64] + 1000}])
-def test_another_epoch_seed_or_row_draws_anew(change):
+def test_another_epoch_seed_or_row_draws_anew(change, settings):
     images = pixels(64)
-    settings = {"epoch": 0, "seed": 7, "rows": ROWS[:64]}
+    origin = {"epoch": 0, "seed": 7, "rows": ROWS[:64]}
 
     def augmented(epoch, seed, rows):
-        return augmentation(seed, **EVERYTHING).on_pixels(images, rows, epoch)
+        return augmentation(seed, **settings).on_pixels(images, rows, epoch)
 
-    first, again, other = augmented(**settings), augmented(**settings), augmented(**(settings | change))
+    first, again, other = augmented(**origin), augmented(**origin), augmented(**(origin | change))
     assert torch.equal(first, again)
     assert (first != other).flatten(1).any(1).float().mean() > 0.9
 
@@ -193,7 +211,7 @@ def test_rand_augment_changes_equal_images_differently():
 
 
 def test_augmentation_leaves_the_generators_of_others_alone():
-    everything = augmentation(**EVERYTHING, random_erasing=0.5, mixup_alpha=0.2, cutmix_alpha=1.0)
+    everything = augmentation(**EVERYTHING | PHOTO | {"random_crop_padding": 0}, random_erasing=0.5, mixup_alpha=0.2)
     torch.manual_seed(3)
     before = torch.get_rng_state()
     everything.on_pixels(pixels(4), ROWS[:4], 0)

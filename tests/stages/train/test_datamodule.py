@@ -116,22 +116,40 @@ def test_batches_reach_the_network_normalised_and_channels_last(tmp_path):
     assert np.allclose(images.permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{}, {"augment__mixup_alpha": 0.2}, {"augment__cutmix_alpha": 1.0}])
+def test_of_photos_more_is_kept_than_the_network_sees(tmp_path):
+    pixels = list(random_pixels(4, 60, 90, 3))
+    dataset = save_dataset(tmp_path / "dataset", pixels)
+    for changes, stored in (({}, 24), ({"augment__store_size": 64}, 64), ({"augment__store_size": 500}, 90)):
+        data = ImageDataModule(tiny_params(**PHOTO, **changes), dataset, make_splits(dataset, 3))
+        assert data.train.images_at(torch.arange(2)).shape == (2, stored, stored, 3)
+        assert data.val.images_at(torch.arange(1)).shape == (1, 16, 16, 3)
+        assert data.sample(3).shape == (3, 3, 16, 16)
+    whole = np.asarray(Image.fromarray(pixels[0]).resize((90, 90), Image.Resampling.BILINEAR))
+    assert np.abs(data.train.images_at(torch.arange(1))[0].numpy().astype(int) - whole).max() <= 1
+
+
+@pytest.mark.parametrize("changes", [{}, {"augment__mixup_alpha": 0.2}, {"augment__cutmix_alpha": 1.0}, "photo"])
 def test_training_batches_are_augmented_and_channels_last(tmp_path, changes):
     class Training:
         """As much of Lightning's Trainer as the hook reads."""
 
         training, current_epoch, global_rank, world_size = True, 0, 0, 1
 
-    changes |= {"augment__rand_augment__num_ops": 1, "augment__random_erasing": 0.5}
-    data = make_data(tmp_path, 12, trainer__batch_size=12, augment__random_crop_padding=2, **changes)
+    if changes == "photo":
+        changes = PHOTO | {"augment__store_size": 12}
+    else:
+        changes |= {"augment__rand_augment__num_ops": 1, "augment__random_erasing": 0.5}
+        changes |= {"augment__random_crop_padding": 2}
+    data = make_data(tmp_path, 12, trainer__batch_size=12, **changes)
     data.trainer = Training()  # type: ignore[assignment]
     batch = next(iter(data.train_dataloader()))
     first, second = (data.on_after_batch_transfer(batch, 0) for _ in range(2))
     assert torch.equal(first.images, second.images)
     assert first.images.is_contiguous(memory_format=torch.channels_last)
-    plain = data.normalize(batch.images)
-    assert (first.images != plain).flatten(1).any(1).float().mean() > 0.5
+    assert first.images.shape == (12, 3, 16, 16)
+    if batch.images.shape[1] == 16:
+        plain = data.normalize(batch.images)
+        assert (first.images != plain).flatten(1).any(1).float().mean() > 0.5
     Training.current_epoch = 1
     assert not torch.equal(data.on_after_batch_transfer(batch, 0).images, first.images)
 
@@ -208,9 +226,19 @@ def test_a_crop_is_taken_of_images_that_have_the_network_s_size_too(tmp_path):
     assert pictures.images.min() == 200
 
 
-def test_images_that_do_not_fit_come_from_workers_and_are_the_same(tmp_path):
-    inside = make_data(tmp_path, 20, trainer__batch_size=8)
-    outside = make_data(tmp_path, 20, trainer__batch_size=8, hardware__memory_fraction=0.0, hardware__num_workers=2)
+PHOTO = {
+    "augment__random_crop_padding": 0,
+    "augment__random_resized_crop": {"scale": [0.3, 1.0], "ratio": [0.75, 1.3333]},
+    "augment__color_jitter": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2},
+}
+
+
+@pytest.mark.parametrize("augment", [{}, PHOTO])
+def test_images_that_do_not_fit_come_from_workers_and_are_the_same(tmp_path, augment):
+    inside = make_data(tmp_path, 20, trainer__batch_size=8, **augment)
+    outside = make_data(
+        tmp_path, 20, trainer__batch_size=8, hardware__memory_fraction=0.0, hardware__num_workers=2, **augment
+    )
     assert isinstance(inside.train, InMemoryImageDataset)
     assert not isinstance(outside.train, InMemoryImageDataset)
     assert outside.preprocessing == inside.preprocessing

@@ -97,6 +97,14 @@ def test_wherever_it_was_stopped(stops, every, steps):
         {"trainer__gradient_clip_val": 1.0, "trainer__accumulate_grad_batches": 2},
         {"augment__mixup_alpha": 0.4, "augment__cutmix_alpha": 1.0, "augment__random_erasing": 0.5},
         {
+            "augment__random_crop_padding": 0,
+            "augment__random_resized_crop": {"scale": [0.3, 1.0], "ratio": [0.75, 1.3333]},
+            "augment__store_size": 24,
+            "augment__color_jitter": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2},
+            "augment__random_rotation": 10.0,
+            "augment__trivial_augment": True,
+        },
+        {
             "optimizer": {
                 "name": "sgd",
                 "lr": 0.01,
