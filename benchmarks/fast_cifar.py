@@ -26,9 +26,9 @@ from lightline.models.build import build_network
 from lightline.models.transforms import evaluation_transform
 from lightline.models.tta import with_tta
 from lightline.runtime.tracking import Run
-from stages.train.callbacks import History
 from stages.train.datamodule import ImageDataModule
 from stages.train.fit import Task, prepare
+from stages.train.history import History
 from stages.train.precision import choose_precision
 from stages.train.trainer import build_trainer, keep_states
 
@@ -94,7 +94,7 @@ def _train(recipe: str, seed: int) -> tuple[float, float]:
     data, module = prepare(task)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(task.params)
-        states = keep_states(trainer, task.params, Path(folder), [History(Run())])
+        states = keep_states(trainer, task.params, Path(folder), History(Run(), task.params.trainer))
         started = time.perf_counter()
         trainer.fit(module, data)
         seconds = time.perf_counter() - started

@@ -16,8 +16,8 @@ from benchmarks.fast_cifar import VAL, recipe_task
 from benchmarks.harness import Row, in_turn
 from benchmarks.sources import cifar_project
 from lightline.runtime.tracking import Run
-from stages.train.callbacks import History
 from stages.train.fit import Task, prepare
+from stages.train.history import History
 from stages.train.image_sets import Batch
 from stages.train.precision import choose_precision
 from stages.train.randomness import seed_generators
@@ -39,7 +39,7 @@ def run(quick: bool) -> list[Row]:
             module.train()  # Lightning leaves it as the validation by hand left it
             with tempfile.TemporaryDirectory() as folder:
                 trainer = build_trainer(task.params)
-                keep_states(trainer, task.params, Path(folder), [History(Run())])
+                keep_states(trainer, task.params, Path(folder), History(Run(), task.params.trainer))
                 trainer.fit(module, data)
 
         def by_hand() -> None:
@@ -58,15 +58,16 @@ def run(quick: bool) -> list[Row]:
 
 def _by_hand(task: Task, data: Any, module: Any) -> None:
     """Run the same network, images, steps and validation without Lightning."""
-    settings = task.params.trainer
+    settings, steps = task.params.trainer, task.params.trainer.limit_train_batches
+    assert isinstance(steps, int)
     precision = choose_precision(settings, torch.device("cpu"))
-    module.trainer = _Settings(settings.limit_train_batches, precision)
+    module.trainer = _Settings(steps, precision)
     configured = module.configure_optimizers()
     optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     network = module.network.train()
     bf16 = precision == "bf16-mixed"
     for number, batch in enumerate(data.train_dataloader()):
-        if number == settings.limit_train_batches:
+        if number == steps:
             break
         seed_generators(number, torch.device("cpu"))
         images, targets, _ = _augmented(data, batch, training=True)

@@ -20,8 +20,9 @@ from benchmarks.harness import Row, in_turn, measure, median_of
 from benchmarks.settings import composed
 from lightline.config.params import Params
 from lightline.runtime.tracking import Run
-from stages.train.callbacks import History, Progress
+from stages.train.callbacks import Progress
 from stages.train.datamodule import ImageDataModule
+from stages.train.history import History
 from stages.train.image_sets import Batch
 from stages.train.module import Classifier
 from stages.train.trainer import build_trainer, keep_states
@@ -105,7 +106,7 @@ def _ours(params: Params, batches: _Batches, num_epochs: int) -> None:
     with tempfile.TemporaryDirectory() as folder, _quietly():
         bar = Progress(console_kwargs={"force_terminal": True, "file": io.StringIO()})
         trainer = build_trainer(params)
-        keep_states(trainer, params, Path(folder), [History(Run()), bar])
+        keep_states(trainer, params, Path(folder), History(Run(), params.trainer), [bar])
         trainer.fit(Classifier(_network(), params), _Prepared(batches))
 
 

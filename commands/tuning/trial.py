@@ -19,7 +19,14 @@ _ENDLESS = 10_000  # epochs: a trial ends after its steps, however few of them a
 def prepare_trial(params: Params) -> tuple[Params, ImageDataModule, Classifier]:
     """Prepare what is trained, as the parameters say, but at a constant learning rate and on one device."""
     trainer = params.trainer.model_copy(
-        update={"max_epochs": _ENDLESS, "limit_train_batches": None, "freeze_epochs": 0}
+        update={
+            "max_epochs": _ENDLESS,
+            "limit_train_batches": None,
+            "freeze_epochs": 0,
+            "fast_dev_run": False,
+            "overfit_batches": 0,
+            "val_check_interval": 1.0,
+        }
     )
     hardware = params.hardware.model_copy(update={"devices": 1, "num_nodes": 1, "strategy": "auto"})
     schedule = Constant(name="constant", warmup_epochs=0.0)

@@ -46,10 +46,16 @@ _ALLOWED = {
 }
 
 # Values for which pydantic has an error for each of the types that they could have had.
+_BATCHES = "a number of batches from 1 on, or a share of them, above 0.0 and at most 1.0"
 _OF_SEVERAL_TYPES = {
     "data.bit_depth": "'auto' or a number from 8 to 16",
     "hardware.devices": "'auto', a number from 1 to 1024, or a list of up to 1024 numbers from 0 to 1023",
     "hardware.num_threads": "'auto' or a number from 1 to 1024",
+    "trainer.limit_train_batches": f"{_BATCHES}, or null",
+    "trainer.limit_val_batches": f"{_BATCHES}, or null: without validation no epoch would be the best",
+    "trainer.overfit_batches": f"{_BATCHES}, or 0",
+    "trainer.fast_dev_run": "true, false or a number of batches",
+    "trainer.val_check_interval": _BATCHES,
 }
 
 

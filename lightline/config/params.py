@@ -52,6 +52,8 @@ class Hardware(Section):
     num_threads: Annotated[int, Field(ge=1, le=1_024)] | Literal["auto"]
     memory_fraction: Probability  # of the free memory that decoded images may take; more are decoded when needed
     num_workers: Annotated[int, Field(ge=0, le=512)]  # processes that decode images which do not fit
+    profiler: Literal["simple", "advanced", "pytorch"] | None  # of training; it writes to .lightline/profiles/
+    detect_anomaly: bool  # end where a gradient is no number, with the line that it comes from
 
 
 class Checkpoint(Section):

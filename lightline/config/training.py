@@ -9,6 +9,7 @@ from lightline.config.fields import (
     Epochs,
     Fraction,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Probability,
@@ -177,6 +178,10 @@ class Loss(Section):
     class_weights: Literal["none", "balanced"]  # balanced: inversely proportional to a class's training images
 
 
+# As Lightning reads it: a whole number is one of batches, one with a point a share of them.
+Batches = PositiveInt | Annotated[float, Field(gt=0, le=1)]
+
+
 class Trainer(Section):
     """Lightning's Trainer flags, and when to stop."""
 
@@ -191,7 +196,23 @@ class Trainer(Section):
     accumulate_grad_batches: Annotated[int, Field(ge=1, le=100_000)]
     deterministic: bool
     monitor: Literal["val_accuracy", "val_loss"]  # what best.ckpt is the best in, and early stopping watches
-    early_stopping_patience: Epochs | None  # epochs without improvement; null trains to max_epochs
+    early_stopping_patience: Epochs | None  # epochs, or validations, without improvement; null trains to max_epochs
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None  # null: no averaging of weights
     freeze_epochs: Annotated[int, Field(ge=0, le=100_000)]  # first epochs in which only the last layer learns
-    limit_train_batches: PositiveInt | None  # a trial on fewer batches; null takes all
+    limit_train_batches: Batches | None  # a trial on fewer batches, or a share of them; null takes all
+    limit_val_batches: Batches | None
+    overfit_batches: NonNegativeInt | Probability  # train on the same in every epoch, and validate on as many; 0: off
+    fast_dev_run: bool | NonNegativeInt  # try everything on so many batches of one epoch; true: one
+    val_check_interval: Batches  # validate after so many batches, or a share of an epoch; training's end always is
+    check_val_every_n_epoch: Epochs | None  # null: val_check_interval counts batches across epochs
+    log_every_n_steps: NonNegativeInt  # a row of steps.csv every so many optimizer steps; 0: none
+    sync_batchnorm: bool  # one statistic for the batches of all devices
+
+    @model_validator(mode="after")
+    def interval_across_epochs_counts_batches(self):
+        if self.check_val_every_n_epoch is None and isinstance(self.val_check_interval, float):
+            raise ValueError(
+                f"trainer.val_check_interval = {self.val_check_interval} is a share of an epoch, which "
+                "trainer.check_val_every_n_epoch = None does not count; set that to 1, or this to a number of batches"
+            )
+        return self

@@ -36,11 +36,14 @@ class Run:
         self._run = run
         self.step = step
 
-    def log(self, values: dict[str, Any], step: int | None = None) -> None:
-        """Log the last values of one step; without a number, of the step after the last."""
+    def log(self, values: dict[str, Any], step: int | None = None, commit: bool = True) -> None:
+        """Log values of one step, the last ones if commit; without a number, of the step after the last.
+
+        In training, steps are the optimizer's: what a resumed training repeats has the number that it had before.
+        """
         self.step = self.step + 1 if step is None else step
         # Committed, because W&B would keep the step open until the run's end, and then put it over the summary.
-        self._safely(lambda run: run.log(values, step=self.step, commit=True))
+        self._safely(lambda run: run.log(values, step=self.step, commit=commit))
 
     def log_images(self, name: str, images: Iterable[Any], captions: list[str], step: int) -> None:
         """Log images: uint8 arrays [height, width, 3], each with its caption; before `log`, which ends a step."""
@@ -156,7 +159,7 @@ def _init(params: Params, fingerprint: str, job: str, mode: Mode, known: dict[st
     logging.raiseExceptions = False
     import wandb
 
-    return wandb.init(
+    run = wandb.init(
         id=known.get("id") or secrets.token_hex(4),
         name=known.get("name") or experiment_name() or f"workspace-{fingerprint[:8]}",
         resume="allow",
@@ -169,6 +172,10 @@ def _init(params: Params, fingerprint: str, job: str, mode: Mode, known: dict[st
         dir=str(origin()),
         settings=wandb.Settings(console="off", init_timeout=_ONLINE_TIMEOUT, finish_timeout=_FINISH_TIMEOUT),
     )
+    # The x-axis, as Lightning's WandbLogger has it.
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    return run
 
 
 def _abandon() -> None:

@@ -1,4 +1,4 @@
-"""What watches training: the history, progress for people, a frozen body, and an end where the loss is no number."""
+"""What watches training: progress for people, a frozen body, and an end where the loss is no number."""
 
 import math
 import time
@@ -11,62 +11,9 @@ from torch import nn
 
 from lightline.errors import LightlineError
 from lightline.models.build import head_names
-from lightline.runtime.tracking import Run
-from stages.train.module import Classifier
 
-HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
 _REDRAW = 1.0  # seconds between two drawings of the bar
-_DIGITS = 8  # after the point: what float32 sums can tell apart
 _READ_TOGETHER = 32  # losses on an accelerator; to read one is to wait for it
-
-
-class History(Callback):
-    """A row an epoch, kept in checkpoints so that resumed training writes the whole history.
-
-    Attributes:
-        rows: dicts with HISTORY_COLUMNS as keys; the epoch counts from 1, lr is the first learning group's at its end.
-    """
-
-    def __init__(self, run: Run):
-        self.rows: list[dict[str, float]] = []
-        self.run = run
-        self._started = 0.0
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        # Resumed in the middle of an epoch, Lightning does not start that epoch again.
-        self._started = time.monotonic()
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._started = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        assert isinstance(pl_module, Classifier)
-        metrics = pl_module.epoch_metrics("train")
-        pl_module.log_dict(metrics, sync_dist=True)
-        values = {name: float(value) for name, value in {**trainer.callback_metrics, **metrics}.items()}
-        groups = trainer.optimizers[0].param_groups
-        learning = [group["lr"] for group in groups if any(weight.requires_grad for weight in group["params"])]
-        row = {"epoch": trainer.current_epoch + 1, "lr": learning[0], **values}
-        self.rows.append({name: round(row[name], _DIGITS) for name in HISTORY_COLUMNS})
-        self.run.log(self.rows[-1], step=trainer.current_epoch + 1)
-        if trainer.is_global_zero:
-            bar = trainer.progress_bar_callback
-            bar.report(self._line(trainer)) if isinstance(bar, Progress) else print(self._line(trainer), flush=True)
-
-    def _line(self, trainer: lightning.Trainer) -> str:
-        row = self.rows[-1]
-        return (
-            f"epoch {row['epoch']}/{trainer.max_epochs}: "
-            f"train loss {row['train_loss']:.4f}, accuracy {row['train_accuracy']:.4f}; "
-            f"val loss {row['val_loss']:.4f}, accuracy {row['val_accuracy']:.4f}; "
-            f"{time.monotonic() - self._started:.1f} s"
-        )
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = state_dict["rows"]
 
 
 class Progress(RichProgressBar):

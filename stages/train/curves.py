@@ -11,20 +11,20 @@ from lightline.files import save_figure
 _COLORS = {"train": "#777777", "val": "#1f5fa8"}
 
 
-def draw_curves(rows: Sequence[Mapping[str, float]], best_epoch: int, path: Path) -> None:
+def draw_curves(rows: Sequence[Mapping[str, float]], best: Mapping[str, float], path: Path) -> None:
     """Draw loss and accuracy of train and val by epoch, and where the best one is.
 
-    rows: an epoch each, as in history.csv. best_epoch: counts from 1.
+    rows: as in history.csv; without validation they have none of val's keys. best: one of them.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
-    epochs = [row["epoch"] for row in rows]
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for split, color in _COLORS.items():
-            values = [row[f"{split}_{name}"] for row in rows]
+            key = f"{split}_{name}"
+            points = [(row["epoch"], row[key]) for row in rows if key in row]
             axes.plot(
-                epochs, values, ".-", color=color, label=f"{split}, {values[best_epoch - 1]:.4f} in the best epoch"
+                *zip(*points, strict=True), ".-", color=color, label=f"{split}, {best[key]:.4f} in the best epoch"
             )
-        axes.axvline(best_epoch, color="#b5322e", linestyle="--", linewidth=1, label=f"best epoch: {best_epoch}")
+        axes.axvline(best["epoch"], color="#b5322e", linestyle="--", linewidth=1, label=f"best epoch: {best['epoch']}")
         axes.set(xlabel="epoch", title=f"{name.capitalize()} by epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)

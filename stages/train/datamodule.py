@@ -38,6 +38,7 @@ class EpochBatches(Sampler[torch.Tensor]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+        self.shuffle = True  # False: every epoch has the batches of the first
         self._start = (0, 0)
         share = num_rows // world_size  # equal: processes that wait for each other take equal steps
         rest = share % batch_size
@@ -55,7 +56,7 @@ class EpochBatches(Sampler[torch.Tensor]):
         return -(-self._used // self.batch_size)
 
     def __iter__(self):
-        order = permutation(self.seed, self.epoch, self.num_rows)
+        order = permutation(self.seed, self.epoch if self.shuffle else 0, self.num_rows)
         batches = order[self.rank :: self.world_size][: self._used].split(self.batch_size)
         epoch, batch = self._start
         yield from batches[batch if self.epoch == epoch else 0 :]
@@ -94,6 +95,7 @@ class ImageDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         settings, ranks = self.params.trainer, (self._rank, self._world_size)
         batches = EpochBatches(len(self.train), self.batch_size, self.params.seed, *ranks, drop_last=settings.drop_last)
+        batches.shuffle = not settings.overfit_batches
         batches.start_at(*self._start)
         return self._loader(self.train, batches)
 

@@ -1,16 +1,19 @@
 """From data and parameters to checkpoints: set up, fit, and keep what came out."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
 from lightline.config.params import Params
 from lightline.data.dataset import Dataset
 from lightline.data.splits import Splits
+from lightline.errors import LightlineError, ParameterError
 from lightline.files import write_csv, write_json
 from lightline.models.build import SeesData, build_network
 from lightline.models.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
@@ -18,11 +21,11 @@ from lightline.models.device import choose_device
 from lightline.models.inference import predict_logits
 from lightline.models.logits import write_logits
 from lightline.runtime.tracking import Run
-from stages.train.callbacks import HISTORY_COLUMNS, History
 from stages.train.curves import draw_curves
 from stages.train.datamodule import ImageDataModule
 from stages.train.epoch_threads import EpochThreads
 from stages.train.fingerprint import train_params
+from stages.train.history import COLUMNS, STEP_COLUMNS, History, Row, columns
 from stages.train.module import Classifier, class_weights
 from stages.train.samples import SamplePredictions
 from stages.train.states import FINISHED, Best
@@ -47,7 +50,8 @@ class Fitted:
     """A finished training: its data, its history, its best epoch, and the weights it ended with, on the CPU."""
 
     data: ImageDataModule
-    rows: list[dict[str, float]]
+    rows: list[Row]
+    steps: list[Row]
     best: Best
     last: dict[str, torch.Tensor]
 
@@ -55,9 +59,8 @@ class Fitted:
 def fit(task: Task, trainer: lightning.Trainer, folder: Path, state: Path | None, run: Run) -> Fitted:
     """Train, or go on from a state in `folder`, which holds a finished one afterwards."""
     data, module = prepare(task)
-    threads, history = EpochThreads(task.params.hardware), History(run)
-    watchers = [threads, history, SamplePredictions(run, data, task.dataset)]
-    states = keep_states(trainer, task.params, folder, watchers)
+    threads, history = EpochThreads(task.params.hardware), History(run, task.params.trainer)
+    states = keep_states(trainer, task.params, folder, history, [threads, SamplePredictions(run, data, task.dataset)])
     if state is not None and state.name == FINISHED:
         print("this training is finished already: its results are written", flush=True)
         _restore(state, module, threads, history, states)
@@ -68,10 +71,18 @@ def fit(task: Task, trainer: lightning.Trainer, folder: Path, state: Path | None
             trainer.fit(module, data, ckpt_path=state, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
+        except (MisconfigurationException, ValueError) as error:  # the second of an interval longer than an epoch
+            if isinstance(error, ValueError) and "val_check_interval" not in str(error):
+                raise
+            raise ParameterError(f"Lightning cannot train with trainer's settings: {str(error).strip()}") from error
     torch.set_num_threads(threads.number)  # a finished training's, too: val's logits are as it would have computed them
-    assert states.best is not None
+    if states.best is None:
+        raise LightlineError(
+            f"Training stopped after {trainer.global_step} steps without a validation: no epoch is the best. Have the "
+            "callback that stopped it do so in on_train_batch_end, or set trainer.check_val_every_n_epoch to 1."
+        )
     last = {name: value.detach().cpu() for name, value in module.network.state_dict().items()}
-    return Fitted(data, history.rows, states.best, last)
+    return Fitted(data, history.rows, history.steps, states.best, last)
 
 
 def _restore(finished: Path, module: Classifier, *callbacks: Callback) -> None:
@@ -101,30 +112,30 @@ def prepare(task: Task) -> tuple[ImageDataModule, Classifier]:
 def write_outputs(task: Task, fitted: Fitted) -> dict[str, Any]:
     """Write models/checkpoints/ and reports/train/; the metrics of the best epoch come back."""
     rows, best = fitted.rows, fitted.best
-    best_row = rows[best["epoch"]]
-    metrics = {"best_epoch": best["epoch"] + 1, "epochs": len(rows)}
-    metrics |= {name: best_row[name] for name in HISTORY_COLUMNS[1:-1]}
+    best_row = rows[best["row"]]
+    metrics = {"best_epoch": best_row["epoch"], "epochs": rows[-1]["epoch"]}
+    metrics = {name: value for name, value in best_row.items() if name not in ("epoch", "step", "lr")} | metrics
     checkpoint = _checkpoint(task, fitted.data, best["weights"], best_row)
     save_checkpoint(checkpoint, BEST)
     save_checkpoint(_checkpoint(task, fitted.data, fitted.last, rows[-1]), LAST)
     _write_val_logits(task, fitted.data, checkpoint)
-    write_csv(REPORTS / "history.csv", HISTORY_COLUMNS, [[row[name] for name in HISTORY_COLUMNS] for row in rows])
-    draw_curves(rows, best["epoch"] + 1, REPORTS / "curves.png")
+    for name, table, first in (("history", rows, COLUMNS), ("steps", fitted.steps, STEP_COLUMNS)):
+        header = columns(table, first)
+        write_csv(REPORTS / f"{name}.csv", header, [[row.get(column, "") for column in header] for row in table])
+    draw_curves(rows, best_row, REPORTS / "curves.png")
     # `dvc exp show` lists what stands in metrics: so an experiment is found by the fingerprint of a file.
     write_json(REPORTS / "metrics.json", {"fingerprint": task.fingerprint[:16], **metrics})
     return metrics
 
 
-def _checkpoint(
-    task: Task, data: ImageDataModule, weights: dict[str, torch.Tensor], row: dict[str, float]
-) -> Checkpoint:
+def _checkpoint(task: Task, data: ImageDataModule, weights: dict[str, torch.Tensor], row: Row) -> Checkpoint:
     return Checkpoint(
         fingerprint=task.fingerprint,
         dataset=task.dataset.digest,
         classes=task.dataset.classes,
         params=train_params(task.params),
         preprocessing=data.preprocessing,
-        epoch=int(row["epoch"]),
+        epoch=math.ceil(row["epoch"]),
         metrics={name: row[name] for name in ("val_loss", "val_accuracy")},
         state_dict=weights,
     )

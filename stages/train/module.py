@@ -19,7 +19,8 @@ class Sums:
     """Loss, correct answers, images and their weight of an epoch so far; kept on the device, read once an epoch."""
 
     def __init__(self):
-        self.loss, self.correct = torch.zeros(()), torch.zeros((), dtype=torch.int64)
+        # In float64, from which what a few steps have added can be taken.
+        self.loss, self.correct = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64)
         self.images, self.weight = 0, 0
 
     def add(self, loss: torch.Tensor, correct: torch.Tensor, num_images: int, weight: torch.Tensor | int) -> None:
@@ -30,22 +31,26 @@ class Sums:
         self.weight += weight
 
     def to(self, device: torch.device) -> None:
-        self.loss, self.correct = self.loss.to(device), self.correct.to(device)
+        self.loss, self.correct = self.loss.to(device, _wide(device)), self.correct.to(device)
 
     def totals(self) -> torch.Tensor:
         """Stack loss, correct, images and weight: float64 or, on devices without it, float32 [4]."""
-        dtype = torch.float32 if self.loss.device.type == "mps" else torch.float64
-        sums = (self.loss, self.correct, self.images, self.weight)
-        return torch.stack([torch.as_tensor(one, dtype=dtype, device=self.loss.device) for one in sums])
+        sums, device = (self.loss, self.correct, self.images, self.weight), self.loss.device
+        return torch.stack([torch.as_tensor(one, dtype=_wide(device), device=device) for one in sums])
 
     def set(self, totals: torch.Tensor) -> None:
         """Go on from what `totals` gave."""
         loss, correct, num_images, self.weight = totals.tolist()
-        self.loss, self.correct, self.images = torch.tensor(loss), torch.tensor(int(correct)), int(num_images)
+        self.loss, self.correct = torch.tensor(loss, dtype=torch.float64), torch.tensor(int(correct))
+        self.images = int(num_images)
 
     def clear(self) -> None:
         self.loss, self.correct = torch.zeros_like(self.loss), torch.zeros_like(self.correct)
         self.images, self.weight = 0, 0
+
+
+def _wide(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 class Classifier(LeanModule):
@@ -112,15 +117,20 @@ class Classifier(LeanModule):
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self.epoch_metrics("val"), sync_dist=True)  # equal everywhere, which Lightning cannot know
 
-    def epoch_metrics(self, split: str) -> dict[str, torch.Tensor]:
-        """Compute <split>_loss and <split>_accuracy of all images since the last call, over all processes.
+    def epoch_metrics(self, split: str, clear: bool = True) -> dict[str, torch.Tensor]:
+        """Compute <split>_loss and <split>_accuracy of all images since the sums were cleared, over all processes.
 
         The loss is torch's mean over all of them as one batch: a mean of the batches' own means would depend, where
         classes weigh differently, on which images meet in a batch.
         """
         loss, correct, num_images, weight = self._totals_of_all(split).sum(0)
-        self.sums[split].clear()
+        if clear:
+            self.sums[split].clear()
         return {f"{split}_loss": loss / weight, f"{split}_accuracy": correct / num_images}
+
+    def totals(self, split: str) -> list[float]:
+        """Add up `Sums.totals` of all processes."""
+        return self._totals_of_all(split).sum(0).tolist()
 
     def _totals_of_all(self, split: str) -> torch.Tensor:
         """Gather `Sums.totals` of all processes: [processes, 4]."""
@@ -131,8 +141,9 @@ class Classifier(LeanModule):
         dtype = matrix_dtype(self.trainer.precision)
         optimizer = build_optimizer(self.params.optimizer, self.network, dtype)
         num_steps, settings = int(self.trainer.estimated_stepping_batches), self.params.trainer
+        max_epochs = self.trainer.max_epochs or settings.max_epochs  # one where fast_dev_run is set
         schedule = build_schedule(
-            self.params.schedule, optimizer, num_steps, num_steps / settings.max_epochs, settings.freeze_epochs
+            self.params.schedule, optimizer, num_steps, num_steps / max_epochs, settings.freeze_epochs
         )
         if schedule is None:
             return optimizer

@@ -32,7 +32,7 @@ class SamplePredictions(Callback):
         with torch.no_grad():
             predicted = pl_module(self.inputs.to(pl_module.device)).argmax(1).cpu().numpy()
         captions = _captions(predicted, self.labels, self.classes)
-        self.run.log_images("val_predictions", self.images, captions, step=trainer.current_epoch + 1)
+        self.run.log_images("val_predictions", self.images, captions, step=trainer.global_step)
 
 
 def log_extremes(run: Run, data: ImageDataModule, logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> None:

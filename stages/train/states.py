@@ -20,6 +20,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightline.config.params import Params
 from lightline.files import file_digest, whole_file
 from stages.train.callbacks import FiniteLoss
+from stages.train.history import History
+from stages.train.module import Classifier
 
 FINISHED = "finished.ckpt"
 _KEPT = 2
@@ -93,9 +95,9 @@ def _flush_names(folder: Path) -> None:
 
 
 class Best(TypedDict):
-    """The best epoch so far, counted from 0, what it reached, and the network's weights, on the CPU."""
+    """The best validation so far: its row of the history, counted from 0, what it reached, the weights, on the CPU."""
 
-    epoch: int
+    row: int
     score: float
     weights: dict[str, torch.Tensor]
 
@@ -103,19 +105,20 @@ class Best(TypedDict):
 class SaveState(Checkpoint):
     """Saves the Trainer's state at the chosen interval, when asked to stop, and at the end; keeps the best weights.
 
-    It saves between two batches, and between two epochs after validation. Not at an epoch's last batch: a training
-    resumed from there would leave out the validation.
+    It saves between two batches, and between two epochs after validation. Not at a batch that validation follows, but
+    after that: a training resumed from before would leave it out.
 
     Attributes:
         best: part of the state, so that no second file can contradict it.
     """
 
-    def __init__(self, folder: Path, params: Params, finite_loss: FiniteLoss):
+    def __init__(self, folder: Path, params: Params, finite_loss: FiniteLoss, history: History):
         self.best: Best | None = None
         self._folder = folder
         self._interval = params.checkpoint
         self._monitor = params.trainer.monitor
         self._finite_loss = finite_loss
+        self._history = history
         self._validated: dict[str, torch.Tensor] = {}
         self._saved_step, self._saved_at = 0, 0.0
         self._asked_to_stop = False
@@ -137,9 +140,14 @@ class SaveState(Checkpoint):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        assert isinstance(pl_module, Classifier)
+        self._history.end_step(trainer, pl_module)
         done = batch_idx + 1
-        if done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
-            self._save_if_due(trainer)
+        if trainer.should_stop or (done == trainer.num_training_batches and self._is_last_epoch(trainer)):
+            # What training ends with is validated, whatever the interval.
+            trainer.should_stop, trainer.check_val_every_n_epoch = True, 1
+        elif done < trainer.num_training_batches and not _is_validation_next(trainer):
+            self._save_after_batch(trainer)
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # Averaged weights, where there is averaging: its callback comes before this one, and swaps them in.
@@ -147,11 +155,20 @@ class SaveState(Checkpoint):
         assert isinstance(network, torch.nn.Module)
         self._validated = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        score = float(trainer.callback_metrics[self._monitor])
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        score = self._history.end_validation(trainer)[self._monitor]
         if self.best is None or _is_better(score, self.best["score"], self._monitor):
-            self.best = Best(epoch=trainer.current_epoch, score=score, weights=self._validated)
-        if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
+            self.best = Best(row=len(self._history.rows), score=score, weights=self._validated)
+        if trainer.fit_loop.batch_idx + 1 < trainer.num_training_batches:
+            self._history.add_row(trainer, pl_module)
+            if not trainer.should_stop:
+                self._save_after_batch(trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        self._history.add_row(trainer, pl_module)
+        if trainer.should_stop or self._is_last_epoch(trainer):
             trainer.save_checkpoint(self._folder / FINISHED)
             if self._asked_to_stop:
                 raise KeyboardInterrupt
@@ -163,6 +180,10 @@ class SaveState(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
+
+    def _save_after_batch(self, trainer: lightning.Trainer) -> None:
+        if (trainer.fit_loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self._save_if_due(trainer)
 
     def _save_if_due(self, trainer: lightning.Trainer) -> None:
         due, stop = self._asked_to_stop or self._is_due(trainer), self._asked_to_stop
@@ -181,6 +202,9 @@ class SaveState(Checkpoint):
             return True
         return seconds is not None and time.monotonic() - self._saved_at >= seconds
 
+    def _is_last_epoch(self, trainer: lightning.Trainer) -> bool:
+        return trainer.current_epoch + 1 == trainer.max_epochs
+
     def _note_saved(self, trainer: lightning.Trainer) -> None:
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
 
@@ -197,6 +221,13 @@ class SaveState(Checkpoint):
         more = "; Ctrl-C once more stops at once" if number == signal.SIGINT else ""  # else nobody at a terminal asks
         with suppress(OSError):  # who read this may be gone
             print(f"stopping after this step, with its state saved{more}", flush=True)
+
+
+def _is_validation_next(trainer: lightning.Trainer) -> bool:
+    loop: Any = trainer.fit_loop
+    return trainer.val_check_batch != trainer.num_training_batches and loop.epoch_loop._should_check_val_fx(
+        loop._data_fetcher
+    )
 
 
 def _is_better(score: float, best: float, monitor: str) -> bool:

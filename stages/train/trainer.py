@@ -3,18 +3,23 @@
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from lightline.config.params import Params
+from lightline.config.training import Trainer as Settings
 from lightline.errors import ParameterError
 from lightline.models.device import choose_device
+from lightline.runtime.origin import records
 from stages.train.averaging import ExponentialMovingAverage
 from stages.train.callbacks import FiniteLoss, FrozenBody, Progress
+from stages.train.history import History
 from stages.train.lightning_overhead import NoProfiler
 from stages.train.precision import choose_precision
 from stages.train.states import SaveState, StateFiles
@@ -27,6 +32,8 @@ warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is depre
 warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
 # The images are in memory: there is nothing for worker processes to do.
 warnings.filterwarnings("ignore", ".*does not have many workers")
+
+_PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 
 def build_trainer(params: Params) -> lightning.Trainer:
@@ -43,17 +50,18 @@ def build_trainer(params: Params) -> lightning.Trainer:
             devices=hardware.devices,
             strategy=hardware.strategy,
             num_nodes=hardware.num_nodes,
-            max_epochs=settings.max_epochs,
             precision=choose_precision(settings, choose_device(hardware)),  # type: ignore[arg-type]
             gradient_clip_val=settings.gradient_clip_val,
             gradient_clip_algorithm=settings.gradient_clip_algorithm,
             accumulate_grad_batches=settings.accumulate_grad_batches,
             deterministic=settings.deterministic,
-            limit_train_batches=settings.limit_train_batches,
+            **_extent(settings),
+            sync_batchnorm=settings.sync_batchnorm,
+            detect_anomaly=hardware.detect_anomaly,
             callbacks=[*_optional_callbacks(params), *([Progress()] if show_bar else [])],
             logger=False,
             enable_checkpointing=False,  # `keep_states` adds ours
-            profiler=NoProfiler(),
+            profiler=_profiler(hardware.profiler),
             enable_progress_bar=show_bar,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -73,16 +81,44 @@ def build_trainer(params: Params) -> lightning.Trainer:
     return trainer
 
 
-def keep_states(trainer: lightning.Trainer, params: Params, folder: Path, callbacks: list[Callback]) -> SaveState:
-    """Have a Trainer keep its state in a folder, and end where the loss is no number.
+def keep_states(
+    trainer: lightning.Trainer, params: Params, folder: Path, history: History, callbacks: Sequence[Callback] = ()
+) -> SaveState:
+    """Have a Trainer keep its history and its state in a folder, and end where the loss is no number.
 
     callbacks: that come before the Trainer's own.
     """
     finite_loss = FiniteLoss()
-    states = SaveState(folder, params, finite_loss)
+    states = SaveState(folder, params, finite_loss, history)
     own: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    trainer.callbacks = [*callbacks, *own, finite_loss, states]  # type: ignore[attr-defined]
+    trainer.callbacks = [history, *callbacks, *own, finite_loss, states]  # type: ignore[attr-defined]
     return states
+
+
+def _extent(settings: Settings) -> dict[str, Any]:
+    """Say how much is trained and validated.
+
+    Lightning's own fast_dev_run counts in steps, and could not be resumed in an epoch's middle; its overfit_batches
+    replaces our sampler of batches, where `stages.train.datamodule` keeps an epoch's order.
+    """
+    limits = ("limit_train_batches", "limit_val_batches")
+    extent = settings.model_dump(include={"max_epochs", *limits, "val_check_interval", "check_val_every_n_epoch"})
+    if settings.fast_dev_run:
+        extent |= dict.fromkeys(limits, int(settings.fast_dev_run))
+        extent |= {"max_epochs": 1, "val_check_interval": 1.0, "check_val_every_n_epoch": 1}
+    if settings.overfit_batches:
+        extent |= dict.fromkeys(limits, settings.overfit_batches)
+    return extent
+
+
+def _profiler(name: str | None) -> Profiler:
+    if name is None:
+        return NoProfiler()
+    folder = records() / "profiles"
+    for old in folder.glob(f"*-{name}*"):
+        old.unlink(missing_ok=True)  # Lightning appends
+    print(f"what takes time in training: {folder}/fit-{name}*, when it ends", flush=True)
+    return _PROFILERS[name](dirpath=folder, filename=name)
 
 
 def _optional_callbacks(params: Params) -> Iterator[Callback]:

@@ -164,7 +164,7 @@ def test_equal_training_writes_equal_bytes():
             {path: path.read_bytes() for folder in (Path("models"), REPORTS) for path in folder.rglob("*.*")}
         )
     assert contents[0] == contents[1]
-    assert len(contents[0]) == 6
+    assert len(contents[0]) == 7
 
 
 def test_another_seed_trains_another_network():

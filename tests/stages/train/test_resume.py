@@ -90,6 +90,38 @@ def test_wherever_it_was_stopped(stops, every, steps):
     assert not FOLDER.exists()
 
 
+# Four steps an epoch, a row by step after every second.
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trainer__val_check_interval": 0.5},
+        {"trainer__val_check_interval": 1},
+        {"trainer__val_check_interval": 3, "trainer__ema_decay": 0.9},
+        {"trainer__val_check_interval": 3, "trainer__check_val_every_n_epoch": None},
+        {"trainer__val_check_interval": 1, "trainer__accumulate_grad_batches": 2, "trainer__gradient_clip_val": 0.5},
+        {"trainer__check_val_every_n_epoch": 2},
+        {"trainer__val_check_interval": 2, "trainer__early_stopping_patience": 2, "optimizer__lr": 1e-12},
+        {"trainer__overfit_batches": 3},
+        {"trainer__limit_val_batches": 1, "trainer__limit_train_batches": 0.5},
+        {"trainer__fast_dev_run": 4},
+        {"hardware__profiler": "simple", "hardware__detect_anomaly": True},
+    ],
+    ids=lambda changes: ",".join(changes),
+)
+def test_wherever_it_was_stopped_with_flags_for_debugging(changes, steps):
+    basis = {"trainer__max_epochs": 3, "checkpoint__every_n_train_steps": 1, "trainer__log_every_n_steps": 2}
+    params = tiny_params(**basis | changes)
+    train(params)
+    expected, uninterrupted = outputs(), list(steps.taken)
+    steps.taken.clear()
+    for stop in (1, 2, 3, 4, 6, 9):
+        if stop < len(uninterrupted):
+            steps.stopped(params, at=stop)
+    train(params)
+    assert outputs() == expected
+    assert sorted(set(steps.taken)) == uninterrupted
+
+
 @pytest.mark.parametrize(
     "changes",
     [
