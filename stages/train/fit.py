@@ -114,7 +114,8 @@ def write_outputs(task: Task, fitted: Fitted) -> dict[str, Any]:
     rows, best = fitted.rows, fitted.best
     best_row = rows[best["row"]]
     metrics = {"best_epoch": best_row["epoch"], "epochs": rows[-1]["epoch"]}
-    metrics = {name: value for name, value in best_row.items() if name not in ("epoch", "step", "lr")} | metrics
+    ours = {*metrics, "fingerprint", "epoch", "step", "lr"}
+    metrics |= {name: value for name, value in best_row.items() if name not in ours}
     checkpoint = _checkpoint(task, fitted.data, best["weights"], best_row)
     save_checkpoint(checkpoint, BEST)
     save_checkpoint(_checkpoint(task, fitted.data, fitted.last, rows[-1]), LAST)

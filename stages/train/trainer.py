@@ -17,6 +17,7 @@ from lightline.config.training import Trainer as Settings
 from lightline.errors import ParameterError
 from lightline.models.device import choose_device
 from lightline.runtime.origin import records
+from lightline.runtime.supervision import is_first_process
 from stages.train.averaging import ExponentialMovingAverage
 from stages.train.callbacks import FiniteLoss, FrozenBody, Progress
 from stages.train.history import History
@@ -30,6 +31,8 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated")
 # Resumed in the middle of an epoch, it goes on with the next batch: `stages.train.datamodule` takes care of that.
 warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+# Where less than five steps are profiled, it takes them all.
+warnings.filterwarnings("ignore", "The PyTorch Profiler default schedule will be overridden")
 # The images are in memory: there is nothing for worker processes to do.
 warnings.filterwarnings("ignore", ".*does not have many workers")
 
@@ -106,6 +109,8 @@ def _extent(settings: Settings) -> dict[str, Any]:
     if settings.fast_dev_run:
         extent |= dict.fromkeys(limits, int(settings.fast_dev_run))
         extent |= {"max_epochs": 1, "val_check_interval": 1.0, "check_val_every_n_epoch": 1}
+        if is_first_process():
+            print(f"trainer.fast_dev_run = {settings.fast_dev_run}: a trial, whose model is of no use", flush=True)
     if settings.overfit_batches:
         extent |= dict.fromkeys(limits, settings.overfit_batches)
     return extent
@@ -124,7 +129,11 @@ def _profiler(name: str | None) -> Profiler:
 def _optional_callbacks(params: Params) -> Iterator[Callback]:
     settings = params.trainer
     if settings.early_stopping_patience is not None:
-        yield EarlyStopping(settings.monitor, mode=_mode(settings.monitor), patience=settings.early_stopping_patience)
+        patience = settings.early_stopping_patience
+        # At each validation: Lightning's own choice takes val_check_interval = 1, of a batch, for 1.0.
+        yield EarlyStopping(
+            settings.monitor, mode=_mode(settings.monitor), patience=patience, check_on_train_epoch_end=False
+        )
     if settings.ema_decay is not None:
         yield ExponentialMovingAverage(settings.ema_decay)
     if settings.freeze_epochs:

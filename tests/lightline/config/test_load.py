@@ -14,7 +14,7 @@ from lightline.errors import ParameterError
 from tests.support import ROOT
 
 CONF = ROOT / "conf"
-GROUPS = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name != "recipe")
+GROUPS = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("recipe", "debug"))
 CHOICES = [f"{path.parent.name}={path.stem}" for path in GROUPS]
 VALUES = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 MISSING = object()
@@ -100,6 +100,26 @@ WRONG = [
     ({"optimizer__lr": float("inf")}, "optimizer.lr = inf is not allowed; it must be a finite number"),
     ({"optimizer__betas": 0.9}, "optimizer.betas = 0.9 is not allowed; it must be a list"),
     ({"optimizer__betas": [0.9]}, "optimizer.betas = [0.9] is not allowed; it must have 2 items"),
+    (
+        {"trainer__limit_val_batches": 0},
+        "trainer.limit_val_batches = 0 is not allowed; it must be a number of batches from 1 on, or a share of them, "
+        "above 0.0 and at most 1.0, or null: without validation no epoch would be the best",
+    ),
+    ({"trainer__limit_train_batches": 1.5}, "trainer.limit_train_batches = 1.5 is not allowed; it must be a number of"),
+    ({"trainer__overfit_batches": -1}, "trainer.overfit_batches = -1 is not allowed; it must be a number of batches"),
+    (
+        {"trainer__fast_dev_run": 0.5},
+        "trainer.fast_dev_run = 0.5 is not allowed; it must be true, false or a number",
+    ),
+    ({"trainer__val_check_interval": "00:00:10:00"}, "it must be a number of batches from 1 on, or a share of them"),
+    (
+        {"trainer__check_val_every_n_epoch": None},
+        "trainer.val_check_interval = 1.0 is a share of an epoch, which trainer.check_val_every_n_epoch = None does",
+    ),
+    (
+        {"hardware__profiler": "xla"},
+        "hardware.profiler = 'xla' is not allowed; allowed: 'simple', 'advanced' or",
+    ),
     ({"trainer__deterministic": "yes"}, "trainer.deterministic = 'yes' is not allowed; it must be true or false"),
     ({"hardware__strategy": None}, "hardware.strategy = None is not allowed; it must be a text"),
     (
@@ -347,6 +367,21 @@ def test_every_choice_in_conf_is_right(choice, tmp_path):
     assert {key: found[key] for key in chosen if key != "defaults"} == {
         key: value for key, value in chosen.items() if key != "defaults"
     }
+
+
+@pytest.mark.parametrize("recipe", sorted(file.stem for file in (CONF / "recipe").glob("*.yaml")))
+def test_every_recipe_can_be_debugged_and_its_choices_stay(recipe, tmp_path):
+    plain, fast, overfit, profile = (
+        load_params(compose(tmp_path, f"recipe={recipe}", f"debug={debug}"))
+        for debug in ("none", "fast", "overfit", "profile")
+    )
+    assert plain == load_params(compose(tmp_path, f"recipe={recipe}"))
+    assert plain.optimizer == fast.optimizer == overfit.optimizer == profile.optimizer
+    assert fast.trainer.fast_dev_run
+    assert (overfit.trainer.overfit_batches, profile.hardware.profiler) == (2, "simple")
+    drawn = {"random_crop_padding", "horizontal_flip", "random_erasing", "mixup_alpha", "cutmix_alpha"}
+    assert set(overfit.augment.model_dump(include=drawn).values()) == {0}
+    assert overfit.augment.rand_augment.num_ops == len(overfit.augment.low_resolution) == 0
 
 
 @pytest.mark.parametrize("recipe", sorted(file.stem for file in (CONF / "recipe").glob("*.yaml")))
