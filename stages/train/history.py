@@ -103,7 +103,7 @@ class History(Callback):
 
     def add_row(self, trainer: lightning.Trainer, pl_module: Classifier) -> None:
         """Add the row of an epoch, or of a validation within it; one alone where training stops at a validation."""
-        if self.rows and self.rows[-1]["step"] == trainer.global_step:
+        if not trainer.validating and self.rows and self.rows[-1]["step"] == trainer.global_step:
             return
         part = (trainer.fit_loop.batch_idx + 1) / trainer.num_training_batches
         row = {

@@ -141,9 +141,9 @@ class Classifier(LeanModule):
         dtype = matrix_dtype(self.trainer.precision)
         optimizer = build_optimizer(self.params.optimizer, self.network, dtype)
         num_steps, settings = int(self.trainer.estimated_stepping_batches), self.params.trainer
-        max_epochs = self.trainer.max_epochs or settings.max_epochs  # one where fast_dev_run is set
+        epochs = 1 if settings.fast_dev_run else settings.max_epochs
         schedule = build_schedule(
-            self.params.schedule, optimizer, num_steps, num_steps / max_epochs, settings.freeze_epochs
+            self.params.schedule, optimizer, num_steps, num_steps / epochs, settings.freeze_epochs
         )
         if schedule is None:
             return optimizer

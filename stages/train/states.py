@@ -143,7 +143,7 @@ class SaveState(Checkpoint):
         assert isinstance(pl_module, Classifier)
         self._history.end_step(trainer, pl_module)
         done = batch_idx + 1
-        if trainer.should_stop or (done == trainer.num_training_batches and self._is_last_epoch(trainer)):
+        if trainer.should_stop or (done == trainer.num_training_batches and _is_last_epoch(trainer)):
             # What training ends with is validated, whatever the interval.
             trainer.should_stop, trainer.check_val_every_n_epoch = True, 1
         elif done < trainer.num_training_batches and not _is_validation_next(trainer):
@@ -168,7 +168,7 @@ class SaveState(Checkpoint):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
         self._history.add_row(trainer, pl_module)
-        if trainer.should_stop or self._is_last_epoch(trainer):
+        if trainer.should_stop or _is_last_epoch(trainer):
             trainer.save_checkpoint(self._folder / FINISHED)
             if self._asked_to_stop:
                 raise KeyboardInterrupt
@@ -202,9 +202,6 @@ class SaveState(Checkpoint):
             return True
         return seconds is not None and time.monotonic() - self._saved_at >= seconds
 
-    def _is_last_epoch(self, trainer: lightning.Trainer) -> bool:
-        return trainer.current_epoch + 1 == trainer.max_epochs
-
     def _note_saved(self, trainer: lightning.Trainer) -> None:
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
 
@@ -223,11 +220,14 @@ class SaveState(Checkpoint):
             print(f"stopping after this step, with its state saved{more}", flush=True)
 
 
+def _is_last_epoch(trainer: lightning.Trainer) -> bool:
+    return trainer.current_epoch + 1 == trainer.max_epochs
+
+
 def _is_validation_next(trainer: lightning.Trainer) -> bool:
     loop: Any = trainer.fit_loop
-    return trainer.val_check_batch != trainer.num_training_batches and loop.epoch_loop._should_check_val_fx(
-        loop._data_fetcher
-    )
+    within_epochs = trainer.val_check_batch != trainer.num_training_batches
+    return within_epochs and loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
 
 
 def _is_better(score: float, best: float, monitor: str) -> bool:

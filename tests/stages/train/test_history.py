@@ -175,6 +175,13 @@ def test_validation_within_an_epoch_has_rows_and_can_be_the_best():
     assert load_checkpoint(BEST).epoch == 1
 
 
+def test_validation_between_two_steps_has_a_row_of_its_own():
+    train(tiny_params(trainer__max_epochs=1, trainer__val_check_interval=1, trainer__accumulate_grad_batches=3))
+    rows = table("history")
+    assert [(row["epoch"], row["step"]) for row in rows] == [(0.25, 0), (0.5, 0), (0.75, 1), (1, 2)]
+    assert all(row["val_loss"] is not None for row in rows)
+
+
 def test_early_stopping_counts_validations_and_its_last_row_stands_once():
     changes = {"trainer__val_check_interval": 1, "trainer__early_stopping_patience": 2, "optimizer__lr": 1e-12}
     metrics = train(tiny_params(**changes, trainer__log_every_n_steps=1))
