@@ -36,7 +36,7 @@ class History(Callback):
         self.steps: list[Row] = []
         self.run = run
         self._every = 1 if settings.fast_dev_run else settings.log_every_n_steps
-        self._last_step = 0
+        self._step, self._last_step = 0, 0  # counted here: to ask the Trainer takes a hundredth of a small step
         self._before = [0.0] * 4  # what earlier rows have of the epoch's totals
         self._due: dict[str, Any] = {}
         self._validated: Row = {}
@@ -46,7 +46,7 @@ class History(Callback):
         self._images = 0.0  # of the epoch that has ended
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._last_step = int(trainer.estimated_stepping_batches)
+        self._step, self._last_step = trainer.global_step, int(trainer.estimated_stepping_batches)
         # Resumed in the middle of an epoch, Lightning does not start that epoch again.
         self.on_train_epoch_start(trainer, pl_module)
 
@@ -58,8 +58,8 @@ class History(Callback):
     def on_before_optimizer_step(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        step = trainer.global_step + 1
-        if self._every and (step % self._every == 0 or step == self._last_step):
+        self._step += 1
+        if self._every and (self._step % self._every == 0 or self._step == self._last_step):
             self._due = {"lr": _learning_rate(optimizer)}
             if trainer.gradient_clip_val is not None:
                 weights = (weight for group in optimizer.param_groups for weight in group["params"])

@@ -142,12 +142,12 @@ class SaveState(Checkpoint):
     ) -> None:
         assert isinstance(pl_module, Classifier)
         self._history.end_step(trainer, pl_module)
-        done = batch_idx + 1
-        if trainer.should_stop or (done == trainer.num_training_batches and _is_last_epoch(trainer)):
+        done, batches = batch_idx + 1, trainer.num_training_batches
+        if trainer.should_stop or (done == batches and _is_last_epoch(trainer)):
             # What training ends with is validated, whatever the interval.
             trainer.should_stop, trainer.check_val_every_n_epoch = True, 1
-        elif done < trainer.num_training_batches and not _is_validation_next(trainer):
-            self._save_after_batch(trainer)
+        elif done < batches and (trainer.val_check_batch == batches or not _is_validation_next(trainer)):
+            self._save_after_batch(trainer, done)
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # Averaged weights, where there is averaging: its callback comes before this one, and swaps them in.
@@ -160,10 +160,10 @@ class SaveState(Checkpoint):
         score = self._history.end_validation(trainer)[self._monitor]
         if self.best is None or _is_better(score, self.best["score"], self._monitor):
             self.best = Best(row=len(self._history.rows), score=score, weights=self._validated)
-        if trainer.fit_loop.batch_idx + 1 < trainer.num_training_batches:
+        if (done := trainer.fit_loop.batch_idx + 1) < trainer.num_training_batches:
             self._history.add_row(trainer, pl_module)
             if not trainer.should_stop:
-                self._save_after_batch(trainer)
+                self._save_after_batch(trainer, done)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
@@ -181,8 +181,8 @@ class SaveState(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
 
-    def _save_after_batch(self, trainer: lightning.Trainer) -> None:
-        if (trainer.fit_loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+    def _save_after_batch(self, trainer: lightning.Trainer, done: int) -> None:
+        if done % trainer.accumulate_grad_batches == 0:
             self._save_if_due(trainer)
 
     def _save_if_due(self, trainer: lightning.Trainer) -> None:
@@ -226,8 +226,7 @@ def _is_last_epoch(trainer: lightning.Trainer) -> bool:
 
 def _is_validation_next(trainer: lightning.Trainer) -> bool:
     loop: Any = trainer.fit_loop
-    within_epochs = trainer.val_check_batch != trainer.num_training_batches
-    return within_epochs and loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
 
 
 def _is_better(score: float, best: float, monitor: str) -> bool:
