@@ -22,7 +22,6 @@ def prepare_trial(params: Params) -> tuple[Params, ImageDataModule, Classifier]:
         update={
             "max_epochs": _ENDLESS,
             "limit_train_batches": None,
-            "freeze_epochs": 0,
             "fast_dev_run": False,
             "overfit_batches": 0,
             "val_check_interval": 1.0,

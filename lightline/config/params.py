@@ -8,7 +8,7 @@ then `make params`.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from lightline.config.data import Data, Split
 from lightline.config.fields import BatchSize, Fraction, PositiveFloat, PositiveInt, Probability, Section, Text
@@ -90,13 +90,3 @@ class Params(Section):
     hardware: Hardware
     checkpoint: Checkpoint
     tracking: Tracking
-
-    @model_validator(mode="after")
-    def head_lr_has_its_epochs(self):
-        head_lr = None if self.optimizer.name == "muon_sgd" else getattr(self.optimizer, "head_lr", None)
-        if head_lr is not None and self.trainer.freeze_epochs == 0:
-            raise ValueError(
-                f"optimizer.head_lr = {head_lr:g} is for the epochs in which the last layer learns alone, and "
-                "trainer.freeze_epochs = 0 has none; set that to 1 or more, or optimizer.head_lr to null"
-            )
-        return self

@@ -90,7 +90,7 @@ class Augment(Section):
 class Adam(Section):
     name: Literal["adam", "adamw"]
     lr: PositiveFloat
-    head_lr: PositiveFloat | None  # of the last layer in trainer.freeze_epochs, falling to zero; null: lr
+    layer_decay: Annotated[float, Field(gt=0, le=1)]  # × the rate from a block of the network to the one before it
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
     eps: PositiveFloat
     weight_decay: NonNegativeFloat
@@ -99,7 +99,7 @@ class Adam(Section):
 class SGD(Section):
     name: Literal["sgd"]
     lr: PositiveFloat
-    head_lr: PositiveFloat | None  # of the last layer in trainer.freeze_epochs, falling to zero; null: lr
+    layer_decay: Annotated[float, Field(gt=0, le=1)]  # × the rate from a block of the network to the one before it
     momentum: Fraction
     nesterov: bool
     weight_decay: NonNegativeFloat
@@ -198,7 +198,7 @@ class Trainer(Section):
     monitor: Literal["val_accuracy", "val_loss"]  # what best.ckpt is the best in, and early stopping watches
     early_stopping_patience: Epochs | None  # epochs, or validations, without improvement; null trains to max_epochs
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None  # null: no averaging of weights
-    freeze_epochs: Annotated[int, Field(ge=0, le=100_000)]  # first epochs in which only the last layer learns
+    linear_probe: bool  # first fit the last layer alone, to what the rest makes of the images; nothing is drawn for it
     limit_train_batches: Batches | None  # a trial on fewer batches, or a share of them; null takes all
     limit_val_batches: Batches | None
     overfit_batches: NonNegativeInt | Probability  # train on the same in every epoch, and validate on as many; 0: off

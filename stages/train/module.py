@@ -142,9 +142,7 @@ class Classifier(LeanModule):
         optimizer = build_optimizer(self.params.optimizer, self.network, dtype)
         num_steps, settings = int(self.trainer.estimated_stepping_batches), self.params.trainer
         epochs = 1 if settings.fast_dev_run else settings.max_epochs
-        schedule = build_schedule(
-            self.params.schedule, optimizer, num_steps, num_steps / epochs, settings.freeze_epochs
-        )
+        schedule = build_schedule(self.params.schedule, optimizer, num_steps, num_steps / epochs)
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -14,7 +14,6 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from lightline.config.training import SGD, Adam, Constant, Cosine, Linear, OneCycle, Optimizer, Schedule
 from lightline.config.training import Muon as MuonSettings
 from lightline.config.training import MuonSGD as MuonSGDSettings
-from lightline.models.build import head_names
 from stages.train.muon import Muon
 
 
@@ -23,26 +22,41 @@ def build_optimizer(settings: Optimizer, network: nn.Module, dtype: torch.dtype)
 
     dtype: what Muon multiplies its matrices in; the others ignore it.
     """
-    arguments = settings.model_dump(exclude={"name", "head_lr"})
+    arguments = settings.model_dump(exclude={"name", "layer_decay"})
     if isinstance(settings, Adam):
         arguments["betas"] = tuple(settings.betas)
         adam = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-        return adam(_body_and_head(network, settings.lr, settings.head_lr), **arguments)
+        return adam(_groups_by_depth(network, settings.lr, settings.layer_decay), **arguments)
     if isinstance(settings, SGD):
-        return torch.optim.SGD(_body_and_head(network, settings.lr, settings.head_lr), **arguments)
+        return torch.optim.SGD(_groups_by_depth(network, settings.lr, settings.layer_decay), **arguments)
     record = isinstance(settings, MuonSGDSettings)
     return Muon(_record_groups(settings, network) if record else _muon_groups(settings, network), dtype)
 
 
-def _body_and_head(network: nn.Module, lr: float, head_lr: float | None) -> list[dict[str, Any]]:
-    """Group parameters: all, or apart the last layer, which has a rate of its own while the others are frozen."""
-    named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
-    heads = () if head_lr is None else tuple(f"{name}." for name in head_names(network))
-    groups: list[dict[str, Any]] = [{"params": [value for name, value in named if not name.startswith(heads)]}]
-    if head_lr is not None:
-        head = [value for name, value in named if name.startswith(heads)]
-        groups.append({"params": head, "lr": head_lr, "lr_after_freezing": lr})
-    return groups
+def _groups_by_depth(network: nn.Module, lr: float, decay: float) -> list[dict[str, Any]]:
+    """Group parameters by blocks, each with decay × the rate of the block after it; the first group is the last's.
+
+    As in ULMFiT (J. Howard, S. Ruder, 2018) and BEiT (H. Bao et al., 2022). A block is what the network's own lists
+    hold: layer1.0, features.3, encoder.layers.encoder_layer_7; what lies in none is one by its first name.
+    """
+    named = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    if decay == 1:
+        return [{"params": list(named.values())}]
+    blocks: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in named.items():
+        blocks.setdefault(_block(network, name), []).append(parameter)
+    deepest = list(reversed(blocks.values()))
+    return [{"params": block, "lr": lr * decay**depth} for depth, block in enumerate(deepest)]
+
+
+def _block(network: nn.Module, name: str) -> str:
+    """Name the block of a parameter: up to the last number among the first three names of what holds its layer."""
+    path = name.rpartition(".")[0]
+    if not any(network.get_submodule(path).children()):
+        path = path.rpartition(".")[0]
+    parts = path.split(".")[:3]
+    numbered = [place for place, part in enumerate(parts, start=1) if part[-1:].isdigit()]
+    return ".".join(parts[: numbered[-1]] if numbered else name.split(".")[:1])
 
 
 def _muon_groups(settings: MuonSettings, network: nn.Module) -> list[dict[str, Any]]:
@@ -85,28 +99,20 @@ def build_schedule(
     optimizer: torch.optim.Optimizer,
     num_steps: int,
     steps_per_epoch: float,
-    freeze_epochs: int = 0,
 ) -> LRScheduler | None:
     """Build the schedule, to be stepped after every optimizer step, or give None where the learning rate never changes.
 
-    num_steps: all optimizer steps of the training. freeze_epochs: in these the last layer learns alone, at a rate that
-    falls to zero; the schedule, with its warm-up, begins when the others join in. A parameter group that has `epochs`
-    goes through a linear schedule in so many.
+    num_steps: all optimizer steps of the training. A parameter group that has `epochs` goes through the schedule in so
+    many.
     """
-    start = min(num_steps, round(freeze_epochs * steps_per_epoch))
-    if isinstance(settings, Constant) and settings.warmup_epochs == 0 and start == 0:
+    if isinstance(settings, Constant) and settings.warmup_epochs == 0:
         return None  # stepping through nothing costs a tenth of a small network's step
     warmup_steps = 0.0 if isinstance(settings, OneCycle) else settings.warmup_epochs * steps_per_epoch
     factors = []
     for group in optimizer.param_groups:
-        lr = group.get("lr_after_freezing", group["lr"])
-        steps = min(max(1, num_steps - start), group.get("epochs", math.inf) * steps_per_epoch)
-        factors.append(partial(_in_two_parts, start, lr / group["lr"], _factor(settings, warmup_steps, steps, lr)))
+        steps = min(num_steps, group.get("epochs", math.inf) * steps_per_epoch)
+        factors.append(_factor(settings, warmup_steps, steps, group["lr"]))
     return LambdaLR(optimizer, factors)
-
-
-def _in_two_parts(start: int, later: float, factor: Callable[[int], float], step: int) -> float:
-    return later * factor(step - start) if step >= start else _half_wave(1.0, 0.0, step / start)
 
 
 def _factor(
@@ -122,7 +128,7 @@ def _factor(
 
 
 def _one_cycle(settings: OneCycle, num_steps: float, step: int) -> float:
-    """As torch's OneCycleLR, which starts with the training and leaves no room for a frozen body before it."""
+    """As torch's OneCycleLR."""
     lowest, peak = 1 / settings.div_factor, settings.pct_start * num_steps - 1
     if step < peak:
         return _half_wave(lowest, 1.0, step / peak)

@@ -19,7 +19,7 @@ from lightline.models.device import choose_device
 from lightline.runtime.origin import records
 from lightline.runtime.supervision import is_first_process
 from stages.train.averaging import ExponentialMovingAverage
-from stages.train.callbacks import FiniteLoss, FrozenBody, Progress
+from stages.train.callbacks import FiniteLoss, Progress
 from stages.train.history import History
 from stages.train.lightning_overhead import NoProfiler
 from stages.train.precision import choose_precision
@@ -76,11 +76,6 @@ def build_trainer(params: Params) -> lightning.Trainer:
             f"Lightning cannot train with hardware = {hardware.model_dump()} and trainer.precision = "
             f"{settings.precision!r}: {error}"
         ) from error
-    if settings.freeze_epochs and trainer.world_size > 1 and hardware.strategy in ("auto", "ddp"):
-        raise ParameterError(
-            f"trainer.freeze_epochs = {settings.freeze_epochs} on {trainer.world_size} devices needs "
-            "hardware.strategy = ddp_find_unused_parameters_true: plain ddp waits for the frozen layers' gradients."
-        )
     return trainer
 
 
@@ -136,8 +131,6 @@ def _optional_callbacks(params: Params) -> Iterator[Callback]:
         )
     if settings.ema_decay is not None:
         yield ExponentialMovingAverage(settings.ema_decay)
-    if settings.freeze_epochs:
-        yield FrozenBody(settings.freeze_epochs)
 
 
 def _mode(monitor: str) -> str:

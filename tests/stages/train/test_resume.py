@@ -140,7 +140,7 @@ def test_wherever_it_was_stopped_with_flags_for_debugging(changes, steps):
             "optimizer": {
                 "name": "sgd",
                 "lr": 0.01,
-                "head_lr": None,
+                "layer_decay": 1.0,
                 "momentum": 0.9,
                 "nesterov": True,
                 "weight_decay": 0.0,
@@ -150,7 +150,7 @@ def test_wherever_it_was_stopped_with_flags_for_debugging(changes, steps):
         {"schedule": {"name": "cosine", "warmup_epochs": 0.5, "eta_min": 0.0}},
         {"loss__class_weights": "balanced"},
         {"trainer__precision": "32-true", "trainer__monitor": "val_loss"},
-        {"trainer__freeze_epochs": 2},
+        {"trainer__linear_probe": True, "optimizer__layer_decay": 0.5},
         {"trainer__drop_last": True, "trainer__early_stopping_patience": 1, "optimizer__lr": 1e-12},
         {"model": model_settings("mobilenet_v3_small").model_dump()},  # with dropout
         {"hardware__memory_fraction": 0.0, "hardware__num_workers": 1},  # images from worker processes

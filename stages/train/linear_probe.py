@@ -1,0 +1,125 @@
+"""A new last layer fitted to what the rest of the network makes of the images: logistic regression, in seconds.
+
+The body's outputs are computed once, from the images as they will be answered; the last layer's weights minimise the
+cross-entropy over them. Trained on from there, the body keeps what it brought along (A. Kumar et al., "Fine-tuning can
+distort pretrained features and underperform out-of-distribution", ICLR 2022).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from lightline.errors import ParameterError
+from lightline.models.build import head_names
+from stages.train.randomness import permutation
+
+# How strongly large weights are held down, × the features' mean square and by the number of images: cross-validation
+# takes one of them.
+_DECAYS = (1000.0, 100.0, 10.0, 1.0)
+_FOLDS, _MOST = 4, 2000  # images that are cross-validated
+_ITERATIONS = 200
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Body(nn.Module):
+    """A network up to its last layer: normalised images → what goes into that layer, float [batch, features].
+
+    Attributes:
+        head: the last layer.
+    """
+
+    def __init__(self, network: nn.Module):
+        """Take a network.
+
+        Raises:
+            ParameterError: its answer is not that of one last nn.Linear; so does a forward pass.
+        """
+        super().__init__()
+        self.network = network
+        heads = [network.get_submodule(name) for name in head_names(network)]
+        if len(heads) != 1 or not isinstance(heads[0], nn.Linear):
+            raise _unsuitable(network)
+        self.head = heads[0]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+        hook = self.head.register_forward_hook(lambda head, taken, given: seen.append((taken[0], given)))
+        try:
+            answer = self.network(images)
+        finally:
+            hook.remove()
+        if len(seen) != 1 or seen[0][1] is not answer:
+            raise _unsuitable(self.network)
+        return seen[0][0]
+
+
+def _unsuitable(network: nn.Module) -> ParameterError:
+    return ParameterError(
+        "trainer.linear_probe = True needs a network whose answer is that of one last nn.Linear; "
+        f"{type(network).__name__}'s is not. Set it to False."
+    )
+
+
+@dataclass(frozen=True)
+class Examples:
+    """features: float [images, features]; labels: int64 [images]."""
+
+    features: torch.Tensor
+    labels: torch.Tensor
+
+    def part(self, positions: torch.Tensor) -> "Examples":
+        return Examples(self.features[positions], self.labels[positions])
+
+
+def fit_head(head: nn.Linear, train: Examples, loss: Loss, seed: int) -> None:
+    """Give the layer the weights that minimise the loss, a mean over images; seed: of the parts of cross-validation."""
+    features = train.features.double()
+    train = Examples(features, train.labels)
+    size = features.square().mean().clamp(min=1e-12).item()
+    chosen = _DECAYS.index(_cross_validated(train, head.out_features, loss, size, seed))
+    weights = _minimised(train, head.out_features, loss, [size * decay for decay in _DECAYS[: chosen + 1]])[-1]
+    with torch.no_grad():
+        head.weight.copy_(weights[:, :-1])
+        if head.bias is not None:
+            head.bias.copy_(weights[:, -1])
+
+
+def _cross_validated(train: Examples, num_classes: int, loss: Loss, size: float, seed: int) -> float:
+    order = permutation(seed, 0, len(train.labels))[:_MOST]
+    found = torch.zeros(len(_DECAYS), dtype=torch.float64)
+    for fold in range(min(_FOLDS, len(order) // 2)):
+        held_out = torch.zeros(len(order), dtype=torch.bool)
+        held_out[fold::_FOLDS] = True
+        rest, tried = train.part(order[~held_out]), train.part(order[held_out])
+        solutions = _minimised(rest, num_classes, loss, [size * decay for decay in _DECAYS])
+        losses = [functional.cross_entropy(_logits(weights, tried.features), tried.labels) for weights in solutions]
+        found += torch.stack(losses) * held_out.sum()
+    return _DECAYS[int(found.argmin())]
+
+
+def _logits(weights: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """weights: float [classes, features + 1], of which the last are the biases."""
+    return functional.linear(features, weights[:, :-1], weights[:, -1])
+
+
+def _minimised(train: Examples, num_classes: int, loss: Loss, decays: list[float]) -> list[torch.Tensor]:
+    """Solve for each decay, from strong to weak, starting where the one before ended; by L-BFGS."""
+    weights = torch.zeros(num_classes, train.features.shape[1] + 1, dtype=torch.float64, requires_grad=True)
+    solutions = []
+    for decay in decays:
+        optimizer = torch.optim.LBFGS([weights], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+
+        def objective(optimizer: torch.optim.LBFGS = optimizer, decay: float = decay) -> torch.Tensor:
+            optimizer.zero_grad()
+            held_down = decay / len(train.labels) / 2 * weights[:, :-1].square().sum()
+            value = loss(_logits(weights, train.features), train.labels) + held_down
+            value.backward()
+            return value
+
+        optimizer.step(objective)  # type: ignore[arg-type]
+        solutions.append(weights.detach().clone())
+    return solutions
