@@ -50,7 +50,10 @@ class Hardware(Section):
     num_nodes: Annotated[int, Field(ge=1, le=10_000)]
     # That compute, a process. auto: OMP_NUM_THREADS, or the cores, shared among the trainings that run on the machine.
     num_threads: Annotated[int, Field(ge=1, le=1_024)] | Literal["auto"]
-    memory_fraction: Probability  # of the free memory that decoded images may take; more are decoded when needed
+    memory_fraction: Probability  # of the free memory that decoded images may take
+    # Of the free disk that they may take where memory does not hold them, in a file that ends with the training; where
+    # that does not either, they are decoded when needed.
+    disk_fraction: Probability
     num_workers: Annotated[int, Field(ge=0, le=512)]  # processes that decode images which do not fit
     profiler: Literal["simple", "advanced", "pytorch"] | None  # of training; it writes to .lightline/profiles/
     detect_anomaly: bool  # end where a gradient is no number, with the line that it comes from

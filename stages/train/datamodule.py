@@ -14,8 +14,16 @@ from lightline.data.dataset import Dataset
 from lightline.data.splits import Splits
 from lightline.models.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResize, Normalize, Preprocessing
 from lightline.runtime.allocator import keep_freed_memory
+from lightline.runtime.origin import records
 from stages.train.augmentation import Augmentation
-from stages.train.image_sets import Batch, ImageDataset, InMemoryImageDataset, channel_statistics, fits_memory
+from stages.train.image_sets import (
+    Batch,
+    ImageDataset,
+    InMemoryImageDataset,
+    channel_statistics,
+    fits_disk,
+    fits_memory,
+)
 from stages.train.photo import WholeImage
 from stages.train.randomness import permutation
 from stages.train.shared_batches import BatchSampler, DecodedBatches
@@ -137,13 +145,12 @@ class ImageDataModule(lightning.LightningDataModule):
         return self.normalize(images)
 
     def _pictures(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize | WholeImage) -> ImageDataset:
-        hardware = self.params.hardware
-        fits = fits_memory(len(rows), transform.input_size, hardware.memory_fraction)
-        return (
-            InMemoryImageDataset(dataset, rows, transform, hardware.num_workers)
-            if fits
-            else ImageDataset(dataset, rows, transform)
-        )
+        hardware, size = self.params.hardware, transform.input_size
+        if fits_memory(len(rows), size, hardware.memory_fraction):
+            return InMemoryImageDataset(dataset, rows, transform, hardware.num_workers)
+        if hardware.disk_fraction and fits_disk(len(rows), size, hardware.disk_fraction, records()):
+            return InMemoryImageDataset(dataset, rows, transform, hardware.num_workers, records())
+        return ImageDataset(dataset, rows, transform)
 
     def _loader(self, pictures: ImageDataset, batches: BatchSampler) -> DataLoader:
         # What is in memory needs no workers: cutting a batch out of it takes less than sending it.

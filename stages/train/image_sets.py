@@ -1,8 +1,13 @@
-"""The images of a split at the network's size: decoded once into memory where they fit, else as they are needed.
+"""The images of a split, decoded: once into memory where they fit, else into a file, else as they are needed.
 
-Both ways give the same pixels: where an image comes from is a matter of hardware, never of results.
+All ways give the same pixels: where an image comes from is a matter of hardware, never of results.
 """
 
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -74,16 +79,25 @@ class ImageDataset(TorchDataset):
 
 
 class InMemoryImageDataset(ImageDataset):
-    """Images decoded once.
+    """Images decoded once; with a folder, into a file there that is mapped into memory and ends with the process.
 
     Attributes:
         images: uint8 [num_images, size, size, 3].
     """
 
-    def __init__(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize | WholeImage, num_workers: int = 0):
+    def __init__(
+        self,
+        dataset: Dataset,
+        rows: np.ndarray,
+        transform: CropAndResize | WholeImage,
+        num_workers: int = 0,
+        folder: Path | None = None,
+    ):
         """Decode all; num_workers: processes for it, where there are so many images that they pay for their start."""
         super().__init__(dataset, rows, transform)
-        self.images = self._decoded(num_workers if len(rows) >= _WORTH_WORKERS else 0)
+        shape = (len(rows), self.input_size, self.input_size, 3)
+        self.images = torch.empty(shape, dtype=torch.uint8) if folder is None else _in_file(shape, folder)
+        self._decode_all(num_workers if len(rows) >= _WORTH_WORKERS else 0)
 
     def images_at(self, positions: torch.Tensor) -> torch.Tensor:
         return self.images.index_select(0, positions.to(self.images.device))
@@ -95,9 +109,8 @@ class InMemoryImageDataset(ImageDataset):
                 tensor.to(device) for tensor in (self.images, self.labels, self.rows)
             )
 
-    def _decoded(self, num_workers: int) -> torch.Tensor:
+    def _decode_all(self, num_workers: int) -> None:
         size = self.input_size
-        images = torch.empty((len(self), size, size, 3), dtype=torch.uint8)
         chunk = max(1, min(_CHUNK, _CHUNK_BYTES // (size * size * 3)))
         chunks = torch.arange(len(self)).split(chunk)
         pictures = ImageDataset(self.dataset, self.rows.numpy(), self.transform)
@@ -106,14 +119,26 @@ class InMemoryImageDataset(ImageDataset):
         )
         done = 0
         for batch in batches:
-            images[done : done + len(batch.images)] = batch.images
+            self.images[done : done + len(batch.images)] = batch.images
             done += len(batch.images)
-        return images
 
 
-def fits_memory(num_images: int, input_size: int, fraction: float) -> bool:
+def _in_file(shape: tuple[int, ...], folder: Path) -> torch.Tensor:
+    """Make a tensor of bytes in a file that has no name any more."""
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):  # to write where a disk turns out to have no room would end the process
+            os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape)))
+        return torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=torch.uint8).view(shape)
+
+
+def fits_memory(num_images: int, size: int, fraction: float) -> bool:
     """Tell whether the decoded images take at most this fraction of the memory that is free."""
-    return num_images * input_size * input_size * 3 <= fraction * psutil.virtual_memory().available
+    return num_images * size * size * 3 <= fraction * psutil.virtual_memory().available
+
+
+def fits_disk(num_images: int, size: int, fraction: float, folder: Path) -> bool:
+    """Tell whether the decoded images take at most this fraction of what is free on a folder's disk."""
+    return num_images * size * size * 3 <= fraction * shutil.disk_usage(folder).free
 
 
 def channel_statistics(pictures: ImageDataset) -> tuple[tuple[float, ...], tuple[float, ...]]:

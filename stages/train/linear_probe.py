@@ -46,15 +46,15 @@ class Body(nn.Module):
         self.head = heads[0]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-        hook = self.head.register_forward_hook(lambda head, taken, given: seen.append((taken[0], given)))
+        seen: list[torch.Tensor] = []
+        hook = self.head.register_forward_hook(lambda head, taken, given: seen.extend((taken[0], given)))
         try:
             answer = self.network(images)
         finally:
             hook.remove()
-        if len(seen) != 1 or seen[0][1] is not answer:
+        if len(seen) != 2 or seen[1] is not answer:
             raise _unsuitable(self.network)
-        return seen[0][0]
+        return seen[0]
 
 
 def _unsuitable(network: nn.Module) -> ParameterError:

@@ -234,13 +234,19 @@ PHOTO = {
 
 
 @pytest.mark.parametrize("augment", [{}, PHOTO])
-def test_images_that_do_not_fit_come_from_workers_and_are_the_same(tmp_path, augment):
+@pytest.mark.parametrize("disk_fraction", [0.0, 0.5])
+def test_images_that_do_not_fit_come_from_workers_or_a_file_and_are_the_same(
+    tmp_path, augment, disk_fraction, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     inside = make_data(tmp_path, 20, trainer__batch_size=8, **augment)
-    outside = make_data(
-        tmp_path, 20, trainer__batch_size=8, hardware__memory_fraction=0.0, hardware__num_workers=2, **augment
-    )
+    hardware = {"hardware__memory_fraction": 0.0, "hardware__disk_fraction": disk_fraction, "hardware__num_workers": 2}
+    outside = make_data(tmp_path, 20, trainer__batch_size=8, **hardware, **augment)
     assert isinstance(inside.train, InMemoryImageDataset)
-    assert not isinstance(outside.train, InMemoryImageDataset)
+    assert isinstance(outside.train, InMemoryImageDataset) == (disk_fraction > 0)
+    maps = Path("/proc/self/maps").read_text() if Path("/proc/self/maps").exists() else None
+    assert maps is None or (f"{tmp_path}/.lightline/" in maps) == (disk_fraction > 0)
+    assert not Path(".lightline").exists() or not list(Path(".lightline").iterdir())  # the file has no name
     assert outside.preprocessing == inside.preprocessing
     for ours, theirs in zip(outside.train_dataloader(), inside.train_dataloader(), strict=True):
         assert all(torch.equal(*pair) for pair in zip(ours, theirs, strict=True))

@@ -153,7 +153,8 @@ def test_wherever_it_was_stopped_with_flags_for_debugging(changes, steps):
         {"trainer__linear_probe": True, "optimizer__layer_decay": 0.5},
         {"trainer__drop_last": True, "trainer__early_stopping_patience": 1, "optimizer__lr": 1e-12},
         {"model": model_settings("mobilenet_v3_small").model_dump()},  # with dropout
-        {"hardware__memory_fraction": 0.0, "hardware__num_workers": 1},  # images from worker processes
+        # Images from worker processes.
+        {"hardware__memory_fraction": 0.0, "hardware__disk_fraction": 0.0, "hardware__num_workers": 1},
         AIRBENCH,
     ],
     ids=lambda changes: ",".join(changes),
