@@ -185,7 +185,8 @@ Batches = PositiveInt | Annotated[float, Field(gt=0, le=1)]
 class Trainer(Section):
     """Lightning's Trainer flags, and when to stop."""
 
-    max_epochs: Epochs
+    max_epochs: Annotated[int, Field(ge=0, le=100_000)]  # 0: linear_probe alone
+    max_steps: PositiveInt | None  # no epoch begins after so many optimizer steps
     batch_size: BatchSize  # images a device and step
     drop_last: bool  # leave out an epoch's last batch where it is not full
     # auto: bf16-mixed where the hardware computes in bfloat16, else 16-mixed on a GPU and 32-true on a CPU
@@ -207,6 +208,14 @@ class Trainer(Section):
     check_val_every_n_epoch: Epochs | None  # null: val_check_interval counts batches across epochs
     log_every_n_steps: NonNegativeInt  # a row of steps.csv every so many optimizer steps; 0: none
     sync_batchnorm: bool  # one statistic for the batches of all devices
+
+    @model_validator(mode="after")
+    def something_is_trained(self):
+        if self.max_epochs == 0 and not self.linear_probe:
+            raise ValueError(
+                "trainer.max_epochs = 0 trains nothing; it must be at least 1, or trainer.linear_probe true"
+            )
+        return self
 
     @model_validator(mode="after")
     def interval_across_epochs_counts_batches(self):

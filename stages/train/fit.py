@@ -26,6 +26,7 @@ from stages.train.datamodule import ImageDataModule
 from stages.train.epoch_threads import EpochThreads
 from stages.train.fingerprint import train_params
 from stages.train.history import COLUMNS, STEP_COLUMNS, History, Row, columns
+from stages.train.linear_probe import probe
 from stages.train.module import Classifier, class_weights
 from stages.train.samples import SamplePredictions
 from stages.train.states import FINISHED, Best
@@ -65,16 +66,12 @@ def fit(task: Task, trainer: lightning.Trainer, folder: Path, state: Path | None
         print("this training is finished already: its results are written", flush=True)
         _restore(state, module, threads, history, states)
     else:
-        if state is not None:
-            print(f"going on with the unfinished training of fingerprint {task.fingerprint[:16]}", flush=True)
-        try:
-            trainer.fit(module, data, ckpt_path=state, weights_only=True)
-        except SystemExit:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from None
-        except (MisconfigurationException, ValueError) as error:  # the second of an interval longer than an epoch
-            if isinstance(error, ValueError) and "val_check_interval" not in str(error):
-                raise
-            raise ParameterError(f"Lightning cannot train with trainer's settings: {str(error).strip()}") from error
+        if state is None and task.params.trainer.linear_probe:
+            metrics = probe(module, data, task.dataset)
+            history.begin(metrics)
+            states.begin(module.network, metrics[task.params.trainer.monitor])
+        if task.params.trainer.max_epochs:
+            _train(trainer, module, data, state)
     torch.set_num_threads(threads.number)  # a finished training's, too: val's logits are as it would have computed them
     if states.best is None:
         raise LightlineError(
@@ -83,6 +80,26 @@ def fit(task: Task, trainer: lightning.Trainer, folder: Path, state: Path | None
         )
     last = {name: value.detach().cpu() for name, value in module.network.state_dict().items()}
     return Fitted(data, history.rows, history.steps, states.best, last)
+
+
+def _train(trainer: lightning.Trainer, module: Classifier, data: ImageDataModule, state: Path | None) -> None:
+    if state is not None:
+        print(f"going on with the unfinished training of {state.parent.name[:16]}", flush=True)
+    settings = module.params.trainer
+    if settings.compile:
+        module.network.compile()
+    if settings.max_steps is not None:
+        images = data.batch_size * settings.accumulate_grad_batches * trainer.world_size
+        epochs = math.ceil(settings.max_steps / max(1, len(data.train) / images))
+        trainer.fit_loop.max_epochs = min(epochs, trainer.max_epochs or epochs)
+    try:
+        trainer.fit(module, data, ckpt_path=state, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
+    except (MisconfigurationException, ValueError) as error:  # the second of an interval longer than an epoch
+        if isinstance(error, ValueError) and "val_check_interval" not in str(error):
+            raise
+        raise ParameterError(f"Lightning cannot train with trainer's settings: {str(error).strip()}") from error
 
 
 def _restore(finished: Path, module: Classifier, *callbacks: Callback) -> None:
@@ -103,10 +120,7 @@ def prepare(task: Task) -> tuple[ImageDataModule, Classifier]:
     network = build_network(params.model, num_classes)
     if isinstance(network, SeesData):
         network.prepare(data.sample(_PREPARATION_IMAGES))
-    module = Classifier(network, params, weights)
-    if params.trainer.compile:
-        network.compile()
-    return data, module
+    return data, Classifier(network, params, weights)
 
 
 def write_outputs(task: Task, fitted: Fitted) -> dict[str, Any]:

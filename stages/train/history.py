@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from lightline.config.training import Trainer
+from lightline.runtime.supervision import is_first_process
 from lightline.runtime.tracking import Run
 from stages.train.callbacks import Progress
 from stages.train.module import Classifier
@@ -60,7 +61,7 @@ class History(Callback):
     ) -> None:
         self._step += 1
         if self._every and (self._step % self._every == 0 or self._step == self._last_step):
-            self._due = {"lr": _learning_rate(optimizer)}
+            self._due = {"lr": optimizer.param_groups[0]["lr"]}
             if trainer.gradient_clip_val is not None:
                 weights = (weight for group in optimizer.param_groups for weight in group["params"])
                 gradients = [weight.grad for weight in weights if weight.grad is not None]
@@ -78,6 +79,13 @@ class History(Callback):
         self._images = totals[2]
         self._before = [before - now for before, now in zip(self._before, totals, strict=True)]
         pl_module.log_dict(pl_module.epoch_metrics("train"), sync_dist=True)
+
+    def begin(self, metrics: Row) -> None:
+        """Add the row of what training begins with, as epoch 0."""
+        self.rows.append(_row({"epoch": 0, "step": 0}, metrics))
+        self._send(self.rows[-1])
+        if is_first_process():
+            print(f"epoch 0, the last layer alone: {_losses(metrics)}", flush=True)
 
     def end_step(self, trainer: lightning.Trainer, pl_module: Classifier) -> None:
         """Add the row of the optimizer step that was just taken, where one is due."""
@@ -109,7 +117,7 @@ class History(Callback):
         row = {
             "epoch": trainer.current_epoch + (1 if part == 1 else round(part, 4)),
             "step": trainer.global_step,
-            "lr": _learning_rate(trainer.optimizers[0]),
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
         if trainer.validating:
             images, logged = pl_module.totals("train")[2], pl_module.epoch_metrics("train", clear=False)
@@ -133,12 +141,7 @@ class History(Callback):
 
     def _line(self, trainer: lightning.Trainer) -> str:
         row = self.rows[-1]
-        parts = [
-            f"{split} loss {row[f'{split}_loss']:.4f}, accuracy {row[f'{split}_accuracy']:.4f}"
-            for split in ("train", "val")
-            if f"{split}_loss" in row
-        ]
-        parts += [f"{name} {value:.4g}" for name, value in row.items() if name not in COLUMNS]
+        parts = [_losses(row), *(f"{name} {value:.4g}" for name, value in row.items() if name not in COLUMNS)]
         seconds = self._seconds + time.monotonic() - self._since
         return f"epoch {row['epoch']}/{trainer.max_epochs}: {'; '.join(parts)}; {seconds:.1f} s"
 
@@ -165,6 +168,10 @@ def _row(numbers: Mapping[str, Any], logged: Mapping[str, Any]) -> Row:
     return {name: value if isinstance(value, int) else float(f"{float(value):.8g}") for name, value in values.items()}
 
 
-def _learning_rate(optimizer: torch.optim.Optimizer) -> float:
-    groups = optimizer.param_groups
-    return next(group["lr"] for group in groups if any(weight.requires_grad for weight in group["params"]))
+def _losses(row: Row) -> str:
+    parts = (
+        f"{split} loss {row[f'{split}_loss']:.4f}, accuracy {row[f'{split}_accuracy']:.4f}"
+        for split in ("train", "val")
+        if f"{split}_loss" in row
+    )
+    return "; ".join(parts)

@@ -7,13 +7,19 @@ distort pretrained features and underperform out-of-distribution", ICLR 2022).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from lightline.data.dataset import Dataset
 from lightline.errors import ParameterError
 from lightline.models.build import head_names
+from lightline.models.device import choose_device
+from lightline.models.inference import predict_logits
+from stages.train.datamodule import ImageDataModule
+from stages.train.module import Classifier
 from stages.train.randomness import permutation
 
 # How strongly large weights are held down, × the features' mean square and by the number of images: cross-validation
@@ -46,7 +52,7 @@ class Body(nn.Module):
         self.head = heads[0]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        seen: list[torch.Tensor] = []
+        seen: list[Any] = []
         hook = self.head.register_forward_hook(lambda head, taken, given: seen.extend((taken[0], given)))
         try:
             answer = self.network(images)
@@ -54,7 +60,7 @@ class Body(nn.Module):
             hook.remove()
         if len(seen) != 2 or seen[1] is not answer:
             raise _unsuitable(self.network)
-        return seen[0]
+        return seen[0].float()
 
 
 def _unsuitable(network: nn.Module) -> ParameterError:
@@ -73,6 +79,32 @@ class Examples:
 
     def part(self, positions: torch.Tensor) -> "Examples":
         return Examples(self.features[positions], self.labels[positions])
+
+
+def probe(module: Classifier, data: ImageDataModule, dataset: Dataset) -> dict[str, float]:
+    """Fit the last layer of the module's network; the metrics of train and val come back, named as `History`'s.
+
+    Raises:
+        ParameterError: the network's answer is not that of one last nn.Linear.
+    """
+    network, params = module.network, data.params
+    assert isinstance(network, nn.Module)
+    body = Body(network)
+    arguments = (data.preprocessing, data.batch_size, choose_device(params.hardware))
+    found = {}
+    for name, images in (("train", data.train), ("val", data.val)):
+        features = predict_logits(body, dataset, images.rows.cpu().numpy(), *arguments)
+        found[name] = Examples(torch.from_numpy(features), images.labels.cpu())
+    network.cpu().train()
+    loss = nn.CrossEntropyLoss(module.loss.weight, label_smoothing=params.loss.label_smoothing)
+    fit_head(body.head, found["train"], loss, params.seed)
+    metrics = {}
+    with torch.no_grad():
+        for name, examples in found.items():
+            logits = body.head(examples.features)
+            metrics[f"{name}_loss"] = float(loss(logits, examples.labels))
+            metrics[f"{name}_accuracy"] = float((logits.argmax(1) == examples.labels).double().mean())
+    return metrics
 
 
 def fit_head(head: nn.Linear, train: Examples, loss: Loss, seed: int) -> None:

@@ -140,9 +140,9 @@ class Classifier(LeanModule):
         # The Trainer's, one for all processes: each would choose for its own device, and the replicas would differ.
         dtype = matrix_dtype(self.trainer.precision)
         optimizer = build_optimizer(self.params.optimizer, self.network, dtype)
-        num_steps, settings = int(self.trainer.estimated_stepping_batches), self.params.trainer
-        epochs = 1 if settings.fast_dev_run else settings.max_epochs
-        schedule = build_schedule(self.params.schedule, optimizer, num_steps, num_steps / epochs)
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        steps_per_epoch = num_steps / (self.trainer.max_epochs or 1)
+        schedule = build_schedule(self.params.schedule, optimizer, num_steps, steps_per_epoch)
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

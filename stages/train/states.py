@@ -124,6 +124,11 @@ class SaveState(Checkpoint):
         self._asked_to_stop = False
         self._handlers: dict[int, Any] = {}
 
+    def begin(self, network: torch.nn.Module, score: float) -> None:
+        """Take what training begins with, which has the history's last row, for the best so far."""
+        weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+        self.best = Best(row=len(self._history.rows) - 1, score=score, weights=weights)
+
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._note_saved(trainer)
         # In the middle of a step there is no state to save.
