@@ -1,9 +1,10 @@
 """The types of the sections data and split: where the images come from, and how they are divided."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from lightline.config.extensions import Settings, known, registered
 from lightline.config.fields import Name, NonNegativeInt, Section, Share, Text
 
 BitDepth = Annotated[int, Field(ge=8, le=16)]
@@ -94,7 +95,28 @@ class TableSource(Source):
     group_column: Name | None
 
 
-Data = Annotated[DigitsSource | BenchmarkSource | FolderSource | TableSource, Field(discriminator="source")]
+class ExtensionSource(Source):
+    """A source that extensions/sources/ registers."""
+
+    source: Name
+    settings: Settings
+
+
+_BuiltIn = DigitsSource | BenchmarkSource | FolderSource | TableSource
+_NAMES = [name for kind in get_args(_BuiltIn) for name in get_args(kind.model_fields["source"].annotation)]
+
+
+def _kind(section: Any) -> str:
+    registered("source", _NAMES)
+    name = section.get("source") if isinstance(section, dict) else getattr(section, "source", None)
+    return "built-in" if name is None or name in _NAMES else "extension"
+
+
+Data = Annotated[
+    Annotated[_BuiltIn, Field(discriminator="source"), Tag("built-in")]
+    | Annotated[ExtensionSource, known("source", "data.source", _NAMES), Tag("extension")],
+    Field(discriminator=Discriminator(_kind)),
+]
 
 
 def _check_shares(val: float, test: float) -> None:

@@ -131,9 +131,11 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
     if error["type"] == "value_error":
         return redacted(str(error["ctx"]["error"]))
     location = [str(part) for part in error["loc"]]
-    section = location[0]
-    if section in _VARIANT_KEYS and len(location) > 1 and _VARIANT_KEYS[section] != location[1]:
+    section, tag = location[0], None
+    if location[1:2] == ["built-in"]:  # of data, which has a tag for which of these, too
         del location[1]
+    if section in _VARIANT_KEYS and len(location) > 1 and _VARIANT_KEYS[section] != location[1]:
+        tag = location.pop(1)
     if error["type"] == "union_tag_invalid":
         location.append(_VARIANT_KEYS[section])
         allowed = error["ctx"]["expected_tags"]
@@ -148,7 +150,7 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
         return f"{section}.{location[1]} = {shown} is not allowed; it must be {allowed}"
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
-        return f"{key} = {_shown(key, error['input'])} is not a parameter{_nearest(location, values)}"
+        return f"{key} = {_shown(key, error['input'])} is not a parameter{_nearest(location, tag)}"
     if error["type"] == "missing":
         return f"{key} is missing{_other_file(section, values) if len(location) > 1 else ''}"
     template = _ALLOWED.get(error["type"])
@@ -165,12 +167,12 @@ def _other_file(section: str, values: dict[str, Any]) -> str:
     return f"; {section}.{key} = {named} needs it, and `-S {section}=NAME` takes all that one of conf/{section}/ has"
 
 
-def _nearest(location: list[str], values: dict[str, Any]) -> str:
+def _nearest(location: list[str], tag: str | None) -> str:
     """Name the known keys beside a wrong one, or the one that was meant, if it is clear."""
     model: Any = Params
     for part in location[:-1]:
         annotation = model.model_fields[part].annotation
-        model = _variant(part, annotation, values) if get_args(annotation) else annotation
+        model = _variant(annotation, tag) if get_args(annotation) else annotation
         if not isinstance(model, type):
             return ""
     known = list(model.model_fields)
@@ -178,12 +180,16 @@ def _nearest(location: list[str], values: dict[str, Any]) -> str:
     return f"; did you mean {'.'.join([*location[:-1], near[0]])}?" if near else f"; allowed: {', '.join(known)}"
 
 
-def _variant(section: str, annotation: Any, values: dict[str, Any]) -> type[BaseModel] | None:
-    """Find the class of a section of several variants: the one that its value names, or one that takes any name."""
-    key = _VARIANT_KEYS.get(section)
-    if key is None:
-        return None
-    variants = [get_args(variant)[0] if get_args(variant) else variant for variant in get_args(annotation)]
-    tags = [get_args(variant.model_fields[key].annotation) for variant in variants]
-    named = values[section].get(key)
-    return next((variant for variant, of_it in zip(variants, tags, strict=True) if named in of_it or not of_it), None)
+def _variant(annotation: Any, tag: str | None) -> type[BaseModel] | None:
+    """Find the class of a section of several variants by the tag that pydantic has for it: its Tag, or its name."""
+    for variant in get_args(annotation):
+        kind, *marks = get_args(variant) or (variant,)
+        if get_args(kind):
+            found = _variant(kind, tag)
+        elif marks:
+            found = kind if marks[-1].tag == tag else None
+        else:
+            found = kind if any(tag in get_args(field.annotation) for field in kind.model_fields.values()) else None
+        if found:
+            return found
+    return None

@@ -1,11 +1,11 @@
 """The type of the section model: the network, and the images that go into it."""
 
 import re
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
+from lightline.config.extensions import Settings, known, registered
 from lightline.config.fields import Name, Section
 from lightline.config.model_names import TORCHVISION_MODELS
 
@@ -49,32 +49,34 @@ class LibraryModel(_Network):
     weights: Name | None  # torchvision's, as in DEFAULT or IMAGENET1K_V1, or timm's DEFAULT; null starts at random
     stem: Literal["auto", "standard", "small"]  # small: 3×3 first layer, no early pooling; auto: up to 64 pixels
 
-    @model_validator(mode="before")
-    @classmethod
-    def is_known(cls, section: Any) -> Any:
-        """Say of an unknown name that alone, and not what it lacks."""
-        name = section.get("name") if isinstance(section, dict) else None
-        # Behind timm/ a plain name alone: timm would also take hf-hub:NAME and local-dir:PATH, and load what is there.
-        if not isinstance(name, str) or name in TORCHVISION_MODELS or re.fullmatch(r"timm/[\w.]+", name):
-            return section
-        near = get_close_matches(name, [*_OWN, *TORCHVISION_MODELS], n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        allowed = f"{', '.join(_OWN)}, timm/NAME, {', '.join(TORCHVISION_MODELS)}"
-        raise ValueError(f"model.name = {name!r} is no known model; {hint}allowed: {allowed}")
+
+class ExtensionModel(_Network):
+    """A network that extensions/models/ registers."""
+
+    name: Name
+    settings: Settings
 
 
 _OWN = [get_args(network.model_fields["name"].annotation)[0] for network in (CNN, Airbench)]
+_BUILT_IN = (*_OWN, "timm/NAME", *TORCHVISION_MODELS)
 _LIBRARY = "library"
 
 
 def _kind(section: Any) -> str | None:
     """Give the tag of a section's class: its name where the network is our own."""
-    name = section.get("name") if isinstance(section, dict) else getattr(section, "name", _LIBRARY)
-    return _LIBRARY if name is not None and name not in _OWN else name
+    registered("model", _BUILT_IN)
+    name = section.get("name") if isinstance(section, dict) else getattr(section, "name", "cnn")
+    if name is None or name in _OWN:
+        return name
+    # Behind timm/ a plain name alone: timm would also take hf-hub:NAME and local-dir:PATH, and load what is there.
+    return _LIBRARY if name in TORCHVISION_MODELS or re.fullmatch(r"timm/[\w.]+", str(name)) else "extension"
 
 
 Model = Annotated[
-    Annotated[CNN, Tag("cnn")] | Annotated[Airbench, Tag("airbench")] | Annotated[LibraryModel, Tag(_LIBRARY)],
+    Annotated[CNN, Tag("cnn")]
+    | Annotated[Airbench, Tag("airbench")]
+    | Annotated[LibraryModel, Tag(_LIBRARY)]
+    | Annotated[ExtensionModel, known("model", "model.name", _BUILT_IN), Tag("extension")],
     Field(discriminator=Discriminator(_kind)),
 ]
 _model: TypeAdapter[Model] = TypeAdapter(Model)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lightline.config.data import Data, Split
+from lightline.config.extensions import Chosen, known
 from lightline.config.fields import BatchSize, Fraction, PositiveFloat, PositiveInt, Probability, Section, Text
 from lightline.config.model import Model
 from lightline.config.training import Augment, Loss, Optimizer, Schedule, Trainer
@@ -25,6 +26,7 @@ class Evaluate(Section):
     bootstrap_samples: Annotated[int, Field(ge=100, le=1_000_000)]
     confidence: Annotated[float, Field(gt=0, lt=1)]  # of the bootstrap interval
     num_mistakes: Annotated[int, Field(ge=1, le=400)]  # in the figure of the worst mistakes
+    metrics: Annotated[list[Annotated[Chosen, known("metric", "evaluate.metrics")]], Field(max_length=100)]
 
 
 class Export(Section):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lightline.config.extensions import Chosen, known
 from lightline.config.fields import (
     BatchSize,
     Epochs,
@@ -76,6 +77,7 @@ class Augment(Section):
     mixup_alpha: NonNegativeFloat  # 0 switches it off
     cutmix_alpha: NonNegativeFloat  # 0 switches it off; with mixup, each batch takes one of the two
     low_resolution: Annotated[list[LowResolution], Field(max_length=8)]  # from the first epoch on, one after the other
+    transforms: Annotated[list[Annotated[Chosen, known("augmentation", "augment.transforms")]], Field(max_length=100)]
 
     @model_validator(mode="after")
     def crops_are_of_one_kind(self):
@@ -208,6 +210,7 @@ class Trainer(Section):
     check_val_every_n_epoch: Epochs | None  # null: val_check_interval counts batches across epochs
     log_every_n_steps: NonNegativeInt  # a row of steps.csv every so many optimizer steps; 0: none
     sync_batchnorm: bool  # one statistic for the batches of all devices
+    callbacks: Annotated[list[Annotated[Chosen, known("callback", "trainer.callbacks")]], Field(max_length=100)]
 
     @model_validator(mode="after")
     def something_is_trained(self):

@@ -8,8 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from lightline.config.model import CNN, LibraryModel, Model
+from lightline.config.model import CNN, ExtensionModel, LibraryModel, Model
 from lightline.errors import ParameterError
+from lightline.extensions import build
 from lightline.models.airbench import Airbench
 
 _SMALL_IMAGES = 64  # pixels up to which stem: auto means small
@@ -35,9 +36,24 @@ def build_network(settings: Model, num_classes: int, *, pretrained: bool = True)
     """
     if isinstance(settings, CNN):
         return cnn(settings.input_size, num_classes)
+    if isinstance(settings, ExtensionModel):
+        return _extension(settings, num_classes)
     if not isinstance(settings, LibraryModel):
         return Airbench(settings.widths, settings.depths, num_classes)
     return _library_model(settings, num_classes, pretrained)
+
+
+def _extension(settings: ExtensionModel, num_classes: int) -> nn.Module:
+    size = settings.input_size
+    network = build("model", settings.name, settings.settings, num_classes=num_classes, input_size=size).eval()
+    with torch.no_grad():
+        logits = network(torch.zeros(2, 3, size, size))
+    if (shape := getattr(logits, "shape", type(logits).__name__)) != (2, num_classes):
+        raise ParameterError(
+            f"model.name = {settings.name!r}: {type(network).__qualname__} of {network.__module__} makes {shape} of "
+            f"images [2, 3, {size}, {size}]; it must make logits [2, {num_classes}]."
+        )
+    return network.train()
 
 
 def _library_model(settings: LibraryModel, num_classes: int, pretrained: bool) -> nn.Module:

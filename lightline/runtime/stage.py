@@ -8,12 +8,14 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 
 from lightline.runtime.loading import load_quickly  # isort: skip  (and called before anything else loads)
 
 load_quickly()
 
+from lightline.config.extensions import EXTENSIONS
 from lightline.config.load import ADVICE, is_conf_right, load_params
 from lightline.config.params import Params
 from lightline.errors import LightlineError, ParameterError, explain_full_disk
@@ -80,6 +82,11 @@ def _terminate(signum, frame):
 
 def _print_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print the traceback as Python does, without keys: a library's message may quote a whole URL."""
+    for frame in reversed(traceback.extract_tb(trace)):
+        if Path(frame.filename).is_relative_to(Path(EXTENSIONS).resolve()):
+            place = f"{os.path.relpath(frame.filename)}:{frame.lineno}, in {frame.name}"
+            print(redacted(f"error: {place}: {kind.__name__}: {error}. It came by this way:"), file=sys.stderr)
+            break
     print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 

@@ -5,7 +5,8 @@ tests/lightline/sources/test_digits.py.
 
 from pathlib import Path
 
-from lightline.config.data import BenchmarkSource, Data, DigitsSource, FolderSource
+from lightline.config.data import BenchmarkSource, Data, DigitsSource, ExtensionSource, FolderSource
+from lightline.extensions import build
 from lightline.runtime.origin import origin
 from lightline.sources.base import GoneError, ImageSource
 from lightline.sources.places import find_source
@@ -27,6 +28,8 @@ def open_source(data: Data) -> ImageSource:
         return Benchmark(data.source, data.mirror, data.checksums, data.fetch)
     if isinstance(data, FolderSource):
         return _open_folder(data)
+    if isinstance(data, ExtensionSource):
+        return build("source", data.source, data.settings)
     from lightline.sources.table import Table
 
     return Table(data)

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from lightline.config.params import Evaluate
-from lightline.errors import DataError, some
+from lightline.errors import DataError, ParameterError, some
 from stages.test.calibration import Bin, fit_temperature, reliability
 from stages.test.metrics import (
     ClassScores,
     bootstrap_accuracy,
     confusion_matrix,
     expected_calibration_error,
+    extensions,
     macro,
     overall,
     per_class,
@@ -88,9 +89,12 @@ def evaluate(
         "calibrated_loss": scaled["loss"],
         "calibrated_ece": expected_calibration_error(logits * scale, labels, settings.calibration_bins),
     }
+    own = extensions(settings.metrics, logits, labels)
+    if taken := own.keys() & metrics.keys():
+        raise ParameterError(f"evaluate.metrics = {min(taken)!r} is the name of a built-in metric; take another.")
     return Evaluation(
         classes=list(classes),
-        metrics=metrics,
+        metrics=metrics | own,
         labels=labels,
         predicted=predicted,
         logits=logits,

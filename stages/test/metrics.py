@@ -4,6 +4,7 @@ To add a metric: a line in `overall`, or a field of ClassScores and its column i
 tests/stages/test/test_metrics.py. Reports, `dvc exp show`, W&B and the model card show what there is.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -15,6 +16,10 @@ from torchmetrics.functional.classification import (
     multiclass_accuracy,
     multiclass_calibration_error,
 )
+
+from lightline.config.extensions import Chosen
+from lightline.errors import ParameterError
+from lightline.extensions import build
 
 _MOST_ROWS = 1000  # of a confusion matrix; as many as a figure has pixels for
 _BOOTSTRAP_SEED = 0  # the interval is a property of the predictions, not of a run
@@ -116,6 +121,18 @@ def bootstrap_accuracy(correct: np.ndarray, num_samples: int, confidence: float)
     drawn = generator.binomial(len(correct), correct.mean(), num_samples) / len(correct)
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+def extensions(chosen: Sequence[Chosen], logits: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
+    """Compute what is chosen of extensions/metrics/; arguments as in `overall`. None: no finite number."""
+    result: dict[str, float | None] = {}
+    for one in chosen:
+        found = build("metric", one.name, one.settings, num_classes=logits.shape[1])(*_tensors(logits, labels))
+        try:
+            result[one.name] = float(found) if math.isfinite(found) else None
+        except (TypeError, ValueError, RuntimeError):
+            raise ParameterError(f"evaluate.metrics = {one.name!r} gives {found!r}; it must give a number.") from None
+    return result
 
 
 def _tensors(logits: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

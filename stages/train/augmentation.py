@@ -8,6 +8,8 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from lightline.config.training import Augment, RandomResizedCrop
+from lightline.errors import ParameterError
+from lightline.extensions import build_extension
 from lightline.models.transforms import resize
 from stages.train.photo import color_jitter, crop_boxes, rotated
 from stages.train.randomness import step_seed, uniform
@@ -31,6 +33,7 @@ class Augmentation:
             self._policies.append(v2.RandAugment(settings.rand_augment.num_ops, settings.rand_augment.magnitude))
         if settings.trivial_augment:
             self._policies.append(v2.TrivialAugmentWide())
+        self._transforms = [build_extension("augmentation", one.name, one.settings) for one in settings.transforms]
 
     def on_pixels(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
         """Augment uint8 [batch, stored, stored, 3] → 0 to 255, [batch, size, size, 3]; rows: int64 [batch]."""
@@ -44,7 +47,8 @@ class Augmentation:
         if settings.random_rotation:
             draws = uniform(self.seed + 6, epoch, rows, 1)[:, 0]
             images = rotated(images.float(), settings.random_rotation, draws)
-        return self._each_by_policies(images, rows, epoch) if self._policies else images
+        images = self._each_by_policies(images, rows, epoch) if self._policies else images
+        return self._transformed(images, rows, epoch)
 
     def on_inputs(
         self, inputs: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, epoch: int
@@ -56,6 +60,17 @@ class Augmentation:
         if self.settings.mixup_alpha or self.settings.cutmix_alpha:
             inputs, targets = self._mixed(inputs, labels, rows, epoch)
         return self._reduced(inputs, epoch), targets
+
+    def _transformed(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
+        """Apply what extensions/augmentations/ has, each with a seed of its own."""
+        for number, transform in enumerate(self._transforms):
+            before, images = images, transform(images, rows, epoch, step_seed(self.seed, -1 - number))
+            if (images.shape, images.dtype) != (before.shape, before.dtype):
+                raise ParameterError(
+                    f"augment.transforms = {self.settings.transforms[number].name!r} makes {images.dtype} "
+                    f"{list(images.shape)} of {before.dtype} {list(before.shape)}; both must stay as they are."
+                )
+        return images
 
     def _reduced(self, inputs: torch.Tensor, epoch: int) -> torch.Tensor:
         """Shrink in the first epochs (as in J. Howard's progressive resizing, fast.ai's DAWNBench entry, 2018)."""

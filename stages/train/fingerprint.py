@@ -12,7 +12,10 @@ from lightline.models.device import choose_device
 from stages.train.precision import choose_precision
 
 # What the train stage depends on, as dvc.yaml says too; a test compares the two.
-CODE = ("lightline/data", "lightline/files.py", "lightline/models", "stages/train")
+CODE = (
+    *("extensions/augmentations", "extensions/callbacks", "extensions/models", "lightline/extensions.py"),
+    *("lightline/data", "lightline/files.py", "lightline/models", "stages/train"),
+)
 TRAIN_SECTIONS = ("seed", "augment", "model", "optimizer", "schedule", "loss", "trainer")
 
 _ROOT = Path(__file__).parents[2]

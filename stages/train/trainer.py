@@ -15,6 +15,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from lightline.config.params import Params
 from lightline.config.training import Trainer as Settings
 from lightline.errors import ParameterError
+from lightline.extensions import build
 from lightline.models.device import choose_device
 from lightline.runtime.origin import records
 from lightline.runtime.supervision import is_first_process
@@ -47,6 +48,10 @@ def build_trainer(params: Params) -> lightning.Trainer:
     """
     settings, hardware = params.trainer, params.hardware
     show_bar = sys.stdout.isatty()
+    callbacks = [
+        *_optional_callbacks(params),
+        *(build("callback", one.name, one.settings) for one in settings.callbacks),
+    ]
     try:
         trainer = lightning.Trainer(
             accelerator=hardware.accelerator,
@@ -61,7 +66,7 @@ def build_trainer(params: Params) -> lightning.Trainer:
             **_extent(settings),
             sync_batchnorm=settings.sync_batchnorm,
             detect_anomaly=hardware.detect_anomaly,
-            callbacks=[*_optional_callbacks(params), *([Progress()] if show_bar else [])],
+            callbacks=[*callbacks, *([Progress()] if show_bar else [])],
             logger=False,
             enable_checkpointing=False,  # `keep_states` adds ours
             profiler=_profiler(hardware.profiler),

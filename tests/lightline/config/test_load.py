@@ -206,7 +206,7 @@ WRONG = [
     ({"trainer__precision": "64-true"}, "trainer.precision = '64-true' is not allowed; allowed: 'auto', '32-true'"),
     ({"trainer__monitor": "loss"}, "trainer.monitor = 'loss' is not allowed; allowed: 'val_accuracy' or 'val_loss'"),
     ({"optimizer__name": "lion"}, "optimizer.name = 'lion' is not allowed; allowed: 'adam', 'adamw', 'sgd', 'muon'"),
-    ({"data__source": "imagenet"}, "data.source = 'imagenet' is not allowed; allowed: 'digits', 'cifar10', "),
+    ({"data__source": "imagenet"}, "data.source = 'imagenet' is no known source; allowed: digits, cifar10, "),
     ({"split__strategy": "random"}, "split.strategy = 'random' is not allowed; allowed: 'stratified', 'group', "),
     (
         {"schedule__name": "step"},

@@ -1,0 +1,1 @@
+"""What is of one's own, a folder for each kind; this file belongs to no stage: docs/extensions.md."""

@@ -1,0 +1,1 @@
+"""Augmentations of training images of one's own: docs/extensions.md."""

@@ -1,0 +1,1 @@
+"""Callbacks of Lightning's Trainer of one's own: docs/extensions.md."""

@@ -1,0 +1,1 @@
+"""Metrics of the test split of one's own: docs/extensions.md."""

@@ -1,0 +1,1 @@
+"""Sources of images of one's own: docs/extensions.md."""
