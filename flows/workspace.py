@@ -179,8 +179,9 @@ async def _fill(workspace: Workspace, request: Request, listener: Listener) -> N
 
 
 def _with_uncommitted(message: str, origin: Origin) -> str:
-    """Add to an error in the parameters what in conf/ is not committed, which may be why."""
-    paths = [change[3:] for change in origin.changes() if change[3:].startswith("conf/") and change[3:] not in message]
+    """Add to an error in the parameters what in conf/ and extensions/ is not committed, which may be why."""
+    paths = [change[3:] for change in origin.changes() if change[3:].startswith(("conf/", "extensions/"))]
+    paths = [path for path in paths if path not in message]
     return f"{message}\nNot committed, and so no part of this run: {', '.join(paths)}." if paths else message
 
 

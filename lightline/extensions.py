@@ -1,7 +1,4 @@
-"""Classes of one's own in extensions/, which parameters choose by name; docs/extensions.md is the guide.
-
-Which file has a name is known from its text (`lightline.config.extensions`), and that file alone is imported.
-"""
+"""Classes of one's own in extensions/, which parameters choose by name; docs/extensions.md is the guide."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -12,50 +9,34 @@ from lightline.config.extensions import registered
 from lightline.errors import ParameterError
 
 _Maker = TypeVar("_Maker", bound=Callable[..., Any])
-_makers: dict[tuple[str, str], Callable[..., Any]] = {}
-# Of each kind an attribute that whatever is none has not.
-_MARKS = {
-    "model": "state_dict", "metric": "__call__", "callback": "state_key", "source": "identity",
-    "augmentation": "__call__",
-}  # fmt: skip
+# An attribute of each kind that what is of no such kind has not.
+_MARKS = {"model": "state_dict", "callback": "state_key", "source": "identity"}
 
 
-def _decorator(kind: str) -> Callable[[str], Callable[[_Maker], _Maker]]:
-    """Make the decorator that registers a class, or a function that gives an object, by a name."""
-
-    def named(name: str) -> Callable[[_Maker], _Maker]:
-        def register(maker: _Maker) -> _Maker:
-            _makers[kind, name] = maker
-            return maker
-
-        return register
-
-    return named
+def _named(name: str) -> Callable[[_Maker], _Maker]:
+    """Register a class, or a function that gives an object; its name is read from the file's text alone."""
+    return lambda maker: maker
 
 
-model, metric, callback, source, augmentation = map(_decorator, _MARKS)
+model = metric = callback = source = augmentation = _named
 
 
-def build(kind: str, name: str, settings: Mapping[str, Any], **given: Any) -> Any:
-    """Make what a name stands for; given: arguments that all of its kind take, beside the settings.
+def build_extension(kind: str, name: str, settings: Mapping[str, Any], **given: Any) -> Any:
+    """Make what a name stands for, importing its file; given: arguments that all of its kind take, beside the settings.
 
     Raises:
         ParameterError: it takes other settings, or is not what its kind must be.
     """
     place = registered(kind)[name]
-    import_module(place.partition(".py:")[0].replace("/", "."))
-    maker = _makers[kind, name]
+    word, _, path = place.partition(" of ")
+    maker = getattr(import_module(path.partition(".py:")[0].replace("/", ".")), word)
     try:
         made = maker(**given, **settings)
     except TypeError as error:
         if error.__traceback__ and error.__traceback__.tb_next:  # raised inside, not by the call
             raise
-        takes = f"{maker.__name__}{inspect.signature(maker)}"
-        raise ParameterError(
-            f"{place}: {kind} {name!r} does not take these settings: {error}. It is {takes}."
-        ) from None
-    if not hasattr(made, _MARKS[kind]):
-        raise ParameterError(
-            f"{place}: {kind} {name!r} has no {_MARKS[kind]}; docs/extensions.md says what one must be."
-        )
+        takes = f"{word}{inspect.signature(maker)}"
+        raise ParameterError(f"{kind} {name!r}, {place}, cannot take its settings: {error}. It is {takes}.") from None
+    if not hasattr(made, mark := _MARKS.get(kind, "__call__")):
+        raise ParameterError(f"{kind} {name!r}, {place}, has no {mark}; docs/extensions.md says what it must be.")
     return made

@@ -43,14 +43,12 @@ def known(kind: str, key: str, built_in: Sequence[str] = ()) -> BeforeValidator:
 
     def check(section: Any) -> Any:
         section = {field: section} if isinstance(section, str) and not built_in else section
-        name, names = (
-            section.get(field) if isinstance(section, dict) else None,
-            [*registered(kind, built_in), *built_in],
-        )
+        name = section.get(field) if isinstance(section, dict) else None
+        names = [*registered(kind, built_in), *built_in]
         if isinstance(name, str) and name not in names:
             near = get_close_matches(name, names, n=1)
-            told = ", ".join(names) or f"none, for {EXTENSIONS}/{kind}s/ registers none"
             hint = f"did you mean {near[0]}? " if near else ""
+            told = ", ".join(names) or f"none, for {EXTENSIONS}/{kind}s/ registers none"
             raise ValueError(f"{key} = {name!r} is no known {kind}; {hint}allowed: {told}")
         return section
 
@@ -58,7 +56,9 @@ def known(kind: str, key: str, built_in: Sequence[str] = ()) -> BeforeValidator:
 
 
 def registered(kind: str, built_in: Sequence[str] = ()) -> dict[str, str]:
-    """Find the names of a kind, each with its file and line; the same for as long as the process lasts.
+    """Find the names of a kind, each with its class and where that is, as in "MyNet of extensions/models/my_net.py:6".
+
+    They stay the same for as long as the process lasts.
 
     Raises:
         ParameterError: a file is no Python, or registers a name that cannot be used.
@@ -71,27 +71,25 @@ def _find(root: Path, kind: str, built_in: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for file in sorted((root / EXTENSIONS / f"{kind}s").rglob("*.py")):
         path = file.relative_to(root).as_posix()
-        for name, line in [] if "/." in path else _names(file.read_bytes(), path, kind):
+        for name, place in () if "/." in path else _names(file.read_bytes(), path, kind):
             if name in found or name in built_in:
                 there = found.get(name, "built in")
-                raise ParameterError(f"{path}:{line}: there is a {kind} {name!r} already, {there}. Rename one.")
-            found[name] = f"{path}:{line}"
+                raise ParameterError(f"{place}: there is a {kind} {name!r} already: {there}. Rename one.")
+            found[name] = place
     return found
 
 
-def _names(code: bytes, path: str, kind: str) -> Iterator[tuple[str, int]]:
+def _names(code: bytes, path: str, kind: str) -> Iterator[tuple[str, str]]:
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError) as error:
         raise ParameterError(f"{path}:{getattr(error, 'lineno', 1)}: this is no Python: {error}") from None
-    for decorator in [one for node in tree.body for one in getattr(node, "decorator_list", ())]:
-        text = ast.unparse(decorator)
-        if not re.match(rf"([\w.]+\.)?{kind}\b(?!\.)", text):
-            continue
-        named = re.fullmatch(r"[\w.]+\('([A-Za-z]\w*)'\)", text, re.ASCII)
-        if named is None:
-            example = f'@{kind}("my_{kind}")'
-            raise ParameterError(
-                f"{path}:{decorator.lineno}: a name must stand there as a plain word, as in {example}."
-            )
-        yield named[1], decorator.lineno
+    for node in tree.body:
+        for decorator in map(ast.unparse, getattr(node, "decorator_list", ())):
+            if not re.match(rf"([\w.]+\.)?{kind}\b(?!\.)", decorator):
+                continue
+            assert isinstance(node, ast.ClassDef | ast.FunctionDef)
+            place = f"{node.name} of {path}:{node.lineno}"
+            if not (name := re.search(r"\('([A-Za-z]\w*)'\)$", decorator, re.ASCII)):
+                raise ParameterError(f'{place}: the name must stand there as a plain word, as in @{kind}("my_{kind}").')
+            yield name[1], place

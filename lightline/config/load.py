@@ -171,25 +171,23 @@ def _nearest(location: list[str], tag: str | None) -> str:
     """Name the known keys beside a wrong one, or the one that was meant, if it is clear."""
     model: Any = Params
     for part in location[:-1]:
-        annotation = model.model_fields[part].annotation
-        model = _variant(annotation, tag) if get_args(annotation) else annotation
-        if not isinstance(model, type):
-            return ""
+        if not part.isdecimal():  # a place in a list
+            annotation = model.model_fields[part].annotation
+            model = _section(annotation, tag) if get_args(annotation) else annotation
     known = list(model.model_fields)
     near = difflib.get_close_matches(location[-1], known, n=1)
     return f"; did you mean {'.'.join([*location[:-1], near[0]])}?" if near else f"; allowed: {', '.join(known)}"
 
 
-def _variant(annotation: Any, tag: str | None) -> type[BaseModel] | None:
-    """Find the class of a section of several variants by the tag that pydantic has for it: its Tag, or its name."""
+def _section(annotation: Any, tag: str | None) -> type[BaseModel] | None:
+    """Find the class of a list's entries, or of several variants that of pydantic's tag: a Tag, or a name."""
     for variant in get_args(annotation):
         kind, *marks = get_args(variant) or (variant,)
-        if get_args(kind):
-            found = _variant(kind, tag)
-        elif marks:
-            found = kind if marks[-1].tag == tag else None
-        else:
-            found = kind if any(tag in get_args(field.annotation) for field in kind.model_fields.values()) else None
-        if found:
+        tags = [getattr(mark, "tag", None) for mark in marks]
+        if get_args(kind) and (found := _section(kind, tag)):
             return found
+        if not get_args(kind):
+            names = [name for field in kind.model_fields.values() for name in get_args(field.annotation)]
+            if tag is None or tag in (tags or names):
+                return kind
     return None

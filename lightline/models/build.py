@@ -8,9 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from lightline.config.extensions import registered
 from lightline.config.model import CNN, ExtensionModel, LibraryModel, Model
 from lightline.errors import ParameterError
-from lightline.extensions import build
+from lightline.extensions import build_extension
 from lightline.models.airbench import Airbench
 
 _SMALL_IMAGES = 64  # pixels up to which stem: auto means small
@@ -45,13 +46,16 @@ def build_network(settings: Model, num_classes: int, *, pretrained: bool = True)
 
 def _extension(settings: ExtensionModel, num_classes: int) -> nn.Module:
     size = settings.input_size
-    network = build("model", settings.name, settings.settings, num_classes=num_classes, input_size=size).eval()
+    network = build_extension(
+        "model", settings.name, settings.settings, num_classes=num_classes, input_size=size
+    ).eval()
     with torch.no_grad():
         logits = network(torch.zeros(2, 3, size, size))
-    if (shape := getattr(logits, "shape", type(logits).__name__)) != (2, num_classes):
+    shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if shape != [2, num_classes]:
         raise ParameterError(
-            f"model.name = {settings.name!r}: {type(network).__qualname__} of {network.__module__} makes {shape} of "
-            f"images [2, 3, {size}, {size}]; it must make logits [2, {num_classes}]."
+            f"model.name = {settings.name!r}, {registered('model')[settings.name]}, makes {shape} of images "
+            f"[2, 3, {size}, {size}]; it must make logits, [2, {num_classes}]."
         )
     return network.train()
 

@@ -82,11 +82,11 @@ def _terminate(signum, frame):
 
 def _print_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print the traceback as Python does, without keys: a library's message may quote a whole URL."""
-    for frame in reversed(traceback.extract_tb(trace)):
-        if Path(frame.filename).is_relative_to(Path(EXTENSIONS).resolve()):
-            place = f"{os.path.relpath(frame.filename)}:{frame.lineno}, in {frame.name}"
-            print(redacted(f"error: {place}: {kind.__name__}: {error}. It came by this way:"), file=sys.stderr)
-            break
+    folder = str(Path(EXTENSIONS).resolve())
+    own = [frame for frame in traceback.extract_tb(trace) if frame.filename.startswith(folder)]
+    for frame in own[-1:]:
+        place = f"{os.path.relpath(frame.filename)}:{frame.lineno}, in {frame.name}"
+        print(redacted(f"error: {place}: {kind.__name__}: {error}. This is the way there:"), file=sys.stderr)
     print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 

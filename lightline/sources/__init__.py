@@ -6,7 +6,7 @@ tests/lightline/sources/test_digits.py.
 from pathlib import Path
 
 from lightline.config.data import BenchmarkSource, Data, DigitsSource, ExtensionSource, FolderSource
-from lightline.extensions import build
+from lightline.extensions import build_extension
 from lightline.runtime.origin import origin
 from lightline.sources.base import GoneError, ImageSource
 from lightline.sources.places import find_source
@@ -29,7 +29,7 @@ def open_source(data: Data) -> ImageSource:
     if isinstance(data, FolderSource):
         return _open_folder(data)
     if isinstance(data, ExtensionSource):
-        return build("source", data.source, data.settings)
+        return build_extension("source", data.source, data.settings)
     from lightline.sources.table import Table
 
     return Table(data)

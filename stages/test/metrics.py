@@ -19,7 +19,7 @@ from torchmetrics.functional.classification import (
 
 from lightline.config.extensions import Chosen
 from lightline.errors import ParameterError
-from lightline.extensions import build
+from lightline.extensions import build_extension
 
 _MOST_ROWS = 1000  # of a confusion matrix; as many as a figure has pixels for
 _BOOTSTRAP_SEED = 0  # the interval is a property of the predictions, not of a run
@@ -127,11 +127,14 @@ def extensions(chosen: Sequence[Chosen], logits: np.ndarray, labels: np.ndarray)
     """Compute what is chosen of extensions/metrics/; arguments as in `overall`. None: no finite number."""
     result: dict[str, float | None] = {}
     for one in chosen:
-        found = build("metric", one.name, one.settings, num_classes=logits.shape[1])(*_tensors(logits, labels))
+        found = build_extension("metric", one.name, one.settings, num_classes=logits.shape[1])(
+            *_tensors(logits, labels)
+        )
         try:
             result[one.name] = float(found) if math.isfinite(found) else None
         except (TypeError, ValueError, RuntimeError):
-            raise ParameterError(f"evaluate.metrics = {one.name!r} gives {found!r}; it must give a number.") from None
+            given = type(found).__name__
+            raise ParameterError(f"evaluate.metrics = {one.name!r} gives {given}; it must give a number.") from None
     return result
 
 

@@ -15,7 +15,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from lightline.config.params import Params
 from lightline.config.training import Trainer as Settings
 from lightline.errors import ParameterError
-from lightline.extensions import build
+from lightline.extensions import build_extension
 from lightline.models.device import choose_device
 from lightline.runtime.origin import records
 from lightline.runtime.supervision import is_first_process
@@ -48,10 +48,7 @@ def build_trainer(params: Params) -> lightning.Trainer:
     """
     settings, hardware = params.trainer, params.hardware
     show_bar = sys.stdout.isatty()
-    callbacks = [
-        *_optional_callbacks(params),
-        *(build("callback", one.name, one.settings) for one in settings.callbacks),
-    ]
+    callbacks = [*_optional_callbacks(params)]  # first: an error of theirs is not the hardware's
     try:
         trainer = lightning.Trainer(
             accelerator=hardware.accelerator,
@@ -136,6 +133,8 @@ def _optional_callbacks(params: Params) -> Iterator[Callback]:
         )
     if settings.ema_decay is not None:
         yield ExponentialMovingAverage(settings.ema_decay)
+    for one in settings.callbacks:
+        yield build_extension("callback", one.name, one.settings)
 
 
 def _mode(monitor: str) -> str:

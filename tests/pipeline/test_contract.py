@@ -29,7 +29,14 @@ STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].ite
 ORDER = ["source", "download", "split", "train", "test", "export", "quantize"]
 # Sections that steer where and how a stage runs, never what comes out of it.
 WITHOUT_EFFECT = {"hardware", "checkpoint", "tracking"}
-DECIDE_NO_BYTE = ("lightline.config", "lightline.runtime", "lightline.errors", "lightline.redaction")
+DECIDE_NO_BYTE = (
+    "lightline.config",
+    "lightline.extensions",
+    "lightline.runtime",
+    "lightline.errors",
+    "lightline.redaction",
+)
+CODE_FOLDERS = ("stages/", "lightline/", "extensions/")
 IMPORTS = grimp.build_graph("lightline", "stages", "flows", "commands", cache_dir=None)
 FLOWS = sorted(f"flows.{file.stem}" for file in (ROOT / "flows").glob("[!_]*.py"))
 TORCH_FREE = [
@@ -82,6 +89,20 @@ def test_a_stage_depends_on_the_rooms_it_imports_and_no_other(name):
     code = {path for path in _paths(STAGES[name], "deps") if path.startswith(("stages/", "lightline/"))}
     rooms = {_room(module) for module in _closure(name) if not module.startswith(DECIDE_NO_BYTE)}
     assert sorted(code) == sorted(rooms)
+
+
+@pytest.mark.parametrize("name", ORDER[1:])
+def test_a_stage_depends_on_the_kinds_of_extensions_that_it_builds(name):
+    found = {path for path in _paths(STAGES[name], "deps") if path.startswith("extensions/")}
+    assert found == {f"extensions/{kind}s" for kind in _built(name)}
+
+
+def _built(name: str) -> Iterator[str]:
+    """The kinds that a stage calls `build_extension` with."""
+    for module in _closure(name):
+        for node in ast.walk(ast.parse(_file(module).read_bytes())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "build_extension":
+                yield ast.literal_eval(node.args[0])
 
 
 def _closure(name: str) -> set[str]:
@@ -140,7 +161,7 @@ def test_the_fingerprint_covers_the_sections_that_train_depends_on():
 
 
 def test_the_fingerprint_covers_the_code_that_train_depends_on():
-    assert set(CODE) == {path for path in STAGES["train"]["deps"] if path.startswith(("stages/", "lightline/"))}
+    assert set(CODE) == {path for path in STAGES["train"]["deps"] if path.startswith(CODE_FOLDERS)}
 
 
 def test_every_path_has_one_producer():
@@ -163,7 +184,7 @@ def test_the_only_parameter_in_dvc_yaml_is_whether_to_quantize():
 def test_what_a_stage_reads_is_produced_by_an_earlier_one():
     produced: set[str] = set()
     for name in ORDER:
-        data = {path for path in _paths(STAGES[name], "deps") if not path.startswith(("stages/", "lightline/"))}
+        data = {path for path in _paths(STAGES[name], "deps") if not path.startswith(CODE_FOLDERS)}
         assert data <= produced
         produced |= _paths(STAGES[name], "outs", "metrics", "plots")
 

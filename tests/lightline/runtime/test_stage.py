@@ -1,6 +1,7 @@
 """What a stage does around its work, seen from outside."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,6 +49,25 @@ def test_a_bug_keeps_its_traceback():
     status, _, err = run("def main(params): 1 / 0")
     assert status == 1
     assert "ZeroDivisionError" in err
+
+
+def test_a_bug_in_extensions_begins_with_its_line(own_folder: Path):
+    (own_folder / "extensions/callbacks").mkdir(parents=True)
+    (own_folder / "extensions/__init__.py").touch()
+    (own_folder / "extensions/callbacks/mine.py").write_text("def hook(number):\n    return 1 / number\n")
+    shutil.copy(ROOT / "params.yaml", own_folder)
+    code = (
+        "from lightline.runtime.stage import run_stage\n"
+        "def main(params):\n    from extensions.callbacks.mine import hook\n    hook(0)\nrun_stage(main)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    place = "extensions/callbacks/mine.py:2, in hook"
+    assert lines[0] == f"error: {place}: ZeroDivisionError: division by zero. This is the way there:"
+    assert lines[1] == "Traceback (most recent call last):"
+    assert "    return 1 / number" in lines
+    assert done.returncode == 1
 
 
 @pytest.mark.parametrize("error", ["ValueError", "DataError"])

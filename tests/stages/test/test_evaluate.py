@@ -15,13 +15,16 @@ from lightline.data import images
 from lightline.data.dataset import Dataset, Row, write_dataset
 from lightline.data.images import pixel_digest
 from lightline.data.splits import read_splits
-from lightline.errors import DataError
+from lightline.errors import DataError, ParameterError
 from lightline.models.logits import read_logits, write_logits
 from stages.test.evaluate import Evaluation, evaluate
 from stages.test.report import write_report
 from tests.support import ROOT
+from tests.support.own_code import write_extensions
 
-SETTINGS = Evaluate(batch_size=8, calibration_bins=10, bootstrap_samples=500, confidence=0.95, num_mistakes=4)
+SETTINGS = Evaluate(
+    batch_size=8, calibration_bins=10, bootstrap_samples=500, confidence=0.95, num_mistakes=4, metrics=[]
+)
 CLASSES = ["ant", "bee", "a $5 cow, with a comma", "dog", "eel", "fox"]
 NOTHING = (np.zeros((0, 0), np.float32), np.zeros(0, np.int32))
 
@@ -234,3 +237,49 @@ def test_the_pipeline_judges_exactly_the_test_rows(finished_project, monkeypatch
     val = read_splits().rows("val")
     assert np.array_equal(labels, dataset.labels[val])
     assert logits.shape == (len(val), 10)
+
+
+def with_own(monkeypatch: pytest.MonkeyPatch, code: str, name: str = "mine") -> dict:
+    """The metrics beside one of extensions/metrics/."""
+    write_extensions(monkeypatch, metric=code)
+    settings = Evaluate(**SETTINGS.model_dump() | {"metrics": [name]})
+    return evaluate(*made_up(300, 0), made_up(300, 1), settings, CLASSES).metrics
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_a_metric_of_ones_own_is_one_of_torchmetrics_or_a_function(monkeypatch):
+    theirs = """
+from torchmetrics.classification import MulticlassAccuracy
+
+@metric("mine")
+def mine(num_classes):
+    return MulticlassAccuracy(num_classes, average="micro")
+"""
+    ours = """
+@metric("mine")
+def mine(num_classes):
+    return lambda logits, labels: (logits.argmax(1) == labels).double().mean()
+"""
+    plain = made_up_evaluation().metrics
+    for code in (theirs, ours):
+        found = with_own(monkeypatch, code)
+        assert found["mine"] == pytest.approx(plain["accuracy"])
+        assert {name: value for name, value in found.items() if name != "mine"} == plain
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_a_metric_that_is_no_number(monkeypatch):
+    code = "@metric('mine')\ndef mine(num_classes):\n    return lambda logits, labels: VALUE\n"
+    assert with_own(monkeypatch, code.replace("VALUE", "float('nan')"))["mine"] is None
+    for value in ("logits", "'x'", "None"):
+        with pytest.raises(
+            ParameterError, match=r"evaluate.metrics = 'mine' gives (Tensor|str|NoneType); it must give a number"
+        ):
+            with_own(monkeypatch, code.replace("VALUE", value))
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_a_metric_called_as_one_of_ours(monkeypatch):
+    code = "@metric('ece')\ndef mine(num_classes):\n    return lambda logits, labels: 1\n"
+    with pytest.raises(ParameterError, match=r"evaluate\.metrics = 'ece' is the name of a built-in metric"):
+        with_own(monkeypatch, code, "ece")

@@ -33,6 +33,7 @@ def augmentation(seed: int = 7, **changes: Any) -> Augmentation:
         "mixup_alpha": 0.0,
         "cutmix_alpha": 0.0,
         "low_resolution": [],
+        "transforms": [],
     }
     return Augmentation(Augment(**(basis | changes)), seed, NUM_CLASSES, SIZE, ASPECTS)
 
