@@ -121,8 +121,8 @@ def test_everything_else_goes_where_the_guide_says(project: Project):
     data = code / "config/data.py"
     replace(
         data,
-        "Data = Annotated[",
-        'class MineSource(Source):\n    source: Literal["mine"]\n\n\nData = Annotated[MineSource | ',
+        "_BuiltIn = ",
+        'class MineSource(Source):\n    source: Literal["mine"]\n\n\n_BuiltIn = MineSource | ',
     )
     after_docstring(
         code / "sources/__init__.py",
