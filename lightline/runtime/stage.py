@@ -52,6 +52,9 @@ def run_stage(work: Callable[[Params], None], kept: str = "the same command goes
     except KeyboardInterrupt:
         print(f"interrupted; {kept}", file=sys.stderr)
         _leave(INTERRUPTED)
+    except Exception as error:
+        _introduce(error)
+        raise
     _leave(0)
 
 
@@ -80,13 +83,17 @@ def _terminate(signum, frame):
     raise KeyboardInterrupt
 
 
-def _print_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print the traceback as Python does, without keys: a library's message may quote a whole URL."""
+def _introduce(error: Exception) -> None:
+    """Name the line of extensions/ that an error comes from, before its traceback: W&B prints one, too."""
     folder = str(Path(EXTENSIONS).resolve())
-    own = [frame for frame in traceback.extract_tb(trace) if frame.filename.startswith(folder)]
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(folder)]
     for frame in own[-1:]:
         place = f"{os.path.relpath(frame.filename)}:{frame.lineno}, in {frame.name}"
-        print(redacted(f"error: {place}: {kind.__name__}: {error}. This is the way there:"), file=sys.stderr)
+        print(redacted(f"error: {place}: {type(error).__name__}: {error}. This is the way there:"), file=sys.stderr)
+
+
+def _print_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback as Python does, without keys: a library's message may quote a whole URL."""
     print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
