@@ -104,7 +104,7 @@ def augmented(monkeypatch, code: str) -> torch.Tensor:
         monkeypatch, augmentation=f"@augmentation('my')\ndef my():\n    return lambda i, r, e, s: {code}\n"
     )
     settings = tiny_params(augment__transforms=["my"], augment__random_crop_padding=0).augment
-    return Augmentation(settings, 1, 3).on_pixels(IMAGES.clone(), ROWS, 2)
+    return Augmentation(settings, 1, 3, 8, torch.ones(4)).on_pixels(IMAGES.clone(), ROWS, 2)
 
 
 def test_it_gets_pixels_rows_and_epoch(monkeypatch):
