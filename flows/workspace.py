@@ -90,7 +90,7 @@ class Workspace:
         changes = [*added, *self.origin.changes()]
         params = yaml.safe_load((self.folder / "params.yaml").read_bytes())
         path = Path(params["data"].get("path") or self.folder).expanduser()
-        # As lightline.sources.places finds it: in the clone, where the commit has it.
+        # As lightline.runtime.places finds it: in the clone, where the commit has it.
         source = self.origin.home / path
         if source.is_relative_to(self.origin.home) and (self.folder / source.relative_to(self.origin.home)).exists():
             return [], changes

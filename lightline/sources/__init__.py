@@ -8,8 +8,8 @@ from pathlib import Path
 from lightline.config.data import BenchmarkSource, Data, DigitsSource, ExtensionSource, FolderSource
 from lightline.extensions import build_extension
 from lightline.runtime.origin import origin
+from lightline.runtime.places import find_source
 from lightline.sources.base import GoneError, ImageSource
-from lightline.sources.places import find_source
 
 
 def open_source(data: Data) -> ImageSource:

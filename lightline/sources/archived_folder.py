@@ -126,7 +126,7 @@ class RemoteFolder:
         return {"source": "folder", "sha256": self.sha256}
 
     def images(self) -> Iterator[SourceImage | Refused | EmptyClass | Remark]:
-        from lightline.sources.fetch.fetch import fetch
+        from lightline.runtime.fetch.fetch import fetch
 
         path = fetch([self.url], "sha256", self.sha256, self.fetch)
         yield from ArchivedFolder(path, None, self.max_pixels, self.split_folders).images()

@@ -108,7 +108,7 @@ class Benchmark:
 
     @cached_property
     def _files(self) -> Files:
-        from lightline.sources.fetch.fetch import fetch
+        from lightline.runtime.fetch.fetch import fetch
 
         return {
             name: fetch([base + name for base in self.base_urls], _algorithm(digest), digest, self.fetch)

@@ -12,11 +12,11 @@ from lightline.errors import DataError
 from lightline.files import content_digest, file_digest
 from lightline.runtime.digests import file_state
 from lightline.runtime.origin import origin
+from lightline.runtime.places import find_source
 from lightline.runtime.tracked import explain_absence, tracked_around
 from lightline.sources.base import GoneError, Refused, SourceImage, max_image_bytes, too_large
 from lightline.sources.content_digests import digest_of_files
 from lightline.sources.names import class_named, splits_named
-from lightline.sources.places import find_source
 
 
 class Table:

@@ -67,7 +67,7 @@ def test_a_change_in_training_is_trained_tested_and_exported_and_the_data_stay(f
 
 def test_what_is_no_code_in_a_room_changes_nothing(finished):
     before = code_digests(finished.path)
-    for room in ("stages/train", "lightline/models", "lightline/sources/fetch", "extensions/callbacks"):
+    for room in ("stages/train", "lightline/models", "lightline/sources", "extensions/callbacks"):
         folder = finished.path / room
         for name in ("notes.md", ".swp", "module.py~", "#module.py#", ".#module.py", "module.pyc", "data.csv"):
             (folder / name).write_text("x = 1\n")

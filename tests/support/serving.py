@@ -4,7 +4,7 @@ import hashlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from lightline.sources.fetch.fetch import fetch
+from lightline.runtime.fetch.fetch import fetch
 from tests.support.source_settings import RULES
 
 CONTENT = bytes(range(256)) * 40_000  # 10 MB: several chunks

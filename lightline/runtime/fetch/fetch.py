@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 from lightline.config.data import Fetch
 from lightline.errors import LightlineError, NoRoomError, free_bytes, no_room_code
+from lightline.runtime.fetch.errors import FetchError, without_secrets
 from lightline.runtime.locks import lock, still_has_name
 from lightline.runtime.origin import records
-from lightline.sources.fetch.errors import FetchError, without_secrets
 
 _PAUSES = (1, 4, 10)  # seconds before the second, third and fourth attempt
 _ABANDONED = 7 * 24 * 3600  # seconds without a byte, after which nobody is expected to go on with a download
@@ -140,11 +140,11 @@ def _get_whole(url: str, algorithm: str, file: BufferedRandom, rules: Fetch, pau
 def _get(url: str, file: BufferedRandom, rules: Fetch) -> None:
     # Imported here: it takes half a second that a run with the file at hand need not spend.
     if urlsplit(url).scheme == "s3":
-        from lightline.sources.fetch import s3
+        from lightline.runtime.fetch import s3
 
         s3.download(url, file, rules)
     else:
-        from lightline.sources.fetch import http
+        from lightline.runtime.fetch import http
 
         asyncio.run(http.download(url, file, rules))
 

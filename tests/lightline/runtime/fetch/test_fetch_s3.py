@@ -8,8 +8,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from lightline.config.data import FolderSource
+from lightline.runtime.fetch.fetch import FetchError, fetch
 from lightline.sources import open_source
-from lightline.sources.fetch.fetch import FetchError, fetch
 from tests.support.source_settings import FETCH, RULES
 
 CONTENT = bytes(range(256)) * 30_000  # 7.7 MB

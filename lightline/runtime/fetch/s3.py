@@ -11,7 +11,7 @@ import fsspec
 
 from lightline.config.data import Fetch
 from lightline.errors import check_room
-from lightline.sources.fetch.errors import too_large, without_secrets
+from lightline.runtime.fetch.errors import too_large, without_secrets
 
 _PART = 2**24  # bytes asked for at once
 

@@ -14,9 +14,9 @@ import pytest
 
 from lightline.config.data import FolderSource
 from lightline.errors import DataError
+from lightline.runtime.fetch.errors import FetchError, without_secrets
+from lightline.runtime.fetch.fetch import fetch
 from lightline.sources import open_source
-from lightline.sources.fetch.errors import FetchError, without_secrets
-from lightline.sources.fetch.fetch import fetch
 from tests.support import ROOT
 from tests.support.serving import CONTENT, SHA256, get, kept
 from tests.support.small_disk import run_on_small_disk

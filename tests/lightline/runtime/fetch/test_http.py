@@ -8,10 +8,10 @@ import socket
 import pytest
 import yaml
 
+from lightline.runtime.fetch import http
+from lightline.runtime.fetch.errors import FetchError
+from lightline.runtime.fetch.fetch import fetch
 from lightline.sources.benchmarks import BENCHMARKS
-from lightline.sources.fetch import http
-from lightline.sources.fetch.errors import FetchError
-from lightline.sources.fetch.fetch import fetch
 from tests.support import ROOT
 from tests.support.serving import CONTENT, SHA256, get, kept
 from tests.support.source_settings import RULES, STRICT

@@ -90,7 +90,7 @@ def url(certificate) -> Iterator[str]:
 def fetched(url: str, trusted: Path | None) -> subprocess.CompletedProcess[str]:
     """Fetch in a process of its own: which certificates count is decided when the library loads."""
     code = (
-        "from lightline.sources.fetch.fetch import fetch; from tests.support.source_settings import RULES; "
+        "from lightline.runtime.fetch.fetch import fetch; from tests.support.source_settings import RULES; "
         f"fetch([{url!r}], 'sha256', {DIGEST!r}, RULES, (0,))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **({"SSL_CERT_FILE": str(trusted)} if trusted else {})}

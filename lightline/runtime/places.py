@@ -8,8 +8,10 @@ from lightline.runtime.origin import origin
 from lightline.runtime.tracked import explain_absence, in_this_copy, tracked_around
 
 
-def find_source(path: str) -> Path:
-    """Find what a source path of the parameters, absolute or relative to the user's repository, stands for.
+def find_source(path: str, key: str = "data.path") -> Path:
+    """Find what a path of the parameters, absolute or relative to the user's repository, stands for.
+
+    key: of the parameter.
 
     In a copy of the repository it is the copy's own where the commit has it, in git or by a .dvc file: a run trains on
     what it records. What the commit does not have lies where the user put it.
@@ -24,10 +26,22 @@ def find_source(path: str) -> Path:
     tracked = tracked_around(here)
     for each in tracked:
         if not os.path.lexists(each.path):
-            raise DataError(f"data.path = {path!r}: {explain_absence(each)}")
+            raise DataError(f"{key} = {path!r}: {explain_absence(each)}")
     if origin() == Path.cwd():
         return given
     return here if tracked or _holds_files(here) else origin() / given
+
+
+def find_weights(path: str) -> Path:
+    """Find the file that model.weights stands for.
+
+    Raises:
+        DataError: it is not there, or cannot be read.
+    """
+    found = find_source(path, "model.weights")
+    if not found.is_file() or not os.access(found, os.R_OK):
+        raise DataError(f"model.weights = {path!r} is no file that can be read; it would have to lie at {found}.")
+    return found
 
 
 def _holds_files(path: Path) -> bool:

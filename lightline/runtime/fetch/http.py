@@ -13,7 +13,7 @@ import aiohttp
 
 from lightline.config.data import Fetch
 from lightline.errors import check_room
-from lightline.sources.fetch.errors import FetchError, too_large, without_secrets
+from lightline.runtime.fetch.errors import FetchError, too_large, without_secrets
 
 _SILENCE = 60  # seconds without a byte before an attempt counts as failed
 _CHUNK = 2**20  # bytes
