@@ -30,6 +30,7 @@ from stages.train.datamodule import ImageDataModule
 from stages.train.fit import Task, prepare
 from stages.train.history import History
 from stages.train.precision import choose_precision
+from stages.train.start import start
 from stages.train.trainer import build_trainer, keep_states
 
 VAL, _SEEDS = 0.02, (1, 2, 3)
@@ -85,7 +86,8 @@ def _record(found: list[tuple[float, float]]) -> Row:
 
 def recipe_task(*overrides: str) -> Task:
     """Return what is to be trained, in a folder of `cifar_project`."""
-    return Task(composed("hardware=cpu", *overrides), Dataset(), read_splits(), "0" * 64)
+    dataset = Dataset()
+    return Task(start(composed("hardware=cpu", *overrides), len(dataset.classes)), dataset, read_splits(), "0" * 64)
 
 
 def _train(recipe: str, seed: int) -> tuple[float, float]:

@@ -37,7 +37,7 @@ def write_resnet18(folder: Path) -> ModelFiles:
         preprocessing=Preprocessing(SIZE, 1.0, (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)),
         epoch=1,
         metrics={},
-        state_dict=build_network(settings, NUM_CLASSES, pretrained=False).state_dict(),
+        state_dict=build_network(settings, NUM_CLASSES).state_dict(),
     )
     files = ModelFiles(folder / "resnet18.ckpt", folder / "resnet18.onnx", folder / "resnet18.int8.onnx")
     save_checkpoint(checkpoint, files.checkpoint)

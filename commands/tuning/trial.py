@@ -11,6 +11,7 @@ from lightline.runtime.cores import counted_training
 from stages.train.datamodule import ImageDataModule
 from stages.train.fit import Task, prepare
 from stages.train.module import Classifier
+from stages.train.start import start
 from stages.train.trainer import build_trainer
 
 _ENDLESS = 10_000  # epochs: a trial ends after its steps, however few of them a small set has in an epoch
@@ -30,7 +31,9 @@ def prepare_trial(params: Params) -> tuple[Params, ImageDataModule, Classifier]:
     hardware = params.hardware.model_copy(update={"devices": 1, "num_nodes": 1, "strategy": "auto"})
     schedule = Constant(name="constant", warmup_epochs=0.0)
     params = params.model_copy(update={"trainer": trainer, "hardware": hardware, "schedule": schedule})
-    return params, *prepare(Task(params, Dataset(), read_splits(), "0" * 64))
+    dataset = Dataset()
+    task = Task(start(params, len(dataset.classes)), dataset, read_splits(), "0" * 64)
+    return task.params, *prepare(task)
 
 
 def steps_per_epoch(params: Params, data: ImageDataModule) -> float:

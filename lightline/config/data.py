@@ -42,7 +42,28 @@ class Fetch(Section):
     max_bytes: Annotated[int, Field(ge=1, le=10**15)]  # of one file
 
 
-def _refuse_http(key: str, url: str | None, fetch: Fetch) -> None:
+STRICTEST = Fetch(allow_http=False, allow_private=False, max_bytes=10**10)  # beside a source that downloads nothing
+
+
+def check_address(key: str, path: str, digest_key: str, sha256: str | None) -> None:
+    """Refuse a URL that cannot be fetched, or has no digest.
+
+    Raises:
+        ValueError: it is one.
+    """
+    scheme, is_url, _ = path.partition("://")
+    if is_url and scheme not in ("http", "https", "s3"):
+        raise ValueError(f"{key} starts with {scheme}://; allowed: a local path, http://, https:// and s3://")
+    if is_url and sha256 is None:
+        raise ValueError(f"{digest_key} is missing; what a URL gives is used only if it has the expected SHA-256")
+
+
+def refuse_http(key: str, url: str | None, fetch: Fetch) -> None:
+    """Refuse an address without encryption, unless it is allowed.
+
+    Raises:
+        ValueError: it is one.
+    """
     if url is not None and url.startswith("http://") and not fetch.allow_http:
         raise ValueError(
             f"{key} starts with http://, which is not encrypted; take https://, or set data.fetch.allow_http=true"
@@ -60,7 +81,7 @@ class BenchmarkSource(Source):
 
     @model_validator(mode="after")
     def http_is_asked_for(self):
-        _refuse_http("data.mirror", self.mirror, self.fetch)
+        refuse_http("data.mirror", self.mirror, self.fetch)
         return self
 
 
@@ -75,12 +96,8 @@ class FolderSource(Source):
 
     @model_validator(mode="after")
     def url_is_known_and_verified(self):
-        scheme, is_url, _ = self.path.partition("://")
-        if is_url and scheme not in ("http", "https", "s3"):
-            raise ValueError(f"data.path starts with {scheme}://; allowed: a local path, http://, https:// and s3://")
-        if is_url and self.sha256 is None:
-            raise ValueError("data.sha256 is missing; what a URL gives is used only if it has the expected SHA-256")
-        _refuse_http("data.path", self.path, self.fetch)
+        check_address("data.path", self.path, "data.sha256", self.sha256)
+        refuse_http("data.path", self.path, self.fetch)
         return self
 
 

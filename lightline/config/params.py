@@ -8,9 +8,9 @@ then `make params`.
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from lightline.config.data import Data, Split
+from lightline.config.data import STRICTEST, Data, Fetch, Split, refuse_http
 from lightline.config.extensions import Chosen, known
 from lightline.config.fields import BatchSize, Fraction, PositiveFloat, PositiveInt, Probability, Section, Text
 from lightline.config.model import Model
@@ -95,3 +95,13 @@ class Params(Section):
     hardware: Hardware
     checkpoint: Checkpoint
     tracking: Tracking
+
+    @property
+    def fetch(self) -> Fetch:
+        """What a download may do, of images and of weights."""
+        return getattr(self.data, "fetch", STRICTEST)
+
+    @model_validator(mode="after")
+    def weights_come_as_data_do(self):
+        refuse_http("model.weights", self.model.weights_file, self.fetch)
+        return self

@@ -10,9 +10,10 @@ from torch import nn
 
 from lightline.config.extensions import registered
 from lightline.config.model import CNN, ExtensionModel, LibraryModel, Model
-from lightline.errors import ParameterError
+from lightline.errors import LightlineError, ParameterError
 from lightline.extensions import build_extension
 from lightline.models.airbench import Airbench
+from lightline.models.weights import StateDict, library_entry, named_as, take_weights, weights_cache, weights_digest
 
 _SMALL_IMAGES = 64  # pixels up to which stem: auto means small
 _HEAD_STD = 0.01  # of a new head's logits, for features of unit size
@@ -27,13 +28,13 @@ class SeesData(Protocol):
         ...
 
 
-def build_network(settings: Model, num_classes: int, *, pretrained: bool = True) -> nn.Module:
+def build_network(settings: Model, num_classes: int) -> nn.Module:
     """Build a network from normalised float [batch, 3, input_size, input_size] to logits [batch, num_classes].
 
-    pretrained: fetch settings.weights, where there are any; False builds the same network for a state_dict to come.
+    Its weights are random, whatever settings.weights: for a state_dict to come, or `start_network`.
 
     Raises:
-        ParameterError: the network cannot be built with these settings, or its weights cannot be fetched.
+        ParameterError: the network cannot be built with these settings.
     """
     if isinstance(settings, CNN):
         return cnn(settings.input_size, num_classes)
@@ -41,7 +42,21 @@ def build_network(settings: Model, num_classes: int, *, pretrained: bool = True)
         return _extension(settings, num_classes)
     if not isinstance(settings, LibraryModel):
         return Airbench(settings.widths, settings.depths, num_classes)
-    return _library_model(settings, num_classes, pretrained)
+    return _library_model(settings, num_classes, None, None)[0]
+
+
+def start_network(settings: Model, num_classes: int, weights: StateDict | None) -> tuple[nn.Module, str | None]:
+    """Build a network with these weights, or else with those that settings.weights names, which are fetched.
+
+    The digest of the weights comes with it; None where all are random.
+
+    Raises:
+        ParameterError: the network cannot be built with these settings, its weights do not fit or cannot be fetched.
+    """
+    if isinstance(settings, LibraryModel):
+        return _library_model(settings, num_classes, settings.weights if weights is None else None, weights)
+    network = build_network(settings, num_classes)
+    return network, _taken(network, None, weights, settings)
 
 
 def _extension(settings: ExtensionModel, num_classes: int) -> nn.Module:
@@ -60,19 +75,36 @@ def _extension(settings: ExtensionModel, num_classes: int) -> nn.Module:
     return network.train()
 
 
-def _library_model(settings: LibraryModel, num_classes: int, pretrained: bool) -> nn.Module:
-    weights = settings.weights if pretrained else None
+def _taken(network: nn.Module, name: str | None, weights: StateDict | None, settings: Model) -> str | None:
+    """Load weights, and give the digest of these or of those that a library has loaded by their name."""
+    head = tuple(f"{layer}." for layer in head_names(network))
+    if weights is not None:
+        take_weights(network, named_as(network, weights), head, str(settings.weights))
+    return None if name is None and weights is None else weights_digest(network, head)
+
+
+def _library_model(
+    settings: LibraryModel, num_classes: int, name: str | None, weights: StateDict | None
+) -> tuple[nn.Module, str | None]:
+    assert settings.input_size is not None
     build = _timm if settings.name.startswith("timm/") else _torchvision
     try:
-        network = build(settings, weights, num_classes)
+        network = build(settings, settings.input_size, name, num_classes)
+        if weights is not None and _are_of_a_small_stem(weights := named_as(network, weights), network):
+            _fit_stem(network, settings.stem, settings.input_size)
+        digest = _taken(network, name, weights, settings)
+        if build is _torchvision:
+            _fit_head(network, num_classes)
+        _fit_stem(network, settings.stem, settings.input_size)
         _start_small(network)
         _try_out(network, settings.input_size)
     except OSError as error:
         raise ParameterError(
-            f"model.weights = {settings.weights!r} of {settings.name} cannot be fetched ({error}). "
-            "Try again with a network, or set model.weights to null."
+            f"model.weights = {name!r} of {settings.name} cannot be fetched ({error}), and would have to lie in "
+            f"{weights_cache(settings)}. Try again with a network, or set model.weights to the path of a file of them, "
+            "or to null."
         ) from error
-    except ParameterError:
+    except LightlineError:
         raise
     # torchvision and timm refuse what does not fit with exceptions of any class, AssertionError among them.
     except Exception as error:
@@ -80,7 +112,13 @@ def _library_model(settings: LibraryModel, num_classes: int, pretrained: bool) -
             f"model.name = {settings.name!r} cannot be built with model.weights = {settings.weights!r}, model.stem = "
             f"{settings.stem!r} and model.input_size = {settings.input_size}: {error}"
         ) from error
-    return network
+    return network, digest
+
+
+def _are_of_a_small_stem(weights: StateDict, network: nn.Module) -> bool:
+    """Tell whether they are of a network that `_fit_stem` has changed, as those of our own checkpoints may be."""
+    name, first = next((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    return f"{name}.weight" in weights and weights[f"{name}.weight"].shape != first.weight.shape
 
 
 def _try_out(network: nn.Module, input_size: int) -> None:
@@ -122,7 +160,8 @@ def cnn(input_size: int, num_classes: int) -> nn.Sequential:
     )
 
 
-def _torchvision(settings: LibraryModel, weights: str | None, num_classes: int) -> nn.Module:
+def _torchvision(settings: LibraryModel, input_size: int, weights: str | None, num_classes: int) -> nn.Module:
+    """Build torchvision's network as it is, with its own head."""
     from torchvision import models
 
     known = list(models.get_model_weights(settings.name).__members__)
@@ -130,9 +169,9 @@ def _torchvision(settings: LibraryModel, weights: str | None, num_classes: int) 
         raise ParameterError(f"model.weights = {weights!r} is not allowed; allowed: null, {', '.join(known)}")
     arguments: dict[str, object] = {}
     if settings.name.startswith("vit_") and weights is None:
-        arguments["image_size"] = settings.input_size
+        arguments["image_size"] = input_size
     if settings.name == "maxvit_t":
-        arguments["input_size"] = (settings.input_size, settings.input_size)
+        arguments["input_size"] = (input_size, input_size)
     if settings.name in ("googlenet", "inception_v3") and weights is None:
         arguments |= {"aux_logits": False, "init_weights": True}
     network = models.get_model(settings.name, weights=weights, **arguments)
@@ -141,35 +180,24 @@ def _torchvision(settings: LibraryModel, weights: str | None, num_classes: int) 
         vars(network)["aux_logits"] = False
         for branch in ("aux1", "aux2", "AuxLogits"):
             setattr(network, branch, None)
-    _fit_head(network, num_classes)
-    _fit_stem(network, settings)
+        vars(network)["transform_input"] = settings.weights is not None
     return network
 
 
-def _timm(settings: LibraryModel, weights: str | None, num_classes: int) -> nn.Module:
-    try:
-        import timm
-    except ImportError:
-        raise ParameterError(
-            f"model.name = {settings.name!r} needs the package timm, an extra: `pip install timm` in this environment."
-        ) from None
+def _timm(settings: LibraryModel, input_size: int, weights: str | None, num_classes: int) -> nn.Module:
+    configuration = library_entry(settings)
+    import timm
+
     name = settings.name.removeprefix("timm/")
-    if not timm.is_model(name):
-        raise ParameterError(
-            f"model.name = {settings.name!r}: timm has no such model; `timm.list_models()` lists its own."
-        )
     if weights not in (None, "DEFAULT"):
         raise ParameterError(
             f"model.weights = {weights!r} is not allowed; allowed: null, DEFAULT. A tag of timm's belongs to the "
             "name, as in model.name = timm/resnet18.a1_in1k."
         )
     arguments: dict[str, Any] = {"pretrained": weights is not None, "num_classes": num_classes}
-    configuration = timm.get_pretrained_cfg(name)
-    if configuration is not None and configuration.fixed_input_size:
-        arguments["img_size"] = settings.input_size
-    network = timm.create_model(name, **arguments)
-    _fit_stem(network, settings)
-    return network
+    if configuration.fixed_input_size:
+        arguments["img_size"] = input_size
+    return timm.create_model(name, **arguments)
 
 
 def head_names(network: nn.Module) -> list[str]:
@@ -209,13 +237,13 @@ def _start_small(network: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def _fit_stem(network: nn.Module, settings: LibraryModel) -> None:
+def _fit_stem(network: nn.Module, choice: str, input_size: int) -> None:
     """Fit to images of a few dozen pixels: no stride in the first convolution, 3×3 at most, and no first max-pooling.
 
     As in K. He et al., "Deep residual learning" (2016), section 4.2. Networks that cut the image into patches stay as
     they are.
     """
-    if settings.stem == "standard" or (settings.stem == "auto" and settings.input_size > _SMALL_IMAGES):
+    if choice == "standard" or (choice == "auto" and input_size > _SMALL_IMAGES):
         return
     convolutions = ((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
     name, first = next(convolutions)

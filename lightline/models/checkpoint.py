@@ -55,7 +55,7 @@ class Checkpoint:
     def network(self) -> nn.Module:
         """Build the trained network as it answers, in evaluation mode."""
         settings = model_settings(self.params["model"])
-        network = build_network(settings, len(self.classes), pretrained=False)
+        network = build_network(settings, len(self.classes))
         network.load_state_dict(self.state_dict)
         return with_tta(network, settings)
 

@@ -1,20 +1,23 @@
-"""Look at the source of the images and write down what identifies its content.
+"""Look at the source of the images, and at the file of weights, and write down what identifies their content.
 
-Runs at every `dvc repro`, takes a fraction of a second, and makes `download` run again when the source has changed.
+Runs at every `dvc repro`, takes a fraction of a second, and makes `download` or `train` run again when it has changed.
 """
 
 import sys
 from pathlib import Path
 
+from lightline.config.model import Model
 from lightline.config.params import Params
 from lightline.files import write_json
 from lightline.runtime.left_behind import left_behind
+from lightline.runtime.places import find_weights
 from lightline.runtime.stage import run_stage
 from lightline.sources import open_source
 from lightline.sources.base import GoneError
-from stages.source.recorded import recorded
+from lightline.sources.content_digests import digest_of_file
+from stages.source.recorded import SOURCE, recorded
 
-SOURCE = Path("data/source.json")
+WEIGHTS = Path("data/weights.json")
 
 
 def main(params: Params) -> None:
@@ -27,6 +30,14 @@ def main(params: Params) -> None:
         identity = recorded(gone)
         print(f"warning: {gone.what} The dataset that dvc.lock has of it is taken, whatever has changed there since.")
     write_json(SOURCE, identity)
+    write_json(WEIGHTS, {"sha256": _weights(params.model)})
+
+
+def _weights(model: Model) -> str | None:
+    """Give the SHA-256 of the file that training starts from. Where it is known, the file need not be here."""
+    if model.weights_file is None or model.weights_sha256 is not None:
+        return model.weights_sha256
+    return digest_of_file(find_weights(model.weights_file))
 
 
 if __name__ == "__main__":

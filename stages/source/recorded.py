@@ -12,6 +12,7 @@ from lightline.sources.base import GoneError
 
 _WHICH = ("data.source", "data.path")  # keys that say which source it is
 _SHOWN = 4  # of each kind in a message
+SOURCE = Path("data/source.json")
 
 
 def recorded(gone: GoneError) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def recorded(gone: GoneError) -> dict[str, Any]:
         source, download = (repo.stage.load_one(name=name) for name in ("source", "download"))
     except DvcException:  # a stage that is run by hand, without DVC
         raise gone from None
-    (written,) = source.outs
+    written = next(out for out in source.outs if Path(str(out)) == SOURCE)
     changed = [dep for dep in download.deps if dep.fs_path != written.fs_path and dep.workspace_status()]
     if not written.hash_info or not _is_read(written, download):
         raise gone

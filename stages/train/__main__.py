@@ -17,6 +17,7 @@ from stages.train.fingerprint import fingerprint, ingredients
 from stages.train.fit import REPORTS, Task, fit, write_outputs
 from stages.train.image_size import size_warning
 from stages.train.samples import log_extremes
+from stages.train.start import start
 from stages.train.states import newest_state
 from stages.train.trainer import build_trainer
 
@@ -25,11 +26,14 @@ def main(params: Params) -> None:
     dataset = Dataset()
     splits = read_splits()
     trainer = build_trainer(params)
-    identity = ingredients(params, dataset, splits, trainer.world_size)
-    task = Task(params, dataset, splits, fingerprint(identity))
+    begun = start(params, len(dataset.classes))
+    params, size = begun.params, begun.params.model.input_size
+    assert size is not None
+    identity = ingredients(params, dataset, splits, trainer.world_size, begun.weights)
+    task = Task(begun, dataset, splits, fingerprint(identity))
     rows = splits.rows("train")
     heights, widths = dataset.column("height")[rows], dataset.column("width")[rows]
-    if is_first_process() and (warning := size_warning(heights, widths, params.model.input_size)):
+    if is_first_process() and (warning := size_warning(heights, widths, size)):
         print(f"warning: {warning}", flush=True)
     with training_folder(task.fingerprint, identity) as folder, counted_training():
         use_share(params.hardware, is_counted=True)

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from lightline.config.model import LibraryModel
 from lightline.config.params import Params
 from lightline.data.dataset import Dataset
 from lightline.data.splits import Splits
 from lightline.models.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResize, Normalize, Preprocessing
+from lightline.models.weights import weights_configuration
 from lightline.runtime.allocator import keep_freed_memory
 from lightline.runtime.origin import records
 from stages.train.augmentation import Augmentation
@@ -162,9 +164,14 @@ class ImageDataModule(lightning.LightningDataModule):
 
     def _measure(self) -> Preprocessing:
         model = self.params.model
+        assert model.input_size is not None
+        assert model.crop_pct is not None
         mean, std = (IMAGENET_MEAN, IMAGENET_STD)
         if model.normalize == "dataset":
             mean, std = channel_statistics(self.train)
+        elif isinstance(model, LibraryModel) and model.normalize == "weights":
+            # HERE: `interpolation`, the last of what comes, goes into Preprocessing once that has such a field.
+            mean, std, *_ = weights_configuration(model)
         return Preprocessing(model.input_size, model.crop_pct, mean, std)
 
     @property

@@ -26,20 +26,24 @@ def train_params(params: Params) -> dict[str, Any]:
     return params.model_dump(mode="json", include=set(TRAIN_SECTIONS))
 
 
-def ingredients(params: Params, dataset: Dataset, splits: Splits, num_processes: int) -> dict[str, Any]:
+def ingredients(
+    params: Params, dataset: Dataset, splits: Splits, num_processes: int, weights: str | None
+) -> dict[str, Any]:
     """Gather all that determines a trained model: data, split, parameters, code and the versions of what computes.
 
-    num_processes: that train together.
+    num_processes: that train together; weights: the digest of those that training starts from, if not at random.
     """
+    library = ["timm"] if params.model.name.startswith("timm/") else []
     return {
         "dataset": dataset.digest,
         "splits": splits.digest,
         "params": train_params(params),
+        "weights": weights,
         # What `auto` came to: on other hardware, unfinished training starts afresh instead of changing its arithmetic.
         "precision": choose_precision(params.trainer, choose_device(params.hardware)),
         "processes": num_processes,  # a step takes a batch of each
         "code": code_digests(),
-        "versions": {package: version(package) for package in ("torch", "torchvision", "lightning")},
+        "versions": {package: version(package) for package in ("torch", "torchvision", "lightning", *library)},
     }
 
 

@@ -15,7 +15,7 @@ from lightline.data.dataset import Dataset
 from lightline.data.splits import Splits
 from lightline.errors import LightlineError, ParameterError
 from lightline.files import write_csv, write_json
-from lightline.models.build import SeesData, build_network
+from lightline.models.build import SeesData
 from lightline.models.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from lightline.models.device import choose_device
 from lightline.models.inference import predict_logits
@@ -29,6 +29,7 @@ from stages.train.history import COLUMNS, STEP_COLUMNS, History, Row, columns
 from stages.train.linear_probe import probe
 from stages.train.module import Classifier, class_weights
 from stages.train.samples import SamplePredictions
+from stages.train.start import Start
 from stages.train.states import FINISHED, Best
 from stages.train.trainer import keep_states
 
@@ -40,10 +41,14 @@ _PREPARATION_IMAGES = 5000  # training images from which a network may fit its f
 class Task:
     """What is to be trained on what."""
 
-    params: Params
+    start: Start
     dataset: Dataset
     splits: Splits
     fingerprint: str
+
+    @property
+    def params(self) -> Params:
+        return self.start.params
 
 
 @dataclass(frozen=True)
@@ -111,14 +116,12 @@ def _restore(finished: Path, module: Classifier, *callbacks: Callback) -> None:
 
 
 def prepare(task: Task) -> tuple[ImageDataModule, Classifier]:
-    """Decode the images, and build the network as it is before its first step."""
-    params = task.params
-    lightning.seed_everything(params.seed, verbose=False)
+    """Decode the images, and have the network as it is before its first step."""
+    params, network = task.params, task.start.network
     data = ImageDataModule(params, task.dataset, task.splits)
     num_classes = len(task.dataset.classes)
     weights = class_weights(params.loss, data.train.labels.numpy(), num_classes)
-    network = build_network(params.model, num_classes)
-    if isinstance(network, SeesData):
+    if isinstance(network, SeesData) and task.start.weights is None:
         network.prepare(data.sample(_PREPARATION_IMAGES))
     return data, Classifier(network, params, weights)
 

@@ -26,7 +26,7 @@ CLASSES = ("cat", "dog", "größe")
 def model_settings(name: str = "cnn", **changes: Any) -> config.Model:
     """The model section for a network of 16 pixels."""
     own = {"cnn": {}, "airbench": {"widths": [32, 64, 64], "depths": [2, 2, 2]}}
-    keys = own.get(name, {"weights": None, "stem": "auto"})
+    keys = own.get(name, {"stem": "auto"}) | {"weights": None, "weights_sha256": None}
     basis = {"input_size": 16, "crop_pct": 1.0, "normalize": "dataset", "test_time_augmentation": "none"}
     return config.model_settings({"name": name, **basis, **keys, **changes})
 
@@ -59,7 +59,7 @@ def save_dataset(folder: Path, pictures: Sequence[np.ndarray], classes: Sequence
 def make_checkpoint(settings: config.Model, classes: Sequence[str] = CLASSES, dataset: str = "d" * 64) -> Checkpoint:
     """A network of random weights, its batch normalisation warmed up so that training mode answers otherwise."""
     torch.manual_seed(0)
-    network = build_network(settings, len(classes), pretrained=False)
+    network = build_network(settings, len(classes))
     with torch.no_grad():
         for name in head_names(network):  # a new head says next to nothing, and this one is to say something
             for parameter in network.get_submodule(name).parameters():

@@ -15,6 +15,7 @@ from lightline.runtime.tracking import Run
 from lightline.runtime.training_folder import forget, training_folder
 from stages.split.strategies import Columns, assign
 from stages.train.fit import Task, fit, write_outputs
+from stages.train.start import start
 from stages.train.states import newest_state
 from stages.train.trainer import build_trainer
 from tests.support import ROOT
@@ -61,7 +62,7 @@ def tiny_task(params: Params) -> Task:
     write_dataset(rows, CLASSES)
     columns = Columns.of(Dataset())
     write_splits(columns.ids, columns.labels, assign(columns, params.split, params.seed))
-    return Task(params, Dataset(), read_splits(), "f" * 64)
+    return Task(start(params, len(CLASSES)), Dataset(), read_splits(), "f" * 64)
 
 
 def train(params: Params) -> tuple[Task, dict[str, Any]]:

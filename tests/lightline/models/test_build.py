@@ -1,5 +1,6 @@
 """Networks by name: their shapes, first and last layers, and what is said of those that cannot be built."""
 
+import re
 import sys
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 
 from lightline.config.model_names import TORCHVISION_MODELS
 from lightline.errors import ParameterError
-from lightline.models.build import build_network
+from lightline.models.build import build_network, start_network
 from tests.support.samples import model_settings
 
 # The smallest of every family.
@@ -109,7 +110,7 @@ def test_the_same_seed_builds_the_same_network(monkeypatch):
 )
 def test_what_cannot_be_built_is_said_with_its_settings(settings, said):
     with pytest.raises(ParameterError) as caught:
-        build_network(model_settings(**settings), 3)
+        start_network(model_settings(**settings), 3, None)
     for part in said:
         assert part in str(caught.value)
 
@@ -117,14 +118,16 @@ def test_what_cannot_be_built_is_said_with_its_settings(settings, said):
 def test_weights_that_cannot_be_fetched(tmp_path, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")  # where nobody listens
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
-    with pytest.raises(ParameterError, match=r"'DEFAULT' of mnasnet0_5 cannot be fetched .*model\.weights to null"):
-        build_network(model_settings("mnasnet0_5", weights="DEFAULT"), 3)
+    there = f"{tmp_path}/checkpoints/mnasnet0.5_top1_67.823-3ffadce67e.pth"
+    said = rf"'DEFAULT' of mnasnet0_5 cannot be fetched .* lie in {re.escape(there)}.*model\.weights to the path"
+    with pytest.raises(ParameterError, match=said):
+        start_network(model_settings("mnasnet0_5", weights="DEFAULT"), 3, None)
 
 
 def test_a_checkpoint_s_network_is_built_without_its_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
-    network = build_network(model_settings("mnasnet0_5", weights="DEFAULT"), 3, pretrained=False)
+    network = build_network(model_settings("mnasnet0_5", weights="DEFAULT"), 3)
     assert network(torch.zeros(2, 3, 16, 16)).shape == (2, 3)
 
 

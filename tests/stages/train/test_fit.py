@@ -112,8 +112,8 @@ def test_its_steps_are_those_of_a_loop_written_by_hand(
 ):
     changes = {"trainer__accumulate_grad_batches": accumulated, "trainer__precision": precision}
     params, bf16 = tiny_params(**changes, **optimizer_changes), precision == "bf16-mixed"
-    task, _ = train(params)
-    data, module = prepare(task)
+    train(params)
+    data, module = prepare(tiny_task(params))
     loader, epochs = data.train_dataloader(), params.trainer.max_epochs
     num_steps = epochs * math.ceil(len(loader) / accumulated)
     optimizer = build_optimizer(params.optimizer, module.network, torch.bfloat16 if bf16 else torch.float32)
