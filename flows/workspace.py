@@ -89,13 +89,18 @@ class Workspace:
         added = [f" M {file.removesuffix('.dvc')} (`dvc add` and a commit take it)" for file in self.changed_data]
         changes = [*added, *self.origin.changes()]
         params = yaml.safe_load((self.folder / "params.yaml").read_bytes())
-        path = Path(params["data"].get("path") or self.folder).expanduser()
-        # As lightline.runtime.places finds it: in the clone, where the commit has it.
-        source = self.origin.home / path
-        if source.is_relative_to(self.origin.home) and (self.folder / source.relative_to(self.origin.home)).exists():
-            return [], changes
-        read = [change for change in changes if _overlap(self.origin.home / change[3:], source)]
+        paths = filter(None, (params["data"].get("path"), params["model"].get("weights")))
+        sources = [self.origin.home / Path(path).expanduser() for path in paths]
+        # As lightline.runtime.places finds them: in the clone, where the commit has them.
+        sources = [source for source in sources if not self._has(source)]
+        there = {change: self.origin.home / change[3:] for change in changes}
+        read = [change for change in changes if any(_overlap(there[change], source) for source in sources)]
         return read, [change for change in changes if change not in read]
+
+    def _has(self, source: Path) -> bool:
+        """Tell whether the clone has a path of the user's repository."""
+        home = self.origin.home
+        return source.is_relative_to(home) and (self.folder / source.relative_to(home)).exists()
 
     def _stages(self, targets: list[str]) -> list[str]:
         """List the stages of the plan; none for all that there are, which DVC finds faster by itself."""

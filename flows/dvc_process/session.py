@@ -115,7 +115,9 @@ class Session:
         known = {stage.addressing: stage for stage in graph}
         if missing := [target for target in targets if target not in known]:
             raise RequestError(f"There is no stage {missing[0]!r} in dvc.yaml; its stages: {', '.join(known)}.")
-        self._data = tracked_data(yaml.safe_load(Path("params.yaml").read_bytes()).get("data") or {})
+        params = yaml.safe_load(Path("params.yaml").read_bytes())
+        weights = {"path": (params.get("model") or {}).get("weights")}
+        self._data = tracked_data(weights) | tracked_data(params.get("data") or {})
         steps, before = [], list(self._data)
         for stage in plan_repro(graph, [known[target] for target in targets] or None):
             before += [stage.addressing] if stage.addressing not in self._data else []
