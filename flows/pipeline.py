@@ -193,7 +193,7 @@ def _announce(workspace: Workspace, logger: Any) -> None:
     if unread:
         logger.warning("%s", _not_committed(unread))
     if read:
-        told = "Not committed, and read from where it lies, as it is now (data.path or model.weights):%s"
+        told = "Not committed, and read from where it lies, as it is now (data.path, model.weights):%s"
         logger.warning(told, some_lines(read, _SHOWN))
     logger.info("Experiment %s on commit %s", workspace.experiment, workspace.commit[:12])
     for key, before, now in workspace.changed:

@@ -4,13 +4,14 @@ import hashlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 
 from lightline.config.model import LibraryModel
 from lightline.errors import DataError, ParameterError, some
+from lightline.models.transforms import Preprocessing
 from lightline.runtime.supervision import is_first_process
 
 StateDict = Mapping[str, torch.Tensor]
@@ -21,24 +22,17 @@ _SIDE_BRANCHES = ("aux1.", "aux2.", "AuxLogits.")  # of torchvision's Inception 
 _SHOWN = 4  # names in a message
 
 
-class Configuration(NamedTuple):
-    """The images that weights were trained on; mean and std of channels R, G, B in units of 0 to 1."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    input_size: int
-    crop_pct: float
-    interpolation: str
-
-
-def weights_configuration(settings: LibraryModel) -> Configuration:
-    """Look up what the library says of the named weights; of a file, what it says of its own for that network."""
+def weights_configuration(settings: LibraryModel) -> Preprocessing:
+    """Look up how the named weights see images; for a file, how the library's own of that network do."""
     found = library_entry(settings)
     if settings.name.startswith("timm/"):
-        return Configuration(found.mean, found.std, found.input_size[-1], found.crop_pct, found.interpolation)
-    found = found.transforms()
-    (size,), (resized,) = found.crop_size, found.resize_size
-    return Configuration(tuple(found.mean), tuple(found.std), size, size / resized, found.interpolation.value)
+        size, crop_pct, filtered = found.input_size[-1], found.crop_pct, found.interpolation
+    else:
+        found = found.transforms()
+        (size,), (resized,) = found.crop_size, found.resize_size
+        crop_pct, filtered = size / resized, found.interpolation.value
+    interpolation = "bicubic" if filtered == "bicubic" else "bilinear"
+    return Preprocessing(size, crop_pct, tuple(found.mean), tuple(found.std), interpolation)
 
 
 def weights_cache(settings: LibraryModel) -> str:

@@ -40,7 +40,8 @@ def find_weights(path: str) -> Path:
     """
     found = find_source(path, "model.weights")
     if not found.is_file() or not os.access(found, os.R_OK):
-        raise DataError(f"model.weights = {path!r} is no file that can be read; it would have to lie at {found}.")
+        there = found.absolute()
+        raise DataError(f"model.weights = {path!r} is no file that can be read; it would have to lie at {there}.")
     return found
 
 

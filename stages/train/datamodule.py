@@ -2,6 +2,7 @@
 batches on the device.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -81,18 +82,22 @@ class ImageDataModule(lightning.LightningDataModule):
         self.params = params
         self._start = (0, 0)  # finished epochs, and finished batches of the one after them
         self.batch_size = params.trainer.batch_size  # an attribute, which Lightning's Tuner may change
-        model, train = params.model, splits.rows("train")
+        self.preprocessing = values = self._preprocessing()
+        size, train = values.input_size, splits.rows("train")
         heights, widths = dataset.column("height"), dataset.column("width")
-        as_answered = CropAndResize(model.input_size, model.crop_pct)
+        as_answered = CropAndResize(size, values.crop_pct, values.interpolation)
         stored = as_answered
         if params.augment.random_resized_crop is not None:
             largest = int(max(heights[train].max(), widths[train].max()))
-            stored = WholeImage(min(largest, params.augment.store_size or round(_STORED * model.input_size)))
+            store_size = min(largest, params.augment.store_size or round(_STORED * size))
+            stored = WholeImage(store_size, values.interpolation)
         self.train = self._pictures(dataset, train, stored)
         self.val = self._pictures(dataset, splits.rows("val"), as_answered)
-        self.preprocessing = self._measure()
+        if params.model.normalize == "dataset":
+            mean, std = channel_statistics(self.train)
+            self.preprocessing = replace(values, mean=mean, std=std)
         aspects = torch.from_numpy(widths / heights).float()
-        self.augmentation = Augmentation(params.augment, params.seed, len(dataset.classes), model.input_size, aspects)
+        self.augmentation = Augmentation(params.augment, params.seed, len(dataset.classes), size, aspects)
         self.normalize = Normalize(self.preprocessing)
 
     def setup(self, stage: str) -> None:
@@ -162,17 +167,13 @@ class ImageDataModule(lightning.LightningDataModule):
         pin = torch.cuda.is_available() and not in_memory
         return DataLoader(pictures, batch_size=None, sampler=batches, pin_memory=pin)  # type: ignore[arg-type]
 
-    def _measure(self) -> Preprocessing:
+    def _preprocessing(self) -> Preprocessing:
         model = self.params.model
-        assert model.input_size is not None
+        assert model.input_size is not None  # `start` has looked up
         assert model.crop_pct is not None
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD)
-        if model.normalize == "dataset":
-            mean, std = channel_statistics(self.train)
-        elif isinstance(model, LibraryModel) and model.normalize == "weights":
-            # HERE: `interpolation`, the last of what comes, goes into Preprocessing once that has such a field.
-            mean, std, *_ = weights_configuration(model)
-        return Preprocessing(model.input_size, model.crop_pct, mean, std)
+        if isinstance(model, LibraryModel) and model.normalize == "weights":
+            return replace(weights_configuration(model), input_size=model.input_size, crop_pct=model.crop_pct)
+        return Preprocessing(model.input_size, model.crop_pct, IMAGENET_MEAN, IMAGENET_STD)
 
     @property
     def _rank(self) -> int:

@@ -90,7 +90,9 @@ def test_the_log_says_what_is_read_what_is_not_and_what_is_left_behind(small_pro
     flow(small_project, "--apply", "-S", "data=folder", "-S", "data.path=photos")
     logs = "\n".join(server.logs(server.flow_runs()[0]["id"]))
     assert "Not committed, and so no part of this run:\n  ?? notes.txt\n" in logs
-    assert "Not committed, and read from where it lies, as it is now (data.path or model.weights):\n  ?? photos/\n" in logs
+    assert (
+        "Not committed, and read from where it lies, as it is now (data.path, model.weights):\n  ?? photos/\n" in logs
+    )
     assert "Values in params.yaml of this commit that conf/ does not have" in logs
     assert f"seed = 43 (now 42). `make keep EXP={commit[:12]}`" in logs
     # What git does not track hinders nothing and stays.
