@@ -51,6 +51,16 @@ AIRBENCH = {
     "widths": [64, 64, 64],
     "depths": [2, 2, 2],
 }
+RESNET18 = {
+    "name": "resnet18",
+    "weights": None,
+    "weights_sha256": None,
+    "input_size": 224,
+    "crop_pct": 0.875,
+    "normalize": "imagenet",
+    "stem": "standard",
+    "test_time_augmentation": "none",
+}
 K_FOLD = {"strategy": "k_fold", "num_folds": 5, "fold": 0, "val": 0.1}
 
 
@@ -218,6 +228,28 @@ WRONG = [
     (
         {"model__weights": "DEFAULT"},
         "model.weights = 'DEFAULT' names a library's weights, and this network is none of a library's; allowed: null, ",
+    ),
+    (
+        {"model__weights": "https://host/weights.pth"},
+        "model.weights_sha256 is missing; what a URL gives is used only if it has the expected SHA-256",
+    ),
+    (
+        {"model__weights": "ftp://host/weights.pth"},
+        "model.weights starts with ftp://; allowed: a local path, http://, https:// and s3://",
+    ),
+    (
+        {"model__weights": "http://host/weights.pth", "model__weights_sha256": "0" * 64},
+        "model.weights starts with http://, which is not encrypted; take https://, or set data.fetch.allow_http=true",
+    ),
+    ({"model__normalize": "weights"}, "model.normalize = 'weights' is not allowed; allowed: 'dataset' or 'imagenet'"),
+    ({"model__input_size": None}, "model.input_size = None is not allowed; it must be a whole number"),
+    (
+        {"model": RESNET18 | {"input_size": None}},
+        "model.input_size = null means what the weights were trained at, and needs model.normalize = weights",
+    ),
+    (
+        {"model": RESNET18 | {"crop_pct": None}},
+        "model.crop_pct = null means what the weights were trained at, and needs model.normalize = weights",
     ),
     ({"model": "resnet18"}, "model = 'resnet18' is no section; choose one of conf/model/, as in `-S model=NAME`"),
     ({"model": AIRBENCH | {"stem": "auto"}}, "model.stem = 'auto' is not a parameter; allowed: weights, "),
@@ -428,3 +460,22 @@ def test_a_file_that_holds_no_parameters(text, said, tmp_path):
         load_params(tmp_path / "params.yaml")
     assert said in str(caught.value)
     assert "`make params` writes it anew" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("weights", "sha256", "file"),
+    [
+        (None, None, None),
+        ("DEFAULT", None, None),
+        ("IMAGENET1K_V1", None, None),
+        ("weights.pth", None, "weights.pth"),
+        ("./weights", None, "./weights"),
+        ("~/a b/weights", None, "~/a b/weights"),
+        ("weights", "0" * 64, "weights"),
+        ("s3://bucket/weights.safetensors", "0" * 64, "s3://bucket/weights.safetensors"),
+        ("https://host/weights", f"sha256:{'A' * 64}", "https://host/weights"),
+    ],
+)
+def test_weights_are_a_name_or_a_file(weights, sha256, file):
+    model = RESNET18 | {"weights": weights, "weights_sha256": sha256}
+    assert check_params(changed(model=model), "params.yaml").model.weights_file == file

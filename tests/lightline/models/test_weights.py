@@ -247,6 +247,7 @@ def test_timm_s_weights_would_have_to_lie_in_the_hub_s_cache(tmp_path: Path, mon
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # or it would try for half a minute
-    said = rf"cannot be fetched .* lie in {re.escape(str(tmp_path))}/models--timm--test_resnet\.r160_in1k, as .* path of a file"
+    there = rf"{re.escape(str(tmp_path))}/models--timm--test_resnet\.r160_in1k"
+    said = f"cannot be fetched .* lie in {there}, as .* path of a file"
     with pytest.raises(ParameterError, match=said):
         start_network(model_settings("timm/test_resnet", weights="DEFAULT"), 3, None)
