@@ -124,8 +124,11 @@ def keep(kept: Kept, wanted: str | None, choose: bool) -> str:
     if not choose:
         return f"{told}: `dvc exp run -S recipe={name}` takes them."
     told = f"{told}, and {CONF / CONFIG} chooses it: every run starts from them. Commit conf/ and {PARAMS_FILE}."
-    path = str(kept.values["data"].get("path") or "")
-    return f"{told} data.path = {path!r} is of this machine alone." if Path(path).expanduser().is_absolute() else told
+    for key in ("data.path", "model.weights"):
+        section, _, name = key.partition(".")
+        path = str(kept.values[section].get(name) or "")
+        told += f" {key} = {path!r} is of this machine alone." if Path(path).expanduser().is_absolute() else ""
+    return told
 
 
 def _recipe_with(values: dict[str, Any]) -> str | None:

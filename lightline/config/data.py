@@ -45,25 +45,17 @@ class Fetch(Section):
 STRICTEST = Fetch(allow_http=False, allow_private=False, max_bytes=10**10)  # beside a source that downloads nothing
 
 
-def check_address(key: str, path: str, digest_key: str, sha256: str | None) -> None:
-    """Refuse a URL that cannot be fetched, or has no digest.
-
-    Raises:
-        ValueError: it is one.
-    """
+def check_address(key: str, path: str, digest_key: str, sha256: str | None, fetch: Fetch) -> None:
+    """Raise ValueError where a path is a URL that may not be fetched; the keys are those of path and digest."""
     scheme, is_url, _ = path.partition("://")
     if is_url and scheme not in ("http", "https", "s3"):
         raise ValueError(f"{key} starts with {scheme}://; allowed: a local path, http://, https:// and s3://")
     if is_url and sha256 is None:
         raise ValueError(f"{digest_key} is missing; what a URL gives is used only if it has the expected SHA-256")
+    _refuse_http(key, path, fetch)
 
 
-def refuse_http(key: str, url: str | None, fetch: Fetch) -> None:
-    """Refuse an address without encryption, unless it is allowed.
-
-    Raises:
-        ValueError: it is one.
-    """
+def _refuse_http(key: str, url: str | None, fetch: Fetch) -> None:
     if url is not None and url.startswith("http://") and not fetch.allow_http:
         raise ValueError(
             f"{key} starts with http://, which is not encrypted; take https://, or set data.fetch.allow_http=true"
@@ -81,7 +73,7 @@ class BenchmarkSource(Source):
 
     @model_validator(mode="after")
     def http_is_asked_for(self):
-        refuse_http("data.mirror", self.mirror, self.fetch)
+        _refuse_http("data.mirror", self.mirror, self.fetch)
         return self
 
 
@@ -96,8 +88,7 @@ class FolderSource(Source):
 
     @model_validator(mode="after")
     def url_is_known_and_verified(self):
-        check_address("data.path", self.path, "data.sha256", self.sha256)
-        refuse_http("data.path", self.path, self.fetch)
+        check_address("data.path", self.path, "data.sha256", self.sha256, self.fetch)
         return self
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
-from lightline.config.data import Sha256, check_address
+from lightline.config.data import Sha256
 from lightline.config.extensions import Settings, known, registered
 from lightline.config.fields import Name, Section, Text
 from lightline.config.model_names import TORCHVISION_MODELS
@@ -33,12 +33,6 @@ class _AnyNetwork(Section):
         """The path or URL of the file of weights; None where they have a library's name, or start at random."""
         is_name = self.weights_sha256 is None and re.fullmatch(r"\w*", self.weights or "")
         return None if is_name else self.weights
-
-    @model_validator(mode="after")
-    def url_is_known_and_verified(self):
-        if self.weights_file:
-            check_address("model.weights", self.weights_file, "model.weights_sha256", self.weights_sha256)
-        return self
 
 
 class _Network(_AnyNetwork):

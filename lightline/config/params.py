@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lightline.config.data import STRICTEST, Data, Fetch, Split, refuse_http
+from lightline.config.data import STRICTEST, Data, Fetch, Split, check_address
 from lightline.config.extensions import Chosen, known
 from lightline.config.fields import BatchSize, Fraction, PositiveFloat, PositiveInt, Probability, Section, Text
 from lightline.config.model import Model
@@ -103,5 +103,6 @@ class Params(Section):
 
     @model_validator(mode="after")
     def weights_come_as_data_do(self):
-        refuse_http("model.weights", self.model.weights_file, self.fetch)
+        file, sha256 = self.model.weights_file or "", self.model.weights_sha256
+        check_address("model.weights", file, "model.weights_sha256", sha256, self.fetch)
         return self

@@ -117,8 +117,10 @@ def _library_model(
 
 def _are_of_a_small_stem(weights: StateDict, network: nn.Module) -> bool:
     """Tell whether they are of a network that `_fit_stem` has changed, as those of our own checkpoints may be."""
-    name, first = next((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
-    return f"{name}.weight" in weights and weights[f"{name}.weight"].shape != first.weight.shape
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            return weights.get(f"{name}.weight", module.weight).shape != module.weight.shape
+    return False
 
 
 def _try_out(network: nn.Module, input_size: int) -> None:

@@ -56,8 +56,10 @@ def test_a_recipe_gives_the_values_of_an_experiment_and_overrides_do(conf: Path,
 
 
 def test_a_path_of_this_machine_in_a_recipe_is_told(conf: Path):
-    text = composed_text(["data=folder", "data.path=/home/me/photos"])
-    assert "data.path = '/home/me/photos' is of this machine alone." in keep(Kept("x", "mine", text), None, choose=True)
+    text = composed_text(["data=folder", "data.path=/home/me/photos", "model.weights=/home/me/weights.pth"])
+    told = keep(Kept("x", "mine", text), None, choose=True)
+    for path in ("data.path = '/home/me/photos'", "model.weights = '/home/me/weights.pth'"):
+        assert f" {path} is of this machine alone." in told
 
 
 def test_a_recipe_is_minimal_and_readable(conf: Path):

@@ -63,8 +63,10 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return of
 
 
-def _source(project: Project, *overrides: str, rev: str = "HEAD", target: str = "source") -> dict[str, Any]:
-    """data/source.json in the flow's clone, after a stage."""
+def _source(
+    project: Project, *overrides: str, rev: str = "HEAD", target: str = "source", written: str = "source"
+) -> dict[str, Any]:
+    """data/source.json in the flow's clone, or another that is `written` there, after a stage."""
 
     async def run() -> dict[str, Any]:
         request = Request(list(overrides), str(project.path), rev, targets=[target])
@@ -73,7 +75,7 @@ def _source(project: Project, *overrides: str, rev: str = "HEAD", target: str = 
                 await workspace.reproduce(stages, lambda line: None)
             if target != "source":
                 await workspace.save([target])
-            return json.loads((workspace.folder / "data/source.json").read_text())
+            return json.loads((workspace.folder / f"data/{written}.json").read_text())
 
     return asyncio.run(run())
 
@@ -99,6 +101,12 @@ def _source(project: Project, *overrides: str, rev: str = "HEAD", target: str = 
 )
 def test_a_folder_or_an_archive(project: Project, digest, path: str, is_changed: bool):
     written = _source(project, "data=folder", f'data.path="{path.format(project=project.path)}"')
+    assert written["sha256"] == digest(path, is_changed)
+
+
+@pytest.mark.parametrize(("path", "is_changed"), [("in_git.zip", False), ("added.zip", False), ("untracked.zip", True)])
+def test_a_file_of_weights(project: Project, digest, path: str, is_changed: bool):
+    written = _source(project, f"model.weights={path}", written="weights")
     assert written["sha256"] == digest(path, is_changed)
 
 
