@@ -1,11 +1,12 @@
 """A new last layer fitted to what the rest of the network makes of the images: logistic regression, in seconds.
 
-The body's outputs are computed once, from the images as they will be answered; the last layer's weights minimise the
-cross-entropy over them. Trained on from there, the body keeps what it brought along (A. Kumar et al., "Fine-tuning can
-distort pretrained features and underperform out-of-distribution", ICLR 2022).
+The body's outputs are computed once, from the images as they will be answered, and from their mirror images where
+training flips them; the last layer's weights minimise the cross-entropy over them. Trained on from there, the body
+keeps what it brought along (A. Kumar et al., "Fine-tuning can distort pretrained features and underperform
+out-of-distribution", ICLR 2022).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from lightline.models.build import head_names
 from lightline.models.device import choose_device
 from lightline.models.inference import predict_logits
 from stages.train.datamodule import ImageDataModule
+from stages.train.image_sets import ImageDataset
 from stages.train.module import Classifier
 from stages.train.randomness import permutation
 
@@ -38,14 +40,15 @@ class Body(nn.Module):
         head: the last layer.
     """
 
-    def __init__(self, network: nn.Module):
-        """Take a network.
+    def __init__(self, network: nn.Module, mirrored: bool = False):
+        """Take a network; mirrored: show it the images' mirror images.
 
         Raises:
             ParameterError: its answer is not that of one last nn.Linear; so does a forward pass.
         """
         super().__init__()
         self.network = network
+        self.mirrored = mirrored
         heads = [network.get_submodule(name) for name in head_names(network)]
         if len(heads) != 1 or not isinstance(heads[0], nn.Linear):
             raise _unsuitable(network)
@@ -55,7 +58,7 @@ class Body(nn.Module):
         seen: list[Any] = []
         hook = self.head.register_forward_hook(lambda head, taken, given: seen.extend((taken[0], given)))
         try:
-            answer = self.network(images)
+            answer = self.network(images.flip(-1) if self.mirrored else images)
         finally:
             hook.remove()
         if len(seen) != 2 or seen[1] is not answer:
@@ -77,8 +80,11 @@ class Examples:
     features: torch.Tensor
     labels: torch.Tensor
 
-    def part(self, positions: torch.Tensor) -> "Examples":
-        return Examples(self.features[positions], self.labels[positions])
+    @classmethod
+    def of(cls, views: Sequence["Examples"], chosen: torch.Tensor) -> "Examples":
+        """Put together what several views of the same images have of the chosen ones."""
+        features = torch.cat([view.features[chosen].double() for view in views])
+        return cls(features, torch.cat([view.labels[chosen] for view in views]))
 
 
 def probe(module: Classifier, data: ImageDataModule, dataset: Dataset) -> dict[str, float]:
@@ -91,46 +97,55 @@ def probe(module: Classifier, data: ImageDataModule, dataset: Dataset) -> dict[s
     assert isinstance(network, nn.Module)
     body = Body(network)
     arguments = (data.preprocessing, data.batch_size, choose_device(params.hardware))
-    found = {}
-    for name, images in (("train", data.train), ("val", data.val)):
+
+    def examples(images: ImageDataset, mirrored: bool = False) -> Examples:
+        body.mirrored = mirrored
         features = predict_logits(body, dataset, images.rows.cpu().numpy(), *arguments)
-        found[name] = Examples(torch.from_numpy(features), images.labels.cpu())
+        return Examples(torch.from_numpy(features), images.labels.cpu())
+
+    found = {"train": examples(data.train), "val": examples(data.val)}
+    views = [found["train"], *([examples(data.train, mirrored=True)] if params.augment.horizontal_flip else [])]
     network.cpu().train()
     loss = nn.CrossEntropyLoss(module.loss.weight, label_smoothing=params.loss.label_smoothing)
-    fit_head(body.head, found["train"], loss, params.seed)
+    fit_head(body.head, views, loss, params.seed)
     metrics = {}
     with torch.no_grad():
-        for name, examples in found.items():
-            logits = body.head(examples.features)
-            metrics[f"{name}_loss"] = float(loss(logits, examples.labels))
-            metrics[f"{name}_accuracy"] = float((logits.argmax(1) == examples.labels).double().mean())
+        for name, seen in found.items():
+            logits = body.head(seen.features)
+            metrics[f"{name}_loss"] = float(loss(logits, seen.labels))
+            metrics[f"{name}_accuracy"] = float((logits.argmax(1) == seen.labels).double().mean())
     return metrics
 
 
-def fit_head(head: nn.Linear, train: Examples, loss: Loss, seed: int) -> None:
-    """Give the layer the weights that minimise the loss, a mean over images; seed: of the parts of cross-validation."""
-    features = train.features.double()
-    train = Examples(features, train.labels)
-    size = features.square().mean().clamp(min=1e-12).item()
-    chosen = _DECAYS.index(_cross_validated(train, head.out_features, loss, size, seed))
-    weights = _minimised(train, head.out_features, loss, [size * decay for decay in _DECAYS[: chosen + 1]])[-1]
+def fit_head(head: nn.Linear, views: Sequence[Examples], loss: Loss, seed: int) -> None:
+    """Give the layer the weights that minimise the loss, a mean over images.
+
+    views: of the same images, each. seed: of the parts of cross-validation.
+    """
+    order = permutation(seed, 0, len(views[0].labels))
+    train = Examples.of(views, order)
+    size = train.features.square().mean().clamp(min=1e-12).item()
+    decays = [size * decay for decay in _DECAYS]
+    best = _cross_validated(views, order[:_MOST], head.out_features, loss, decays)
+    weights = _minimised(train, head.out_features, loss, decays[: best + 1])[-1]
     with torch.no_grad():
         head.weight.copy_(weights[:, :-1])
         if head.bias is not None:
             head.bias.copy_(weights[:, -1])
 
 
-def _cross_validated(train: Examples, num_classes: int, loss: Loss, size: float, seed: int) -> float:
-    order = permutation(seed, 0, len(train.labels))[:_MOST]
-    found = torch.zeros(len(_DECAYS), dtype=torch.float64)
+def _cross_validated(
+    views: Sequence[Examples], order: torch.Tensor, num_classes: int, loss: Loss, decays: list[float]
+) -> int:
+    """Find the position of the best decay; all views of an image are on one side."""
+    found = torch.zeros(len(decays), dtype=torch.float64)
     for fold in range(min(_FOLDS, len(order) // 2)):
-        held_out = torch.zeros(len(order), dtype=torch.bool)
-        held_out[fold::_FOLDS] = True
-        rest, tried = train.part(order[~held_out]), train.part(order[held_out])
-        solutions = _minimised(rest, num_classes, loss, [size * decay for decay in _DECAYS])
+        held_out = torch.arange(len(order)) % _FOLDS == fold
+        rest, tried = Examples.of(views, order[~held_out]), Examples.of(views[:1], order[held_out])
+        solutions = _minimised(rest, num_classes, loss, decays)
         losses = [functional.cross_entropy(_logits(weights, tried.features), tried.labels) for weights in solutions]
         found += torch.stack(losses) * held_out.sum()
-    return _DECAYS[int(found.argmin())]
+    return int(found.argmin())
 
 
 def _logits(weights: torch.Tensor, features: torch.Tensor) -> torch.Tensor:

@@ -56,7 +56,7 @@ def test_noise_is_held_down_and_a_clear_answer_is_not():
     heads = {}
     for name, examples in (("noise", shuffled), ("clear", clear)):
         heads[name] = nn.Linear(10, 3)
-        fit_head(heads[name], examples, nn.CrossEntropyLoss(), seed=1)
+        fit_head(heads[name], [examples], nn.CrossEntropyLoss(), seed=1)
     with torch.no_grad():
         spread = {name: head(clear.features).std() for name, head in heads.items()}
         assert spread["noise"] < 0.2 * spread["clear"]
@@ -66,8 +66,17 @@ def test_noise_is_held_down_and_a_clear_answer_is_not():
 def test_equal_calls_make_equal_weights():
     first, second = nn.Linear(10, 3), nn.Linear(10, 3)
     for head in (first, second):
-        fit_head(head, clouds(), nn.CrossEntropyLoss(), seed=5)
+        fit_head(head, [clouds()], nn.CrossEntropyLoss(), seed=5)
     assert torch.equal(first.weight, second.weight)
+
+
+def test_a_mirror_image_counts_as_its_image_does():
+    seen = clouds()
+    mirrored = Examples(seen.features.flip(1), seen.labels)
+    head = nn.Linear(10, 3)
+    fit_head(head, [seen, mirrored], nn.CrossEntropyLoss(), seed=5)
+    # The two views together are as they were before mirroring: so is the answer.
+    assert torch.allclose(head.weight, head.weight.flip(1), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1"])
