@@ -9,7 +9,7 @@ Resizing is two products with matrices of filter weights, as Pillow and torch (a
     W[i, j] = filter(|j + 0.5 - centre_i| / support), rows divided by their sums
     resized = W_y · image · W_xᵀ
 
-Runtimes multiply matrices alike; their own Resize some of them compute without antialiasing (OpenVINO 2026.4).
+Runtimes multiply matrices alike; their own Resize some compute without antialiasing: docs/model-file.md.
 """
 
 import math
@@ -72,7 +72,7 @@ def _filtered(
     batch, n, m = lines.shape
     scale = (extent / size)[:, None]
     centres = start[:, None] + (torch.arange(size, device=lines.device) + 0.5) * scale
-    support = torch.relu(scale.abs() - 1) + 1
+    support = torch.relu(scale - 1) + torch.relu(scale * -1 - 1) + 1
     if torch.compiler.is_exporting():  # a graph for any size is shortest, and quick enough, as one block
         positions = torch.arange(n, device=lines.device)
         return _weights(centres[..., None], support[..., None], positions, interpolation) @ lines.float()
@@ -92,12 +92,13 @@ def _weights(
     centres: torch.Tensor, support: torch.Tensor, positions: torch.Tensor, interpolation: Interpolation
 ) -> torch.Tensor:
     """Weigh pixels by their distance from a centre; the last axis, over which the weights add up to one, is theirs."""
-    distance = (positions + 0.5 - centres).abs() / support
+    offset = positions + 0.5 - centres
+    distance = (torch.relu(offset) + torch.relu(offset * -1)) / support  # CoreML has no Abs, WebGPU no Max
     if interpolation == "bilinear":
         weights = torch.relu(1 - distance)
     else:  # R. Keys, "Cubic convolution interpolation" (1981), with a = -0.5, as Pillow and, antialiased, torch have it
-        near, far = (1.5 * distance - 2.5) * distance * distance + 1, distance.clamp(max=2)
-        weights = torch.where(distance < 1, near, ((2.5 - 0.5 * far) * far - 4) * far + 2)
+        near, far = distance.clamp(0, 1), distance.clamp(1, 2)  # where one part ends, both are 0
+        weights = (1.5 * near - 2.5) * near * near + 1 + (((2.5 - 0.5 * far) * far - 4) * far + 2)
     return weights / weights.sum(-1, keepdim=True)
 
 
@@ -115,16 +116,16 @@ class CropAndResize(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         height, width = images.shape[1], images.shape[2]
-        side = torch.sym_min(height, width)
-        if self.crop_pct < 1:  # in whole numbers, which torch and onnxruntime round alike
-            side = torch.sym_max(side * round(self.crop_pct * 1000) // 1000, 1)
+        side = height - torch.sym_max(height - width, 0)  # the smaller of both
+        side = torch.sym_max(side * round(self.crop_pct * 1000) // 1000, 1)  # whole numbers: all round them alike
         top, left = (height - side) // 2, (width - side) // 2
+        images = images.float() if torch.compiler.is_exporting() else images  # TensorRT takes uint8 no further
         square = images[:, top : top + side, left : left + side]
         box = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=images.device).mul(side)
         resized = resize(square, box, self.input_size, self.interpolation).clamp(0, 255)
-        level = resized.floor()
+        level = resized.int().float()
         rounded = level + ((resized - level - 0.5) * _STEEPNESS + 0.5).clamp(0, 1)
-        return resized + (rounded - resized) * (box[:, 3:] < self.input_size)
+        return resized + (rounded - resized) * (self.input_size - box[:, 3:]).clamp(0, 1)
 
 
 class Normalize(nn.Module):
@@ -140,8 +141,8 @@ class Normalize(nn.Module):
             self.register_buffer(name, torch.tensor(numbers).repeat(values.input_size) * 255, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        rows = images.flatten(2).float().contiguous()
-        return ((rows - self.mean) / self.std).view(images.shape).permute(0, 3, 1, 2)
+        rows = images.flatten(2).float().contiguous() - self.mean
+        return (rows / self.std).view(images.shape).permute(0, 3, 1, 2)
 
 
 def evaluation_transform(values: Preprocessing) -> nn.Sequential:
