@@ -15,6 +15,7 @@ from lightline.data.images import Reading
 from lightline.errors import LightlineError
 from lightline.models.checkpoint import Checkpoint
 from lightline.models.inference import PixelClassifier
+from stages.export.portability import check_portable
 
 INPUT, OUTPUTS = "image", ("logits", "probabilities")
 _LARGEST = 2**31 - 1  # bytes of one protobuf message
@@ -31,8 +32,10 @@ def export_onnx(
 
     Raises:
         LightlineError: the network has an operation that ONNX has not, or the file would pass 2 GiB.
+        PortabilityError: the file would depend on more than itself and ONNX.
     """
     model = _trace(PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval(), opset)
+    check_portable(model)
     _forget_machine(model)
     for key, value in _metadata(checkpoint, metrics, reading or Reading()).items():
         model.metadata_props.add(key=key, value=value)
@@ -63,10 +66,13 @@ def _trace(model: nn.Module, opset: int) -> onnx.ModelProto:
                 verbose=False,
             )
     except Exception as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        reason = lines[0] if lines else type(error).__name__
+        cause: BaseException = error  # torch's own words are about exporting; the first cause tells what it was
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0].rstrip(". ")
         raise LightlineError(
-            f"torch cannot export this network to ONNX with export.opset = {opset}: {reason}"
+            f"torch cannot export this network to ONNX with export.opset = {opset}: {reason}. Choose another "
+            "model.name or export.opset, or write that part of the network in other operations."
         ) from error
     assert program is not None
     return program.model_proto
