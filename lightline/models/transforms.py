@@ -58,8 +58,7 @@ def resize(
     # Over rows first, of which each is all columns and channels; then over columns, each all channels and rows.
     lines = _filtered(images.reshape(batch, height, width * channels), top, tall, size, interpolation)
     turned = lines.view(batch, size, width, channels).permute(0, 2, 3, 1).reshape(batch, width, channels * size)
-    columns = _filtered(turned, left, wide, size, interpolation)
-    return columns.view(batch, size, channels, size).permute(0, 3, 1, 2)
+    return _filtered(turned, left, wide, size, interpolation).view(batch, size, channels, size).permute(0, 3, 1, 2)
 
 
 def _filtered(
@@ -97,7 +96,8 @@ def _weights(
     if interpolation == "bilinear":
         weights = torch.relu(1 - distance)
     else:  # R. Keys, "Cubic convolution interpolation" (1981), with a = -0.5, as Pillow and, antialiased, torch have it
-        near, far = distance.clamp(0, 1), distance.clamp(1, 2)  # where one part ends, both are 0
+        near = distance.clamp(0, 1)  # where one part ends, at 1, both are 0
+        far = (distance - near).clamp(0, 1) + 1
         weights = (1.5 * near - 2.5) * near * near + 1 + (((2.5 - 0.5 * far) * far - 4) * far + 2)
     return weights / weights.sum(-1, keepdim=True)
 
@@ -123,7 +123,7 @@ class CropAndResize(nn.Module):
         square = images[:, top : top + side, left : left + side]
         box = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=images.device).mul(side)
         resized = resize(square, box, self.input_size, self.interpolation).clamp(0, 255)
-        level = resized.int().float()
+        level = resized.int()
         rounded = level + ((resized - level - 0.5) * _STEEPNESS + 0.5).clamp(0, 1)
         return resized + (rounded - resized) * (self.input_size - box[:, 3:]).clamp(0, 1)
 
