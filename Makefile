@@ -2,7 +2,7 @@
 # make test   everything that is checked automatically
 # make fuzz   damaged input for some minutes; FUZZ_EXAMPLES=N for more or fewer of each kind
 # make faults runs killed N times at named points and at random, with a table of what became of them
-# make bench  what it costs, beside a reference; writes docs/benchmarks.md; CIFAR=FILE for the questions that need it
+# make bench  what it costs, beside a reference; writes docs/benchmarks.md; CIFAR=FILE PHOTOS=FILE WEIGHTS=FILE for those that need them
 # make lint   style, types, import contracts, params.yaml against conf/, known vulnerabilities where pip-audit is at hand
 # make params write params.yaml from conf/
 # make keep   write an experiment's parameters into conf/ as a recipe and choose it: EXP=name [AS=recipe] [CHOOSE=no]
@@ -29,11 +29,14 @@ fuzz: setup
 faults: setup
 	@python -m tests.faults $(or $(N),30) $(ARGS)
 
+# The files that some questions need: make bench CIFAR=FILE PHOTOS=FILE WEIGHTS=FILE
+FILES = $(if $(CIFAR),--cifar $(CIFAR)) $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(WEIGHTS),--weights $(WEIGHTS))
+
 bench: setup
-	@python -m benchmarks $(if $(CIFAR),--cifar $(CIFAR)) $(ARGS)
+	@python -m benchmarks $(FILES) $(ARGS)
 
 bench-quick: setup
-	@python -m benchmarks --quick $(if $(CIFAR),--cifar $(CIFAR)) $(ARGS)
+	@python -m benchmarks --quick $(FILES) $(ARGS)
 
 lint: setup
 	ruff check .

@@ -1,6 +1,6 @@
 """Run the questions and write docs/benchmarks.md.
 
-python -m benchmarks [--quick] [--cifar FILE] [QUESTION …]
+python -m benchmarks [--quick] [--cifar FILE] [--photos FILE] [--weights FILE] [QUESTION …]
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.images import fewer
 from benchmarks.report import checked_out, keep
-from benchmarks.sources import CIFAR_VARIABLE, WORK_VARIABLE
+from benchmarks.sources import CIFAR_VARIABLE, PHOTOS_VARIABLE, WEIGHTS_VARIABLE, WORK_VARIABLE
 from lightline.runtime.interruption import run_command
 
 FOLDER = Path(__file__).parent
@@ -33,6 +33,9 @@ def main() -> int:
         os.environ[WORK_VARIABLE] = work
         if options.cifar is not None:
             os.environ[CIFAR_VARIABLE] = str(_cifar(options.cifar, options.quick, Path(work)))
+        for variable, file in ((PHOTOS_VARIABLE, options.photos), (WEIGHTS_VARIABLE, options.weights)):
+            if file is not None:
+                os.environ[variable] = str(file.resolve())
         for name in names:
             print(f"== {name}", flush=True)
             answers.append(_ask(name, options.quick))
@@ -56,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("question", nargs="*", help="default: all")
     parser.add_argument("--quick", action="store_true", help="fewer pairs and less data; writes no report")
     parser.add_argument("--cifar", type=Path, help="CIFAR-10 as an archive of JPEG files in train/ and test/")
+    parser.add_argument("--photos", type=Path, help="an archive of photos in train/ and val/: ants-bees")
+    parser.add_argument("--weights", type=Path, help="a safetensors file of timm's tf_efficientnet_lite0")
     return parser
 
 

@@ -1,6 +1,7 @@
 """A copy of this project to run commands in, and a Prefect server."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -63,6 +64,31 @@ class Project:
     def run(self, *command: str, **variables: str) -> Cost:
         """Run a command in the copy; see `benchmarks.harness.run_command`."""
         return run_command(command, self.path, **self.environment, **variables)
+
+    def run_stages(self, *command: str) -> dict[str, float]:
+        """Run a command of DVC's in the copy; gives the seconds of each stage by its name, and those of `all`.
+
+        A stage's end when DVC has stored its outputs and says what comes next.
+
+        Raises:
+            RuntimeError: it failed; with the end of what it printed.
+        """
+        begun, printed, started = {}, [], time.perf_counter()
+        environment = {**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"}
+        program = shutil.which(command[0], path=environment["PATH"]) or command[0]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        with subprocess.Popen((program, *command[1:]), cwd=self.path, env=environment, **pipes) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                printed.append(line)
+                if found := re.match(r"Running stage '(.+)':", line):
+                    begun[found[1]] = time.perf_counter()
+        ended = time.perf_counter()
+        if process.returncode:
+            raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{''.join(printed[-20:])}")
+        ends = [*begun.values(), ended][1:]
+        seconds = {name: end - start for (name, start), end in zip(begun.items(), ends, strict=True)}
+        return seconds | {"all": ended - started}
 
     def commit(self) -> None:
         """Commit all that git does not ignore."""

@@ -36,7 +36,7 @@ def keep(answer: dict[str, Any], commit: str) -> None:
     commit: what was measured, see `checked_out`.
     """
     kept = json.loads(ANSWERS.read_text(encoding="utf-8")) if ANSWERS.exists() else {}
-    found = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit, "machine": _machine()}
+    found = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit, "machine": machine()}
     kept[answer["name"]] = found | answer
     ANSWERS.write_text(json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
     PAGE.write_text("\n".join([_INTRODUCTION, *map(_section, sorted(kept.values(), key=_name))]), encoding="utf-8")
@@ -77,7 +77,8 @@ def checked_out() -> str:
     return commit + "+" * bool(changed)
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Say what was measured on: processor, system and the versions of what matters."""
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (

@@ -9,6 +9,8 @@ from pathlib import Path
 from benchmarks.settings import ROOT, write_composed
 
 CIFAR_VARIABLE = "LIGHTLINE_BENCH_CIFAR"
+PHOTOS_VARIABLE = "LIGHTLINE_BENCH_PHOTOS"
+WEIGHTS_VARIABLE = "LIGHTLINE_BENCH_WEIGHTS"
 WORK_VARIABLE = "LIGHTLINE_BENCH_WORK"  # a folder that the questions of one run share
 
 
@@ -22,15 +24,37 @@ def cifar_archive() -> Path:
     Raises:
         MissingDataError: `make bench CIFAR=FILE` did not say where it is.
     """
-    path = os.environ.get(CIFAR_VARIABLE)
+    return _file(CIFAR_VARIABLE, "CIFAR-10 as an archive of JPEG files: `make bench CIFAR=FILE`")
+
+
+def photos_archive() -> Path:
+    """Find photos, train/CLASS/* and val/CLASS/*, in an archive: those of PyTorch's transfer-learning tutorial.
+
+    Raises:
+        MissingDataError: `make bench PHOTOS=FILE` did not say where it is.
+    """
+    return _file(PHOTOS_VARIABLE, "an archive of photos in train/ and val/: `make bench PHOTOS=FILE WEIGHTS=FILE`")
+
+
+def weights_file() -> Path:
+    """Find ImageNet's weights of timm's tf_efficientnet_lite0, a safetensors file.
+
+    Raises:
+        MissingDataError: `make bench WEIGHTS=FILE` did not say where it is.
+    """
+    return _file(WEIGHTS_VARIABLE, "tf_efficientnet_lite0's weights: `make bench PHOTOS=FILE WEIGHTS=FILE`")
+
+
+def _file(variable: str, what: str) -> Path:
+    path = os.environ.get(variable)
     if not path or not Path(path).is_file():
-        raise MissingDataError("needs CIFAR-10 as an archive of JPEG files: `make bench CIFAR=FILE`")
+        raise MissingDataError(f"needs {what}")
     return Path(path)
 
 
 def cifar_folder() -> Path:
     """Unpack the archive's files, once, and return the folder that holds train/."""
-    folder = _work() / "cifar"
+    folder = work_folder() / "cifar"
     if not folder.exists():
         with tarfile.open(cifar_archive()) as archive:
             archive.extractall(folder, filter="data")
@@ -42,7 +66,7 @@ def cifar_project(val: float = 0.1) -> Path:
 
     val: the part of the training images that is set aside.
     """
-    project = _work() / f"project-{val}"
+    project = work_folder() / f"project-{val}"
     if not (project / "data" / "splits.parquet").exists():
         project.mkdir(parents=True, exist_ok=True)
         choices = ("data=folder", f"data.path={cifar_archive()}", "split=predefined", f"split.val={val}")
@@ -53,7 +77,8 @@ def cifar_project(val: float = 0.1) -> Path:
     return project
 
 
-def _work() -> Path:
+def work_folder() -> Path:
+    """Find the folder that the questions of one run share."""
     folder = os.environ.get(WORK_VARIABLE)
     if folder is None:
         raise MissingDataError("is asked by `python -m benchmarks`, which prepares a folder for it")
