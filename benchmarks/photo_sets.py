@@ -18,8 +18,7 @@ def photos(quick: bool) -> Path:
     folder = work_folder() / ("photos-quick" if quick else "photos")
     if not folder.exists():
         with tarfile.open(photos_archive()) as archive:
-            files = [member for member in archive if member.isfile()]
-            for number, member in enumerate(sorted(files, key=lambda member: member.name)):
+            for number, member in enumerate(member for member in archive if member.isfile()):
                 split, *rest = PurePosixPath(member.name).parts[-3:]
                 content = archive.extractfile(member)
                 if len(rest) == 2 and content is not None and (not quick or number % _QUICK_PART == 0):
@@ -37,9 +36,11 @@ def enlarged_cifar(images_per_class: int, size: int) -> Path:
     folder = work_folder() / f"cifar-{images_per_class}-{size}"
     if not folder.exists():
         with tarfile.open(cifar_archive()) as archive:
-            for member, path in _chosen(archive.getmembers(), images_per_class).items():
-                content = archive.extractfile(member)
-                assert content is not None
+            chosen = _chosen(archive.getmembers(), images_per_class)
+            for member in archive:  # in its order: to go back in a tar.gz is to read it from its start
+                content, path = archive.extractfile(member), chosen.get(member.name)
+                if content is None or path is None:
+                    continue
                 with Image.open(io.BytesIO(content.read())) as image:
                     large = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
