@@ -78,14 +78,14 @@ quantised as `quantize` does it. Weights are random, and the images are 24 cuts 
 decide int8's ranges.
 
 - loss: at the start, which should be ln 10 = 2.303, and after a step on the same four images.
-- export: seconds, and the file's size. They depend on the machine, which had other work to do.
+- export: seconds, which depend on the machine and its other work, and the file's size.
 - gate: the largest difference between torch's and onnxruntime's logits, as a share of the spread of an image's logits;
-  `export.rtol` allows 1e-3. The head is scaled so that each logit has a deviation of one over the images: that magnifies
-  rounding, here as in OpenVINO, by as much as a random network's features are alike for all photos.
+  `export.rtol` allows 1e-3. The head is scaled so that each logit has a deviation of one over the images: that
+  magnifies rounding, here as in OpenVINO, by as much as a random network's features are alike for all photos.
 - OpenVINO: its largest difference to onnxruntime at four sizes of image, as a share of that spread, in float32.
 - int8: the share of images that it names the same class for as float32, and the file's size; in OpenVINO, the share it
-  names the same class for as onnxruntime does. What tells photos apart is a small part of a random network's features:
-  a trained network's share is far higher, and the stage's own gate compares accuracies.
+  names the same class for as onnxruntime does. What tells photos apart is a small part of a random network's features,
+  and rounding reaches it; the stage's own gate compares the accuracy of a trained one.
 """
 
 
