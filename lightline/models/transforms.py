@@ -12,13 +12,11 @@ Resizing is two products with matrices of filter weights, as Pillow and torch (a
 Runtimes multiply matrices alike; their own Resize some compute without antialiasing: docs/model-file.md.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Interpolation = Literal["bilinear", "bicubic"]
@@ -69,19 +67,19 @@ def _filtered(
     A row of the matrix is zero but for the pixels around its centre: a block of rows takes only those.
     """
     batch, n, m = lines.shape
-    scale = (extent / size)[:, None]
-    centres = start[:, None] + (torch.arange(size, device=lines.device) + 0.5) * scale
-    support = torch.relu(scale - 1) + torch.relu(scale * -1 - 1) + 1
-    if torch.compiler.is_exporting():  # a graph for any size is shortest, and quick enough, as one block
-        positions = torch.arange(n, device=lines.device)
-        return _weights(centres[..., None], support[..., None], positions, interpolation) @ lines.float()
     num_blocks = -(-size // _BLOCK)
-    blocks = functional.pad(centres, (0, num_blocks * _BLOCK - size), mode="replicate").unflatten(1, (-1, _BLOCK))
+    rows = torch.arange(num_blocks * _BLOCK, device=lines.device).clamp(max=size - 1)
+    scale = (extent / size)[:, None]
+    centres = (start[:, None] + (rows + 0.5) * scale).unflatten(1, (num_blocks, _BLOCK))
+    support = torch.relu(scale - 1) + torch.relu(scale * -1 - 1) + 1
+    # Without minimum, maximum and floor, which not every runtime has.
     radius = _RADIUS[interpolation]
-    num_taken = min(n, math.ceil((_BLOCK - 1 + 2 * radius) * max(1.0, n / size)) + 2)
-    first = (blocks.amin(2) - radius * support).floor().clamp(0, n - num_taken).long()
-    positions = first[..., None] + torch.arange(num_taken, device=lines.device)
-    weights = _weights(blocks[..., None], support[..., None, None], positions[:, :, None], interpolation)
+    most = (_BLOCK - 1 + 2 * radius) * torch.sym_max(n, size) // size + 3
+    num_taken = n - torch.sym_max(n - most, 0)
+    lowest = centres[..., 0] - torch.relu(centres[..., 0] - centres[..., -1])
+    first = (n - num_taken) - torch.relu((n - num_taken) - torch.relu(lowest - radius * support))
+    positions = first.long()[..., None] + torch.arange(num_taken, device=lines.device)
+    weights = _weights(centres[..., None], support[..., None, None], positions[:, :, None], interpolation)
     index = positions + torch.arange(batch, device=lines.device)[:, None, None] * n
     taken = lines.reshape(batch * n, m).index_select(0, index.flatten()).view(batch, num_blocks, num_taken, m)
     return (weights @ taken.float()).view(batch, num_blocks * _BLOCK, m)[:, :size]

@@ -152,7 +152,7 @@ WRONG = [
     ({"hardware__num_threads": 0}, "hardware.num_threads = 0 is not allowed; it must be 'auto' or a number from 1 to"),
     ({"hardware__num_threads": "all"}, "hardware.num_threads = 'all' is not allowed; it must be 'auto' or a number"),
     # ranges
-    ({"trainer__max_epochs": 0}, "trainer.max_epochs = 0 is not allowed; it must be at least 1"),
+    ({"trainer__max_epochs": 0}, "trainer.max_epochs = 0 trains nothing; it must be at least 1, or"),
     ({"seed": -1}, "seed = -1 is not allowed; it must be at least 0"),
     ({"seed": 2**32}, "seed = 4294967296 is not allowed; it must be below 4294967296"),
     ({"model__crop_pct": 0}, "model.crop_pct = 0 is not allowed; it must be above 0.0"),
