@@ -77,7 +77,8 @@ def _filtered(
     most = (_BLOCK - 1 + 2 * radius) * torch.sym_max(n, size) // size + 3
     num_taken = n - torch.sym_max(n - most, 0)
     lowest = centres[..., 0] - torch.relu(centres[..., 0] - centres[..., -1])
-    first = (n - num_taken) - torch.relu((n - num_taken) - torch.relu(lowest - radius * support))
+    lowest = torch.relu(lowest - radius * support)
+    first = torch.relu(lowest * -1 + (n - num_taken)) * -1 + (n - num_taken)
     positions = first.long()[..., None] + torch.arange(num_taken, device=lines.device)
     weights = _weights(centres[..., None], support[..., None, None], positions[:, :, None], interpolation)
     index = positions + torch.arange(batch, device=lines.device)[:, None, None] * n
