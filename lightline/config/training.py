@@ -62,7 +62,7 @@ class Augment(Section):
     """What happens to training images alone; every image draws its own random numbers."""
 
     random_resized_crop: RandomResizedCrop | None  # null keeps images as the network sees them
-    # Pixels, both sides, at which whole images are kept for it; null: half as many again as model.input_size. Where the
+    # Pixels, both sides, at which whole images are kept for it; null: 8/7 of model.input_size, 256 for 224. Where the
     # largest image has fewer, those.
     store_size: Annotated[int, Field(ge=8, le=4096)] | None
     random_crop_padding: Annotated[int, Field(ge=0, le=1024)]  # pixels added on each side before a crop of input_size

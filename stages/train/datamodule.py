@@ -31,7 +31,7 @@ from stages.train.photo import WholeImage
 from stages.train.randomness import permutation
 from stages.train.shared_batches import BatchSampler, DecodedBatches
 
-_STORED = 1.5  # × the input's size, for images of which parts are seen
+_STORED = 8 / 7  # × the input's size, for images of which parts are seen: 256 for 224
 _CACHED = 2**22  # bytes of network inputs
 
 

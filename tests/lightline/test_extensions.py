@@ -33,6 +33,7 @@ LOGITS = "self.head(images.flatten(1))"
 def net(monkeypatch, returns: str = LOGITS, **settings):
     write_extensions(monkeypatch, model=NET.replace("RETURN", returns))
     basis = {"input_size": 16, "crop_pct": 1.0, "normalize": "dataset", "test_time_augmentation": "none"}
+    basis |= {"weights": None, "weights_sha256": None}
     return model_settings({"name": "my_net", **basis, "settings": settings})
 
 

@@ -119,7 +119,7 @@ def test_batches_reach_the_network_normalised_and_channels_last(tmp_path):
 def test_of_photos_more_is_kept_than_the_network_sees(tmp_path):
     pixels = list(random_pixels(4, 60, 90, 3))
     dataset = save_dataset(tmp_path / "dataset", pixels)
-    for changes, stored in (({}, 24), ({"augment__store_size": 64}, 64), ({"augment__store_size": 500}, 90)):
+    for changes, stored in (({}, 18), ({"augment__store_size": 64}, 64), ({"augment__store_size": 500}, 90)):
         data = ImageDataModule(tiny_params(**PHOTO, **changes), dataset, make_splits(dataset, 3))
         assert data.train.images_at(torch.arange(2)).shape == (2, stored, stored, 3)
         assert data.val.images_at(torch.arange(1)).shape == (1, 16, 16, 3)
