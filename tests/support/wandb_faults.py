@@ -6,6 +6,7 @@ fault leaves is in FOLDER/NAME, with `out`, `err` and `status`. One interpreter 
 importing takes longer than training.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -26,12 +27,12 @@ _TIMEOUT = 2  # seconds, for a server that does not answer
 _SIZE = 2**20  # bytes of a small disk
 
 
-def _before(method: str, act: Callable[[], None], when: Callable[..., bool] = lambda **_: True) -> None:
-    """Act once before a method of the run is called."""
-    original = getattr(Run, method)
+def _before(method: str, act: Callable[[], None], call_number: int = 1) -> None:
+    """Act once before a method of the run is called, the first time or a later one."""
+    original, calls = getattr(Run, method), itertools.count(1)
 
     def call(run: Run, *arguments, **named):
-        if when(**named):
+        if next(calls) == call_number:
             setattr(Run, method, original)
             act()
         return original(run, *arguments, **named)
@@ -57,7 +58,7 @@ def _fill_disk() -> None:
 
 FAULTS: dict[str, Callable[[], None]] = {
     "none": lambda: None,
-    "service killed in training": lambda: _before("log", _kill_service, lambda step: step == 2),
+    "service killed in training": lambda: _before("log", _kill_service, call_number=2),
     "service killed at the end": lambda: _before("finish", _kill_service),
     "disk full": _fill_disk,
     "disk full at the end": lambda: _before("finish", _fill_disk),

@@ -117,7 +117,7 @@ def results(folder: Path) -> dict[str, str]:
 def test_an_undisturbed_run_says_nothing(folder):
     assert (folder / "none/status").read_text() == "0"
     assert (folder / "none/err").read_text() == ""
-    assert len(results(folder / "none")) == 7
+    assert len(results(folder / "none")) == 8
     (run,) = read_offline_runs(folder / "none")
     assert [row["epoch"] for row in run.history if "epoch" in row] == list(range(1, EPOCHS + 1))
 
