@@ -60,9 +60,9 @@ def test_cached_results_and_remotes_are_the_origins(small_project, tmp_path):
 
 def test_parameters_are_checked_by_the_commits_own_code(small_project):
     params = small_project.path / "lightline/config/training.py"
-    field = "    max_epochs: Epochs\n"
+    field = "    drop_last: bool"
     assert field in params.read_text()
-    params.write_text(params.read_text().replace(field, f"{field}    brand_new: int\n"))
+    params.write_text(params.read_text().replace(field, f"    brand_new: int\n{field}"))
     small_project.commit()
     with pytest.raises(RequestError, match=r"trainer\.brand_new is missing"):
         use(small_project, reproduce_all)
