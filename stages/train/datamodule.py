@@ -108,11 +108,14 @@ class ImageDataModule(lightning.LightningDataModule):
                 pictures.move_to(self.trainer.strategy.root_device, self.params.hardware.memory_fraction)
 
     def train_dataloader(self) -> DataLoader:
-        settings, ranks = self.params.trainer, (self._rank, self._world_size)
-        batches = EpochBatches(len(self.train), self.batch_size, self.params.seed, *ranks, drop_last=settings.drop_last)
-        batches.shuffle = not settings.overfit_batches
+        batches = self._epoch_batches(self._rank, self._world_size)
+        batches.shuffle = not self.params.trainer.overfit_batches
         batches.start_at(*self._start)
         return self._loader(self.train, batches)
+
+    def num_train_batches(self, world_size: int) -> int:
+        """Count the batches of an epoch that each of so many processes takes."""
+        return len(self._epoch_batches(0, world_size))
 
     def val_dataloader(self) -> DataLoader:
         positions = torch.arange(self._rank, len(self.val), self._world_size)
@@ -150,6 +153,10 @@ class ImageDataModule(lightning.LightningDataModule):
         if self.params.augment.random_resized_crop is not None:  # which are larger than the network's
             return self._augmented(images, self.train.rows[positions], epoch=0)
         return self.normalize(images)
+
+    def _epoch_batches(self, rank: int, world_size: int) -> EpochBatches:
+        settings = self.params.trainer
+        return EpochBatches(len(self.train), self.batch_size, self.params.seed, rank, world_size, settings.drop_last)
 
     def _pictures(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize | WholeImage) -> ImageDataset:
         hardware, size = self.params.hardware, transform.input_size

@@ -71,7 +71,9 @@ def fit(task: Task, trainer: lightning.Trainer, folder: Path, state: Path | None
         print("this training is finished already: its results are written", flush=True)
         _restore(state, module, threads, history, states)
     else:
-        if state is None and task.params.trainer.linear_probe:
+        if state is not None:
+            print(f"going on with the unfinished training of fingerprint {task.fingerprint[:16]}", flush=True)
+        elif task.params.trainer.linear_probe:
             metrics = probe(module, data, task.dataset)
             history.begin(metrics)
             states.begin(module.network, metrics[task.params.trainer.monitor])
@@ -88,14 +90,10 @@ def fit(task: Task, trainer: lightning.Trainer, folder: Path, state: Path | None
 
 
 def _train(trainer: lightning.Trainer, module: Classifier, data: ImageDataModule, state: Path | None) -> None:
-    if state is not None:
-        print(f"going on with the unfinished training of {state.parent.name[:16]}", flush=True)
     settings = module.params.trainer
-    if settings.compile:
-        module.network.compile()
     if settings.max_steps is not None:
-        images = data.batch_size * settings.accumulate_grad_batches * trainer.world_size
-        epochs = math.ceil(settings.max_steps / max(1, len(data.train) / images))
+        steps = math.ceil(data.num_train_batches(trainer.world_size) / settings.accumulate_grad_batches)
+        epochs = math.ceil(settings.max_steps / steps)
         trainer.fit_loop.max_epochs = min(epochs, trainer.max_epochs or epochs)
     try:
         trainer.fit(module, data, ckpt_path=state, weights_only=True)
@@ -123,7 +121,10 @@ def prepare(task: Task) -> tuple[ImageDataModule, Classifier]:
     weights = class_weights(params.loss, data.train.labels.numpy(), num_classes)
     if isinstance(network, SeesData) and task.start.weights is None:
         network.prepare(data.sample(_PREPARATION_IMAGES))
-    return data, Classifier(network, params, weights)
+    module = Classifier(network, params, weights)
+    if params.trainer.compile:
+        network.compile()
+    return data, module
 
 
 def write_outputs(task: Task, fitted: Fitted) -> dict[str, Any]:

@@ -58,7 +58,8 @@ class Body(nn.Module):
         seen: list[Any] = []
         hook = self.head.register_forward_hook(lambda head, taken, given: seen.extend((taken[0], given)))
         try:
-            answer = self.network(images.flip(-1) if self.mirrored else images)
+            # As it is, not as it may have been compiled, where hooks would not be called.
+            answer = self.network.forward(images.flip(-1) if self.mirrored else images)
         finally:
             hook.remove()
         if len(seen) != 2 or seen[1] is not answer:

@@ -118,7 +118,17 @@ def test_training_goes_on_from_there_and_the_best_may_be_the_beginning(tmp_path,
     assert not np.allclose(best.state_dict["fc.weight"], load_checkpoint(LAST).state_dict["fc.weight"])
 
 
-def test_no_epoch_begins_after_max_steps(tmp_path, monkeypatch):
+def test_a_compiled_network_is_taken_as_it_is():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.ReLU(), nn.Linear(4, 3))
+    images = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    expected = Body(network)(images)
+    network.compile(backend="eager")
+    network(images)
+    assert torch.equal(Body(network)(images), expected)
+
+
+@pytest.mark.parametrize("max_steps", [6, 8])
+def test_no_epoch_begins_after_max_steps(tmp_path, monkeypatch, max_steps):
     monkeypatch.chdir(tmp_path)
-    train(tiny_params(trainer__max_epochs=5, trainer__max_steps=6))  # of 4 an epoch
+    train(tiny_params(trainer__max_epochs=5, trainer__max_steps=max_steps))  # of 4 an epoch, the last not full
     assert [row["epoch"] for row in history()] == ["1", "2"]
