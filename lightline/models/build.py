@@ -13,9 +13,9 @@ from lightline.config.model import CNN, ExtensionModel, LibraryModel, Model
 from lightline.errors import LightlineError, ParameterError
 from lightline.extensions import build_extension
 from lightline.models.airbench import Airbench
+from lightline.models.stem import are_of_a_small_stem, fit_stem
 from lightline.models.weights import StateDict, library_entry, named_as, take_weights, weights_cache, weights_digest
 
-_SMALL_IMAGES = 64  # pixels up to which stem: auto means small
 _HEAD_STD = 0.01  # of a new head's logits, for features of unit size
 
 
@@ -90,12 +90,12 @@ def _library_model(
     build = _timm if settings.name.startswith("timm/") else _torchvision
     try:
         network = build(settings, settings.input_size, name, num_classes)
-        if weights is not None and _are_of_a_small_stem(weights := named_as(network, weights), network):
-            _fit_stem(network, settings.stem, settings.input_size)
+        if weights is not None and are_of_a_small_stem(weights := named_as(network, weights), network):
+            fit_stem(network, settings.stem, settings.input_size)
         digest = _taken(network, name, weights, settings)
         if build is _torchvision:
             _fit_head(network, num_classes)
-        _fit_stem(network, settings.stem, settings.input_size)
+        fit_stem(network, settings.stem, settings.input_size)
         _start_small(network)
         _try_out(network, settings.input_size)
     except OSError as error:
@@ -113,14 +113,6 @@ def _library_model(
             f"{settings.stem!r} and model.input_size = {settings.input_size}: {error}"
         ) from error
     return network, digest
-
-
-def _are_of_a_small_stem(weights: StateDict, network: nn.Module) -> bool:
-    """Tell whether they are of a network that `_fit_stem` has changed, as those of our own checkpoints may be."""
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d):
-            return weights.get(f"{name}.weight", module.weight).shape != module.weight.shape
-    return False
 
 
 def _try_out(network: nn.Module, input_size: int) -> None:
@@ -237,26 +229,3 @@ def _start_small(network: nn.Module) -> None:
         nn.init.normal_(layer.weight, std=_HEAD_STD / layer.weight[0].numel() ** 0.5)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
-
-
-def _fit_stem(network: nn.Module, choice: str, input_size: int) -> None:
-    """Fit to images of a few dozen pixels: no stride in the first convolution, 3×3 at most, and no first max-pooling.
-
-    As in K. He et al., "Deep residual learning" (2016), section 4.2. Networks that cut the image into patches stay as
-    they are.
-    """
-    if choice == "standard" or (choice == "auto" and input_size > _SMALL_IMAGES):
-        return
-    convolutions = ((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
-    name, first = next(convolutions)
-    if first.stride in (first.kernel_size, (1, 1)) or type(first) is not nn.Conv2d:
-        return
-    stem = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=first.bias is not None)
-    if first.kernel_size == (3, 3):
-        stem.load_state_dict(first.state_dict())
-    network.set_submodule(name, stem)
-    # The pooling of a stem stands in the network itself or in its `features`, never deeper.
-    pools = (name for name, module in network.named_modules() if isinstance(module, nn.MaxPool2d))
-    pool = next((name for name in pools if name.count(".") <= 1), None)
-    if pool is not None:
-        network.set_submodule(pool, nn.Identity())

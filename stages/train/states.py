@@ -126,8 +126,7 @@ class SaveState(Checkpoint):
 
     def begin(self, network: torch.nn.Module, score: float) -> None:
         """Take what training begins with, which has the history's last row, for the best so far."""
-        weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-        self.best = Best(row=len(self._history.rows) - 1, score=score, weights=weights)
+        self.best = Best(row=len(self._history.rows) - 1, score=score, weights=_copied(network))
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._note_saved(trainer)
@@ -158,7 +157,7 @@ class SaveState(Checkpoint):
         # Averaged weights, where there is averaging: its callback comes before this one, and swaps them in.
         network = pl_module.network
         assert isinstance(network, torch.nn.Module)
-        self._validated = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+        self._validated = _copied(network)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
@@ -223,6 +222,10 @@ class SaveState(Checkpoint):
         more = "; Ctrl-C once more stops at once" if number == signal.SIGINT else ""  # else nobody at a terminal asks
         with suppress(OSError):  # who read this may be gone
             print(f"stopping after this step, with its state saved{more}", flush=True)
+
+
+def _copied(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
 def _is_last_epoch(trainer: lightning.Trainer) -> bool:

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import shutil
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +40,6 @@ def repository(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("LIGHTLINE_ORIGIN", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
     return own_folder
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 def save_weights(path: Path, seed: int = 1) -> str:
