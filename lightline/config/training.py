@@ -93,6 +93,7 @@ class Adam(Section):
     name: Literal["adam", "adamw"]
     lr: PositiveFloat
     layer_decay: Annotated[float, Field(gt=0, le=1)]  # × the rate from a block of the network to the one before it
+    layer_decay_no_opt_scale: Annotated[float, Field(ge=0, le=1)]  # blocks of less than that part of lr are not trained
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
     eps: PositiveFloat
     weight_decay: NonNegativeFloat
@@ -102,6 +103,7 @@ class SGD(Section):
     name: Literal["sgd"]
     lr: PositiveFloat
     layer_decay: Annotated[float, Field(gt=0, le=1)]  # × the rate from a block of the network to the one before it
+    layer_decay_no_opt_scale: Annotated[float, Field(ge=0, le=1)]  # blocks of less than that part of lr are not trained
     momentum: Fraction
     nesterov: bool
     weight_decay: NonNegativeFloat

@@ -28,6 +28,7 @@ from stages.train.fingerprint import train_params
 from stages.train.history import COLUMNS, STEP_COLUMNS, History, Row, columns
 from stages.train.linear_probe import probe
 from stages.train.module import Classifier, class_weights
+from stages.train.optimizers import freeze_blocks
 from stages.train.samples import SamplePredictions
 from stages.train.start import Start
 from stages.train.states import FINISHED, Best
@@ -121,7 +122,10 @@ def prepare(task: Task) -> tuple[ImageDataModule, Classifier]:
     weights = class_weights(params.loss, data.train.labels.numpy(), num_classes)
     if isinstance(network, SeesData) and task.start.weights is None:
         network.prepare(data.sample(_PREPARATION_IMAGES))
-    module = Classifier(network, params, weights)
+    module = Classifier(
+        network, params, weights, keep_statistics=params.trainer.linear_probe and task.start.weights is not None
+    )
+    freeze_blocks(params.optimizer, network)
     if params.trainer.compile:
         network.compile()
     return data, module

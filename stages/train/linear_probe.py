@@ -106,7 +106,7 @@ def probe(module: Classifier, data: ImageDataModule, dataset: Dataset) -> dict[s
 
     found = {"train": examples(data.train), "val": examples(data.val)}
     views = [found["train"], *([examples(data.train, mirrored=True)] if params.augment.horizontal_flip else [])]
-    network.cpu().train()
+    module.cpu().train()
     loss = nn.CrossEntropyLoss(module.loss.weight, label_smoothing=params.loss.label_smoothing)
     fit_head(body.head, views, loss, params.seed)
     metrics = {}

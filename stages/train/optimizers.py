@@ -22,7 +22,7 @@ def build_optimizer(settings: Optimizer, network: nn.Module, dtype: torch.dtype)
 
     dtype: what Muon multiplies its matrices in; the others ignore it.
     """
-    arguments = settings.model_dump(exclude={"name", "layer_decay"})
+    arguments = settings.model_dump(exclude={"name", "layer_decay", "layer_decay_no_opt_scale"})
     if isinstance(settings, Adam):
         arguments["betas"] = tuple(settings.betas)
         adam = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
@@ -33,20 +33,38 @@ def build_optimizer(settings: Optimizer, network: nn.Module, dtype: torch.dtype)
     return Muon(_record_groups(settings, network) if record else _muon_groups(settings, network), dtype)
 
 
+def freeze_blocks(settings: Optimizer, network: nn.Module) -> None:
+    """Leave those blocks untrained whose rate would be less than layer_decay_no_opt_scale of the last one's.
+
+    Where the first blocks are, nothing goes back through them: half the time of a step, or more.
+    """
+    for depth, block in enumerate(_blocks(network)) if isinstance(settings, (Adam, SGD)) else ():
+        if settings.layer_decay**depth < settings.layer_decay_no_opt_scale:
+            for parameter in block:
+                parameter.requires_grad_(False)
+
+
 def _groups_by_depth(network: nn.Module, lr: float, decay: float) -> list[dict[str, Any]]:
     """Group parameters by blocks, each with decay × the rate of the block after it; the first group is the last's.
 
-    As in ULMFiT (J. Howard, S. Ruder, 2018) and BEiT (H. Bao et al., 2022). A block is what the network's own lists
-    hold: layer1.0, features.3, encoder.layers.encoder_layer_7; what lies in none is one by its first name.
+    As in ULMFiT (J. Howard, S. Ruder, 2018) and BEiT (H. Bao et al., 2022).
     """
-    named = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     if decay == 1:
-        return [{"params": list(named.values())}]
+        return [{"params": [parameter for parameter in network.parameters() if parameter.requires_grad]}]
+    return [{"params": block, "lr": lr * decay**depth} for depth, block in enumerate(_blocks(network))]
+
+
+def _blocks(network: nn.Module) -> list[list[nn.Parameter]]:
+    """List the trainable parameters by blocks, the last one first.
+
+    A block is what the network's own lists hold: layer1.0, features.3, encoder.layers.encoder_layer_7; what lies in
+    none is one by its first name.
+    """
     blocks: dict[str, list[nn.Parameter]] = {}
-    for name, parameter in named.items():
-        blocks.setdefault(_block(network, name), []).append(parameter)
-    deepest = list(reversed(blocks.values()))
-    return [{"params": block, "lr": lr * decay**depth} for depth, block in enumerate(deepest)]
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            blocks.setdefault(_block(network, name), []).append(parameter)
+    return list(reversed(blocks.values()))
 
 
 def _block(network: nn.Module, name: str) -> str:

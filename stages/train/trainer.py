@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
@@ -48,6 +49,8 @@ def build_trainer(params: Params) -> lightning.Trainer:
     """
     settings, hardware = params.trainer, params.hardware
     show_bar = sys.stdout.isatty()
+    # Else torch.use_deterministic_algorithms also fills all new memory before it is written: a fifth of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     callbacks = [*_optional_callbacks(params)]  # first: an error of theirs is not the hardware's
     try:
         trainer = lightning.Trainer(

@@ -19,7 +19,15 @@ CHOICES = [f"{path.parent.name}={path.stem}" for path in GROUPS]
 VALUES = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 MISSING = object()
 
-SGD = {"name": "sgd", "lr": 0.1, "layer_decay": 1.0, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0}
+SGD = {
+    "name": "sgd",
+    "lr": 0.1,
+    "layer_decay": 1.0,
+    "layer_decay_no_opt_scale": 0.0,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 0.0,
+}
 FETCH = {"allow_http": False, "allow_private": False, "max_bytes": 10}
 FOLDER = {
     "source": "folder",
@@ -93,7 +101,8 @@ WRONG = [
     ({"trainer__max_epoch": 3}, "trainer.max_epoch = 3 is not a parameter; did you mean trainer.max_epochs?"),
     (
         {"optimizer__momentum": 0.9},
-        "optimizer.momentum = 0.9 is not a parameter; allowed: name, lr, layer_decay, betas, eps, weight_decay",
+        "optimizer.momentum = 0.9 is not a parameter; allowed: name, lr, layer_decay, layer_decay_no_opt_scale, "
+        "betas, eps, weight_decay",
     ),
     (
         {"augment__rand_augment__num_op": 1},

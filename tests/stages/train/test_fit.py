@@ -63,7 +63,8 @@ def test_the_best_checkpoint_gives_the_accuracy_it_claims():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"optimizer": {"name": "sgd", "lr": 0.01, "layer_decay": 1.0, "momentum": 0.9, "nesterov": True,
+        {"optimizer": {"name": "sgd", "lr": 0.01, "layer_decay": 1.0,
+                       "layer_decay_no_opt_scale": 0.0, "momentum": 0.9, "nesterov": True,
                        "weight_decay": 0.0}},
         {"optimizer": {"name": "muon", "lr": 0.001, "momentum": 0.95, "nesterov": True, "ns_steps": 5,
                        "weight_decay": 0.01, "adamw_lr": 0.001}},

@@ -13,11 +13,27 @@ from torch import nn
 from lightline.config.training import Optimizer, Schedule
 from lightline.models.build import build_network
 from stages.train.muon import Muon
-from stages.train.optimizers import build_optimizer, build_schedule
+from stages.train.optimizers import build_optimizer, build_schedule, freeze_blocks
 from tests.support.samples import model_settings
 
-ADAM = {"name": "adam", "lr": 0.01, "layer_decay": 1.0, "betas": [0.8, 0.95], "eps": 1e-7, "weight_decay": 0.0}
-SGD = {"name": "sgd", "lr": 0.01, "layer_decay": 1.0, "momentum": 0.9, "nesterov": True, "weight_decay": 0.001}
+ADAM = {
+    "name": "adam",
+    "lr": 0.01,
+    "layer_decay": 1.0,
+    "layer_decay_no_opt_scale": 0.0,
+    "betas": [0.8, 0.95],
+    "eps": 1e-7,
+    "weight_decay": 0.0,
+}
+SGD = {
+    "name": "sgd",
+    "lr": 0.01,
+    "layer_decay": 1.0,
+    "layer_decay_no_opt_scale": 0.0,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 0.001,
+}
 MUON = {
     "name": "muon",
     "lr": 0.02,
@@ -76,7 +92,7 @@ def test_settings_reach_torch_s_optimizers(values):
     optimizer = build_optimizer(optimizer_settings(values), small_network(), torch.float32)
     assert type(optimizer).__name__.lower() == values["name"]
     group = optimizer.param_groups[0]
-    for name in values.keys() - {"name", "betas", "layer_decay"}:
+    for name in values.keys() - {"name", "betas", "layer_decay", "layer_decay_no_opt_scale"}:
         assert group[name] == values[name]
     if "betas" in values:
         assert group["betas"] == (0.8, 0.95)
@@ -241,6 +257,17 @@ def test_blocks_are_what_the_families_call_so(name, num_blocks):
     assert found[list(found)[-1]] == 0.01
     # No block has a higher rate than one behind it, but for a normalisation that stands beside the blocks.
     assert sum(before > after for before, after in itertools.pairwise(found.values())) <= 1
+
+
+def test_blocks_of_a_small_rate_are_not_trained():
+    network = torchvision.models.resnet18(num_classes=3)
+    settings = optimizer_settings(SGD | {"layer_decay": 0.5, "layer_decay_no_opt_scale": 0.2})
+    freeze_blocks(settings, network)
+    trained = {name.rpartition(".")[0] for name, one in network.named_parameters() if one.requires_grad}
+    assert {name.partition(".conv")[0] for name in trained if ".conv" in name} == {"layer4.0", "layer4.1"}
+    assert "fc" in trained
+    optimizer = build_optimizer(settings, network, torch.float32)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.005, 0.0025]
 
 
 def test_without_decay_all_are_one_group():

@@ -141,6 +141,7 @@ def test_wherever_it_was_stopped_with_flags_for_debugging(changes, steps):
                 "name": "sgd",
                 "lr": 0.01,
                 "layer_decay": 1.0,
+                "layer_decay_no_opt_scale": 0.0,
                 "momentum": 0.9,
                 "nesterov": True,
                 "weight_decay": 0.0,
