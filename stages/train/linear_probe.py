@@ -121,18 +121,27 @@ def probe(module: Classifier, data: ImageDataModule, dataset: Dataset) -> dict[s
 def fit_head(head: nn.Linear, views: Sequence[Examples], loss: Loss, seed: int) -> None:
     """Give the layer the weights that minimise the loss, a mean over images.
 
+    Features have a mean of 0 for it and are brought half the way to an equal spread: what holds weights down does so to
+    all alike, and those that hardly ever differ are not blown up.
+
     views: of the same images, each. seed: of the parts of cross-validation.
     """
     order = permutation(seed, 0, len(views[0].labels))
+    features = torch.cat([view.features for view in views]).double()
+    spread, mean = torch.std_mean(features, 0, correction=0)
+    mean = mean if head.bias is not None else torch.zeros_like(mean)
+    spread = (spread + spread.mean()).clamp(min=1e-12)
+    views = [Examples((view.features - mean) / spread, view.labels) for view in views]
     train = Examples.of(views, order)
-    size = train.features.square().mean().clamp(min=1e-12).item()
+    size = train.features.square().mean().item()
     decays = [size * decay for decay in _DECAYS]
     best = _cross_validated(views, order[:_MOST], head.out_features, loss, decays)
     weights = _minimised(train, head.out_features, loss, decays[: best + 1])[-1]
+    rows = weights[:, :-1] / spread
     with torch.no_grad():
-        head.weight.copy_(weights[:, :-1])
+        head.weight.copy_(rows)
         if head.bias is not None:
-            head.bias.copy_(weights[:, -1])
+            head.bias.copy_(weights[:, -1] - rows @ mean)
 
 
 def _cross_validated(

@@ -38,7 +38,9 @@ def freeze_blocks(settings: Optimizer, network: nn.Module) -> None:
 
     Where the first blocks are, nothing goes back through them: half the time of a step, or more.
     """
-    for depth, block in enumerate(_blocks(network)) if isinstance(settings, (Adam, SGD)) else ():
+    if not isinstance(settings, (Adam, SGD)):
+        return
+    for depth, block in enumerate(_blocks(network)):
         if settings.layer_decay**depth < settings.layer_decay_no_opt_scale:
             for parameter in block:
                 parameter.requires_grad_(False)

@@ -70,6 +70,24 @@ def test_equal_calls_make_equal_weights():
     assert torch.equal(first.weight, second.weight)
 
 
+@pytest.mark.parametrize(("shift", "scale"), [(100.0, 1.0), (0.0, 1e-4), (-3.0, 1e4)])
+def test_where_the_features_lie_and_in_what_unit_does_not_matter(shift, scale):
+    seen = clouds()
+    moved = Examples(seen.features * scale + shift, seen.labels)
+    answers = []
+    for examples in (seen, moved):
+        head = nn.Linear(10, 3).double()
+        fit_head(head, [examples], nn.CrossEntropyLoss(), seed=5)
+        answers.append(head(examples.features.double()))
+    assert torch.allclose(*answers, atol=0.02)
+
+
+def test_a_layer_without_bias_is_fitted_too():
+    seen, head = clouds(), nn.Linear(10, 3, bias=False)
+    fit_head(head, [seen], nn.CrossEntropyLoss(), seed=5)
+    assert (head(seen.features).argmax(1) == seen.labels).float().mean() > 0.5
+
+
 def test_a_mirror_image_counts_as_its_image_does():
     seen = clouds()
     mirrored = Examples(seen.features.flip(1), seen.labels)
