@@ -28,7 +28,7 @@ def _loader(folder, part, config, size, training):
     return create_loader(
         images, (3, size, size), _BATCH, is_training=training, use_prefetcher=False, num_workers=2, color_jitter=0.4,
         mean=config["mean"], std=config["std"], crop_pct=config["crop_pct"], interpolation=config["interpolation"],
-        auto_augment="rand-m9-mstd0.5-inc1" if training else None, re_prob=0.25 if training else 0.0,
+        auto_augment="rand-m9-inc1" if training else None, re_prob=0.25 if training else 0.0,
     ), len(images.reader.class_to_idx)  # fmt: skip
 
 

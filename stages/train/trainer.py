@@ -35,6 +35,8 @@ warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is depre
 warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
 # Where less than five steps are profiled, it takes them all.
 warnings.filterwarnings("ignore", "The PyTorch Profiler default schedule will be overridden")
+# Batch normalisation that goes by statistics which weights brought along: `Classifier.train`.
+warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode at the start of training")
 # The images are in memory: there is nothing for worker processes to do.
 warnings.filterwarnings("ignore", ".*does not have many workers")
 

@@ -136,6 +136,24 @@ def test_training_goes_on_from_there_and_the_best_may_be_the_beginning(tmp_path,
     assert not np.allclose(best.state_dict["fc.weight"], load_checkpoint(LAST).state_dict["fc.weight"])
 
 
+@pytest.mark.parametrize("linear_probe", [True, False])
+def test_what_weights_know_of_images_stays_where_training_begins_with_the_last_layer(
+    tmp_path, monkeypatch, linear_probe
+):
+    monkeypatch.chdir(tmp_path)
+    network = torchvision.models.resnet18(num_classes=3)
+    torch.save(network.state_dict(), "weights.pth")
+    model = model_settings("resnet18").model_dump() | {"weights": str(tmp_path / "weights.pth")}
+    optimizer = {"optimizer__layer_decay": 0.5, "optimizer__layer_decay_no_opt_scale": 0.2}
+    train(tiny_params(model=model, trainer__linear_probe=linear_probe, trainer__max_epochs=1, **optimizer))
+    last, first = load_checkpoint(LAST).state_dict, network.state_dict()
+    kept = {name for name in last if torch.equal(last[name], first[name])}
+    assert {"bn1.weight", "layer1.0.conv1.weight", "layer3.1.conv2.weight"} <= kept  # whose rate is too small
+    assert not {"layer4.0.conv1.weight", "layer4.1.bn2.weight", "fc.weight"} & kept
+    statistics = {name for name in last if name.endswith(("running_mean", "running_var"))}
+    assert statistics & kept == (statistics if linear_probe else set())
+
+
 def test_a_compiled_network_is_taken_as_it_is():
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.ReLU(), nn.Linear(4, 3))
     images = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(0))
