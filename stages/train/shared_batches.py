@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lightline.errors import LightlineError
+
 _AHEAD = 2  # batches a worker, as DataLoader has it
 
 
@@ -47,12 +49,24 @@ class _Task(NamedTuple):
 
 
 class _Places(Dataset[_Task]):
-    """The shared memory, and who fills it; each worker has one."""
+    """The shared memory, and who fills it; each worker has one.
+
+    Raises:
+        LightlineError: there is too little shared memory.
+    """
 
     def __init__(self, decoder: Decoder, num_places: int, batch_size: int):
         size = decoder.input_size
         self.decoder = decoder
-        self.places = torch.empty((num_places, batch_size, size, size, 3), dtype=torch.uint8).share_memory_()
+        places = torch.empty((num_places, batch_size, size, size, 3), dtype=torch.uint8)
+        try:
+            self.places = places.share_memory_()
+        except RuntimeError as error:  # torch's, whatever the system said
+            raise LightlineError(
+                f"The batches that worker processes decode need {places.nbytes} bytes of shared memory, which this "
+                "machine does not have (`df /dev/shm`). Give it more, as by `docker run --shm-size=8g`, or set "
+                "hardware.num_workers to fewer, at 0 none is needed, or trainer.batch_size to less."
+            ) from error
 
     def images(self, task: _Task) -> torch.Tensor:
         return self.places[task.place, : len(task.positions)]

@@ -2,12 +2,14 @@
 
 import itertools
 import os
+import resource
 
 import lightning
 import lightning.fabric.utilities.data
 import pytest
 import torch
 
+from lightline.errors import LightlineError
 from stages.train.datamodule import EpochBatches
 from stages.train.shared_batches import DecodedBatches
 
@@ -73,3 +75,14 @@ def test_a_last_batch_that_is_smaller():
 def test_what_a_worker_stumbles_over_is_raised_here():
     with pytest.raises(ValueError, match="image 3 is damaged"):
         list(DecodedBatches(Numbers(damaged=3), sampler(), BATCH, WORKERS))
+
+
+def test_too_little_shared_memory_is_said_with_what_to_do():
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    batch = 2**20  # × 27 bytes × places
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limit[1]))  # which counts for files in /dev/shm too
+    try:
+        with pytest.raises(LightlineError, match=r"need 141557760 bytes of shared memory.*num_workers"):
+            DecodedBatches(Numbers(), sampler(), batch, WORKERS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
