@@ -23,7 +23,10 @@ _BATCH, _RATE, _DECAY, _LAYER_DECAY, _SMOOTHING = 32, 5e-4, 0.05, 0.75, 0.1
 
 
 def _loader(folder, part, config, size, training):
-    """Load as timm's train.py does; its own prefetcher is for GPUs."""
+    """Load as timm's train.py does; its own prefetcher is for GPUs.
+
+    RandAugment is of a fixed magnitude: a drawn one (mstd) may ask for pixels of 0 bits, which Pillow refuses.
+    """
     images = ImageDataset(str(Path(folder, part)))
     return create_loader(
         images, (3, size, size), _BATCH, is_training=training, use_prefetcher=False, num_workers=2, color_jitter=0.4,

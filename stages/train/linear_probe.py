@@ -127,13 +127,12 @@ def fit_head(head: nn.Linear, views: Sequence[Examples], loss: Loss, seed: int) 
     views: of the same images, each. seed: of the parts of cross-validation.
     """
     order = permutation(seed, 0, len(views[0].labels))
-    features = torch.cat([view.features for view in views]).double()
-    spread, mean = torch.std_mean(features, 0, correction=0)
+    spread, mean = torch.std_mean(torch.cat([view.features for view in views]).double(), 0, correction=0)
     mean = mean if head.bias is not None else torch.zeros_like(mean)
     spread = (spread + spread.mean()).clamp(min=1e-12)
     views = [Examples((view.features - mean) / spread, view.labels) for view in views]
     train = Examples.of(views, order)
-    size = train.features.square().mean().item()
+    size = train.features.square().mean().clamp(min=1e-12).item()
     decays = [size * decay for decay in _DECAYS]
     best = _cross_validated(views, order[:_MOST], head.out_features, loss, decays)
     weights = _minimised(train, head.out_features, loss, decays[: best + 1])[-1]

@@ -83,9 +83,11 @@ class Classifier(LeanModule):
         # No buffers: an averaging of weights would average them too.
         self.sums = {"train": Sums(), "val": Sums()}
         self._keep_statistics = keep_statistics
-        self.train()
+        if keep_statistics:  # else the network's modes are its author's: Lightning keeps what stands in eval mode
+            self.train()
 
     def train(self, mode: bool = True) -> "Classifier":
+        """Set the mode as torch does, but of batch normalisation whose statistics are kept."""
         super().train(mode)
         for layer in self.network.modules() if self._keep_statistics else ():
             if isinstance(layer, nn.modules.batchnorm._BatchNorm):

@@ -22,6 +22,10 @@ from tests.support import ROOT
 
 CLASSES = ("blue", "green", "red")
 NUM_IMAGES = 90
+SGD = {
+    "name": "sgd", "lr": 0.01, "layer_decay": 1.0, "layer_decay_no_opt_scale": 0.0, "momentum": 0.9, "nesterov": True,
+    "weight_decay": 0.0,
+}  # fmt: skip
 MUON = {
     "name": "muon", "lr": 0.02, "momentum": 0.95, "nesterov": True, "ns_steps": 5, "weight_decay": 0.0,
     "adamw_lr": 0.001,

@@ -11,7 +11,7 @@ from dvc.utils.hydra import compose_and_dump
 from lightline.config.load import check_params, load_params
 from lightline.config.params import Params
 from lightline.errors import ParameterError
-from tests.support import ROOT
+from tests.support import ROOT, tiny
 
 CONF = ROOT / "conf"
 GROUPS = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("recipe", "debug"))
@@ -19,15 +19,7 @@ CHOICES = [f"{path.parent.name}={path.stem}" for path in GROUPS]
 VALUES = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 MISSING = object()
 
-SGD = {
-    "name": "sgd",
-    "lr": 0.1,
-    "layer_decay": 1.0,
-    "layer_decay_no_opt_scale": 0.0,
-    "momentum": 0.9,
-    "nesterov": True,
-    "weight_decay": 0.0,
-}
+SGD = tiny.SGD | {"lr": 0.1}
 FETCH = {"allow_http": False, "allow_private": False, "max_bytes": 10}
 FOLDER = {
     "source": "folder",

@@ -25,7 +25,7 @@ from stages.train.optimizers import build_optimizer, build_schedule
 from stages.train.randomness import seed_generators, step_seed
 from stages.train.trainer import build_trainer
 from tests.support.samples import model_settings
-from tests.support.tiny import CLASSES, MUON, ROOT, tiny_params, tiny_task, train
+from tests.support.tiny import CLASSES, MUON, ROOT, SGD, tiny_params, tiny_task, train
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -63,9 +63,7 @@ def test_the_best_checkpoint_gives_the_accuracy_it_claims():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"optimizer": {"name": "sgd", "lr": 0.01, "layer_decay": 1.0,
-                       "layer_decay_no_opt_scale": 0.0, "momentum": 0.9, "nesterov": True,
-                       "weight_decay": 0.0}},
+        {"optimizer": SGD},
         {"optimizer": {"name": "muon", "lr": 0.001, "momentum": 0.95, "nesterov": True, "ns_steps": 5,
                        "weight_decay": 0.01, "adamw_lr": 0.001}},
         {"schedule": {"name": "constant", "warmup_epochs": 0.0}},

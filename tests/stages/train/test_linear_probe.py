@@ -17,6 +17,7 @@ from lightline.models.checkpoint import BEST, LAST, load_checkpoint
 from lightline.models.logits import read_logits
 from stages.train import linear_probe
 from stages.train.linear_probe import Body, Examples, fit_head
+from stages.train.module import Classifier
 from tests.support.samples import model_settings
 from tests.support.tiny import tiny_params, train
 
@@ -152,6 +153,12 @@ def test_what_weights_know_of_images_stays_where_training_begins_with_the_last_l
     assert not {"layer4.0.conv1.weight", "layer4.1.bn2.weight", "fc.weight"} & kept
     statistics = {name for name in last if name.endswith(("running_mean", "running_var"))}
     assert statistics & kept == (statistics if linear_probe else set())
+
+
+def test_a_network_keeps_the_modes_that_its_author_gave_it():
+    network = nn.Sequential(nn.BatchNorm2d(3).eval(), nn.Flatten(), nn.Linear(12, 3))
+    Classifier(network, tiny_params())
+    assert [layer.training for layer in network] == [False, True, True]
 
 
 def test_a_compiled_network_is_taken_as_it_is():

@@ -14,6 +14,7 @@ from lightline.config.training import Optimizer, Schedule
 from lightline.models.build import build_network
 from stages.train.muon import Muon
 from stages.train.optimizers import build_optimizer, build_schedule, freeze_blocks
+from tests.support import tiny
 from tests.support.samples import model_settings
 
 ADAM = {
@@ -25,15 +26,7 @@ ADAM = {
     "eps": 1e-7,
     "weight_decay": 0.0,
 }
-SGD = {
-    "name": "sgd",
-    "lr": 0.01,
-    "layer_decay": 1.0,
-    "layer_decay_no_opt_scale": 0.0,
-    "momentum": 0.9,
-    "nesterov": True,
-    "weight_decay": 0.001,
-}
+SGD = tiny.SGD | {"weight_decay": 0.001}
 MUON = {
     "name": "muon",
     "lr": 0.02,

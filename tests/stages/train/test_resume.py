@@ -19,7 +19,7 @@ from stages.train.fit import REPORTS
 from stages.train.module import Classifier
 from stages.train.states import newest_state
 from tests.support.samples import model_settings
-from tests.support.tiny import MUON, ROOT, tiny_params, train
+from tests.support.tiny import MUON, ROOT, SGD, tiny_params, train
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -136,17 +136,7 @@ def test_wherever_it_was_stopped_with_flags_for_debugging(changes, steps):
             "augment__random_rotation": 10.0,
             "augment__trivial_augment": True,
         },
-        {
-            "optimizer": {
-                "name": "sgd",
-                "lr": 0.01,
-                "layer_decay": 1.0,
-                "layer_decay_no_opt_scale": 0.0,
-                "momentum": 0.9,
-                "nesterov": True,
-                "weight_decay": 0.0,
-            }
-        },
+        {"optimizer": SGD},
         {"optimizer": MUON | {"lr": 0.001, "weight_decay": 0.01}},
         {"schedule": {"name": "cosine", "warmup_epochs": 0.5, "eta_min": 0.0}},
         {"loss__class_weights": "balanced"},
