@@ -51,7 +51,7 @@ def build_trainer(params: Params) -> lightning.Trainer:
     """
     settings, hardware = params.trainer, params.hardware
     show_bar = sys.stdout.isatty()
-    # Else torch.use_deterministic_algorithms also fills all new memory before it is written: a fifth of a step.
+    # Else torch.use_deterministic_algorithms also fills all new memory before it is written: a twentieth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     callbacks = [*_optional_callbacks(params)]  # first: an error of theirs is not the hardware's
     try:
