@@ -13,7 +13,7 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,8 +107,8 @@ def _compared(project: Project, photo_set: PhotoSet, imports: float, judged: boo
         try:
             for what, result in _theirs(photo_set, seed):
                 found.setdefault(what, []).append(result)
-        except MissingPeersError as error:
-            failed = str(error)
+        except (MissingPeersError, RuntimeError) as error:
+            failed = f"seed {seed}: {error}"
     results = {what: Result(what, *zip(*pairs, strict=True)) for what, pairs in found.items()}
     return rows_of(photo_set.name, results, failed, judged)
 
@@ -125,18 +125,18 @@ def _ours(project: Project, photo_set: PhotoSet, recipe: str, seed: int, imports
     return metrics["accuracy"], seconds["train"] - imports
 
 
-def _theirs(photo_set: PhotoSet, seed: int) -> list[tuple[str, tuple[float, float]]]:
+def _theirs(photo_set: PhotoSet, seed: int) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Yield each answer when it is there: what comes after it may fail."""
     common = (photo_set.folder, NETWORK, weights_file(), photo_set.size, seed)
-    found: list[tuple[str, tuple[float, float]]] = []
     for epochs in photo_set.epochs:
         answer = run_peer("fastai_photos", *common, epochs)
         begun = f"fastai {answer['version']},"
         if epochs == photo_set.epochs[0]:
-            found.append((f"{begun} frozen epoch", _pair(answer["frozen"])))
-        found.append((f"{begun} {epochs} epochs after it", _pair(answer["end"])))
+            yield f"{begun} frozen epoch", _pair(answer["frozen"])
+        yield f"{begun} {epochs} epochs after it", _pair(answer["end"])
     mixed = choose_precision(composed().trainer, torch.device("cpu")) == "bf16-mixed"
     answer = run_peer("timm_photos", *common, photo_set.timm_epochs, "bf16" if mixed else "fp32")
-    return [*found, (f"timm {answer['version']}, {photo_set.timm_epochs} epochs", _pair(answer))]
+    yield f"timm {answer['version']}, {photo_set.timm_epochs} epochs", _pair(answer)
 
 
 def _pair(answer: dict[str, Any]) -> tuple[float, float]:
@@ -170,4 +170,5 @@ def rows_of(name: str, results: dict[str, Result], failed: str | None, judged: b
                 met=(ours.accuracy >= best.accuracy and ratio >= 4) if judged else None,
             )
         )  # fmt: skip
-    return rows + [Row(f"{name}: {what}", "", str(found)) for what, found in results.items() if what not in timed]
+    rows += [Row(f"{name}: {what}", "", str(found)) for what, found in results.items() if what not in timed]
+    return rows + ([Row(f"{name}: what others did not answer", "", failed)] if failed and fastai else [])

@@ -54,6 +54,7 @@ def run_stage(work: Callable[[Params], None], kept: str = "the same command goes
         _leave(INTERRUPTED)
     except Exception as error:
         _introduce(error)
+        sys.excepthook = _print_bug  # once more: W&B's own, in its place by now, prints keys
         raise
     _leave(0)
 

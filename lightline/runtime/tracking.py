@@ -92,11 +92,11 @@ class Run:
         """Write down which run this is and how far it came, for the stages after this one."""
         self._safely(lambda run: write_json(record, {"id": run.id, "name": run.name, "step": self.step}))
 
-    def finish(self) -> None:
-        """Write everything out."""
+    def finish(self, exit_code: int = 0) -> None:
+        """Write everything out; exit_code: as W&B has it, which shows 255 as killed and any other but 0 as failed."""
 
         def end(run: Any) -> None:
-            run.finish()
+            run.finish(exit_code)
             # W&B's service tells nobody but its own log that the disk took no more.
             if free_bytes(Path(run.dir)) < _FULL:
                 raise OSError(errno.ENOSPC, "what it wrote may not be whole")
@@ -127,11 +127,16 @@ def track(params: Params, fingerprint: str, job: str, *, resume: bool = True, en
     known = _read(record) if resume else {}
     run = Run(_begin(params, fingerprint, job, known) if enabled else None, known.get("step", 0))
     run.remember(record)
+    exit_code = 1
     try:
         yield run
+        exit_code = 0
+    except KeyboardInterrupt:
+        exit_code = 255
+        raise
     finally:
         run.remember(record)
-        run.finish()
+        run.finish(exit_code)
 
 
 def _begin(params: Params, fingerprint: str, job: str, known: dict[str, Any]) -> Any:

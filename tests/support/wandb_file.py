@@ -23,6 +23,7 @@ class OfflineRun:
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     artifacts: list[tuple[str, list[str], list[str]]] = field(default_factory=list)
+    exit_code: int | None = None  # None: it never came to its end
 
 
 def read_offline_runs(folder: Path) -> list[OfflineRun]:
@@ -49,6 +50,8 @@ def _add(run: OfflineRun, record: Any) -> None:
             run.history.append({_key(item): json.loads(item.value_json) for item in record.history.item})
         case "summary":
             run.summary |= {_key(item): json.loads(item.value_json) for item in record.summary.update}
+        case "exit":
+            run.exit_code = record.exit.exit_code
         case "request" if record.request.WhichOneof("request_type") == "log_artifact":
             artifact = record.request.log_artifact.artifact
             names = [entry.path for entry in artifact.manifest.contents]

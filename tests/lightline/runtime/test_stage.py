@@ -84,6 +84,16 @@ def test_neither_a_message_nor_a_traceback_shows_a_key(error: str):
     assert not {"hunter22", "s3cret"} & set(err.splitlines()[-1].split())
 
 
+def test_nor_while_wandb_has_its_own_hook(tmp_path: Path):
+    status, _, err = run(
+        "import wandb\ndef main(params):\n"
+        f"    wandb.init(mode='offline', dir={str(tmp_path)!r})\n    raise ValueError('https://me:hunter22@host/')"
+    )
+    assert status == 1
+    assert err.count("Traceback") == 1
+    assert "hunter22" not in err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_is_no_traceback(number: signal.Signals):
     with start("def main(params):\n    print('up', flush=True)\n    import time; time.sleep(60)") as process:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,15 @@ def test_an_offline_run_holds_all_that_was_logged(origin: Path, params: Params):
     assert run.history[0]["val_predictions.captions"] == ["cat / dog", "dog / dog"]
     assert run.summary["val_accuracy"] == 0.75  # the best epoch's, and not the last one's
     assert run.artifacts == [("checkpoint", ["best", "latest"], ["best.ckpt"])]
+
+
+@pytest.mark.parametrize(("error", "exit_code"), [(None, 0), (ValueError, 1), (KeyboardInterrupt, 255)])
+def test_how_a_stage_ended_is_told(origin: Path, params: Params, error: type[BaseException] | None, exit_code: int):
+    with suppress(ValueError, KeyboardInterrupt), track(params, FINGERPRINT, "train"):
+        if error:
+            raise error
+    (run,) = written(origin)
+    assert run.exit_code == exit_code
 
 
 def test_later_stages_log_into_the_run_that_train_began(origin: Path, params: Params):
