@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -30,10 +31,16 @@ def build_extension(kind: str, name: str, settings: Mapping[str, Any], **given: 
     place = registered(kind)[name]
     word, _, path = place.partition(" of ")
     maker = getattr(import_module(path.partition(".py:")[0].replace("/", ".")), word)
+    is_itself = (
+        kind == "metric" and inspect.isfunction(maker) and "num_classes" not in inspect.signature(maker).parameters
+    )
     try:
+        if is_itself:  # the function of logits and labels, not one that gives it
+            inspect.signature(maker).bind(None, None, **settings)
+            return partial(maker, **settings)
         made = maker(**given, **settings)
     except TypeError as error:
-        if error.__traceback__ and error.__traceback__.tb_next:  # raised inside, not by the call
+        if not is_itself and error.__traceback__ and error.__traceback__.tb_next:  # raised inside, not by the call
             raise
         takes = f"{word}{inspect.signature(maker)}"
         raise ParameterError(f"{kind} {name!r}, {place}, cannot take its settings: {error}. It is {takes}.") from None

@@ -23,6 +23,7 @@ _FAST = ("avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8")
 HEADER = ("runtime", "batch", "threads", "runs", "p50_ms", "p95_ms")
 _ROUNDS = 3  # the runtimes take turns, so that a busy moment falls on all of them
 _SLICE = 0.05  # seconds of a turn, or one run where that is longer
+_LONGEST = 2.0  # seconds that a runtime's answer may be expected to take; larger batches are left out
 _LARGEST = 2**28  # bytes of pixels in a batch; more would ask for memory that many machines lack
 
 Answer = Callable[[np.ndarray], Any]  # takes uint8 [batch, height, width, 3]
@@ -74,14 +75,16 @@ def measure_latency(reference: nn.Module, files: dict[str, Path], dataset: Datas
     answers: dict[str, Answer] = {"torch eager": _eager(reference)}
     for numbers, path in files.items():
         answers[f"onnxruntime {numbers}"] = OnnxModel(path, threads).predict
-    measured = []
+    print("measuring how long answers take (export.latency = true)", flush=True)
+    measured, slowest = [], 0.0  # seconds an image
     for batch in BATCHES:
-        if batch > 1 and batch * pixels[0].nbytes > _LARGEST:
+        if batch > 1 and (batch * pixels[0].nbytes > _LARGEST or batch * slowest > _LONGEST):
             break
         images = pixels[np.arange(batch) % len(pixels)]
         for name, times in _take_turns(answers, images).items():
             p50, p95 = np.percentile(times, [50, 95]) * 1000
             measured.append((name, batch, threads, len(times), round(float(p50), 3), round(float(p95), 3)))
+        slowest = max(row[4] / row[1] for row in measured if row[1] == batch) / 1000
     return Latency(measured, pixels.shape[1:3])
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,9 @@ def read_weights(path: Path) -> StateDict:
 
             content: Any = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a pickle's protocol; what is wrong is said below
+                content = torch.load(path, map_location="cpu", weights_only=True)
         while inner := [content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)]:
             content = inner[0]
         if tensors := {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}:

@@ -47,6 +47,7 @@ def main(params: Params) -> None:
     with whole_file(MODEL) as temporary:
         export_onnx(checkpoint, metrics, settings.opset, temporary, reading)
         reference = PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
+        print(f"comparing the file's answers to {len(rows)} test images with torch's", flush=True)
         logits = check_parity(OnnxModel(temporary, torch.get_num_threads()), reference, dataset, rows, to_torch)
         to_test.add(tested, logits, ids, "the test split")
     accuracy = float((logits.argmax(1) == dataset.labels[rows]).mean())

@@ -24,6 +24,7 @@ _MANY = 64  # images in the largest batch
 _FEW = 32  # images that are tried at batch 1 and 2, and at other sizes
 _SCALES = ((0.5, 0.75), (1.5, 1.0), (2.0, 3.0))  # of height and width: smaller, larger, other proportions
 _SHOWN = 5
+_LARGEST = 2**24  # pixels of an image that is tried at another size
 
 
 class ParityError(LightlineError):
@@ -193,8 +194,9 @@ def _variations(dataset: Dataset, rows: np.ndarray) -> Iterator[tuple[np.ndarray
         for ids, pixels in _stacks(dataset, rows, size):
             yield ids, pixels, "single images" if size == 1 else "pairs"
     for ids, pixels in _stacks(dataset, rows[:_SHOWN], 1):
-        for scale in _SCALES:
-            yield ids, _stretched(pixels, scale), "resized images"
+        for height, width in _SCALES:
+            if pixels.shape[1] * height * pixels.shape[2] * width <= _LARGEST:
+                yield ids, _stretched(pixels, (height, width)), "resized images"
 
 
 def _stretched(pixels: np.ndarray, scale: tuple[float, float]) -> np.ndarray:

@@ -16,6 +16,7 @@ from lightline.sources import open_source
 from lightline.sources.base import GoneError
 from lightline.sources.content_digests import digest_of_file
 from stages.source.recorded import SOURCE, recorded
+from stages.source.weights_file import check_weights_file
 
 WEIGHTS = Path("data/weights.json")
 
@@ -37,7 +38,9 @@ def _weights(model: Model) -> str | None:
     """Give the SHA-256 of the file that training starts from. Where it is known, the file need not be here."""
     if model.weights_file is None or model.weights_sha256 is not None:
         return model.weights_sha256
-    return digest_of_file(find_weights(model.weights_file))
+    path = find_weights(model.weights_file)
+    check_weights_file(path)
+    return digest_of_file(path)
 
 
 if __name__ == "__main__":

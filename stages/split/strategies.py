@@ -211,6 +211,6 @@ def _too_small(classes: list[str], num_rows: np.ndarray, num_sets: dict[int, int
         f"{len(lines)} of {len(classes)} classes are too small to be in {every} "
         "(exact duplicates, and images of one group, are one set, which cannot be divided):\n"
         + "\n".join(lines)
-        + "\nAdd images of them, remove these classes from the source, or ask for fewer splits "
-        "(a smaller split.num_folds)."
+        + "\nAdd images of them, or remove these classes from the source"
+        + (", or ask for fewer folds (a smaller split.num_folds)." if "folds" in every else ".")
     )

@@ -27,6 +27,8 @@ def draw_curves(rows: Sequence[Mapping[str, float]], best: Mapping[str, float], 
         axes.axvline(best["epoch"], color="#b5322e", linestyle="--", linewidth=1, label=f"best epoch: {best['epoch']}")
         axes.set(xlabel="epoch", title=f"{name.capitalize()} by epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(rows) == 1:  # which matplotlib would take for a tenth of an epoch
+            axes.set_xlim(rows[0]["epoch"] - 1, rows[0]["epoch"] + 1)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize=9)

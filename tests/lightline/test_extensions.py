@@ -102,3 +102,21 @@ def test_only_the_file_of_the_name_is_imported(monkeypatch):
     write_extensions(monkeypatch, source="@source('a')\nclass My:\n    identity = 1\n", model="raise SystemExit\n")
     Path("extensions/sources/other.py").write_text("raise SystemExit\n")
     assert build_extension("source", "a", {}).identity == 1
+
+
+WORST = """
+@metric("worst")
+def worst(logits, labels, of=2):
+    return float((logits.argmax(1) != labels).sum()) * of
+"""
+
+
+def test_a_metric_may_be_the_function_itself(monkeypatch):
+    write_extensions(monkeypatch, metric=WORST)
+    logits, labels = torch.eye(3), torch.tensor([0, 2, 2])
+    assert build_extension("metric", "worst", {}, num_classes=3)(logits, labels) == 2
+    assert build_extension("metric", "worst", {"of": 5}, num_classes=3)(logits, labels) == 5
+    with pytest.raises(
+        ParameterError, match=r"cannot take its settings: got an unexpected .*'off'.* worst\(logits, labels"
+    ):
+        build_extension("metric", "worst", {"off": 5}, num_classes=3)

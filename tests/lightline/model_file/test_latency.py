@@ -60,6 +60,14 @@ def test_batches_too_large_for_memory_are_left_out(exported, dataset, monkeypatc
     assert {row[1] for row in measure_latency(reference, {"fp32": path}, dataset, EVERY).rows} == {1}
 
 
+def test_batches_that_would_take_long_are_left_out(exported, dataset, monkeypatch, capsys):
+    checkpoint, path = exported("cnn", crop_pct=0.9)
+    reference = PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
+    monkeypatch.setattr(latency, "_LONGEST", 1e-9)
+    assert {row[1] for row in measure_latency(reference, {"fp32": path}, dataset, EVERY).rows} == {1}
+    assert "measuring how long answers take (export.latency" in capsys.readouterr().out
+
+
 def test_runtimes_take_turns_on_the_same_pixels_and_the_first_run_does_not_count(monkeypatch):
     monkeypatch.setattr(latency, "_SLICE", 0.0)
     pixels, calls = random_pixels(2, 4, 4, 3), []

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lightline.config.params import Params
 from lightline.errors import DataError
@@ -166,6 +167,31 @@ def test_source_notices_another_file(repository: Path):
     # Known beforehand, it need not be here, nor fetched, where nothing is to be trained.
     for place in ("nowhere/weights.pth", "https://127.0.0.1:1/weights.pth"):
         assert told(weights=place, weights_sha256=first) == {"sha256": first}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda whole: whole[:-9], r"weights is damaged: it has [\d,]+ bytes, and its header tells of [\d,]+"),
+        (lambda whole: whole[:30], "weights is damaged: its header cannot be read"),
+        (lambda whole: whole + b"x", "weights is damaged: it has"),
+        (lambda whole: b"", "begins with b''"),
+        (lambda whole: b"no weights at all", "begins with b'no weight'"),
+    ],
+)
+def test_source_sees_at_once_what_is_no_whole_file_of_weights(repository: Path, content: Any, message: str):
+    save_file({"a": torch.zeros(3)}, "whole.safetensors")
+    Path("weights").write_bytes(content(Path("whole.safetensors").read_bytes()))
+    with pytest.raises(DataError, match=message):
+        look_at_source(tiny_params(model=RESNET | {"weights": "./weights"}))
+
+
+def test_source_takes_all_that_can_be_weights(repository: Path):
+    save_file({"a": torch.zeros(3)}, "new.safetensors")
+    torch.save({"a": torch.zeros(3)}, "zip.pth")
+    torch.save({"a": torch.zeros(3)}, "legacy.pth", _use_new_zipfile_serialization=False)
+    for name in ("new.safetensors", "zip.pth", "legacy.pth"):
+        look_at_source(tiny_params(model=RESNET | {"weights": f"./{name}"}))
 
 
 def test_what_is_left_to_the_weights_becomes_their_numbers(repository: Path):
