@@ -19,6 +19,8 @@ from tests.support.project import Project, copy_project
 from tests.support.serving import Server
 
 FOLDERS = ("in_git", "added", "untracked", "store/inside", "parts", "../outside")
+# Of archives that nobody opens here; one may be taken for weights, which begin as a pickle does.
+COMMITTED, CHANGED = b"\x80committed", b"\x80changed"
 ZIPS = ("in_git.zip", "added.zip", "store/inside.zip", "untracked.zip", "../outside.zip")
 
 
@@ -30,7 +32,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for name in FOLDERS:
         make_folder(project.path / name, per_class=2)
     for name in ZIPS:
-        (project.path / name).write_bytes(b"committed")
+        (project.path / name).write_bytes(COMMITTED)
     parts = sorted(str(path.relative_to(project.path)) for path in project.path.glob("parts/*"))
     project.run("dvc", "add", "added", "added.zip", "store", *parts)
     project.commit("photos")
@@ -43,7 +45,7 @@ def project(committed: Project) -> Project:
     for name in FOLDERS:
         shutil.copytree(committed.path / name / "red", committed.path / name / "violet")
     for name in ZIPS:
-        (committed.path / name).write_bytes(b"changed")
+        (committed.path / name).write_bytes(CHANGED)
     return committed
 
 
@@ -54,7 +56,7 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def of(name: str, is_changed: bool) -> str:
         if name.endswith(".zip"):
-            return hashlib.sha256(b"changed" if is_changed else b"committed").hexdigest()
+            return hashlib.sha256(CHANGED if is_changed else COMMITTED).hexdigest()
         make_folder(tmp_path / "expected", per_class=2)
         if is_changed:
             shutil.copytree(tmp_path / "expected/red", tmp_path / "expected/violet")
