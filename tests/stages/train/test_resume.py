@@ -150,15 +150,7 @@ def test_wherever_it_was_stopped_with_flags_for_debugging(changes, steps):
     ],
     ids=lambda changes: ",".join(changes),
 )
-def test_whatever_is_set(changes, steps, request):
-    if "hardware__num_workers" in changes and "PYTEST_XDIST_WORKER" in os.environ:
-        # In a process of its own, as a stage is: one that has run two thousand tests has died at this one, without a
-        # word, of what is not known yet; alone it never has.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        command = (sys.executable, "-m", "pytest", "-p", "no:xdist", request.node.nodeid)
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return
+def test_whatever_is_set(changes, steps):
     params = tiny_params(**{"trainer__max_epochs": 4, "checkpoint__every_n_train_steps": 1} | changes)
     train(params)
     expected, uninterrupted = outputs(), list(steps.taken)
