@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -184,12 +185,18 @@ def _classes(predict: _Predict, dataset: Dataset, rows: np.ndarray) -> np.ndarra
 
 
 def _openvino(path: Path) -> _Predict:
-    import openvino
-
     # On processors with AMX it would compute in bfloat16.
     hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    compiled = openvino.Core().compile_model(path, "CPU", hints)
+    compiled = _openvino_core().compile_model(path, "CPU", hints)
     return lambda pixels: [compiled([pixels])[name] for name in ("logits", "probabilities")]
+
+
+@cache
+def _openvino_core() -> Any:
+    """Give the one of this process, see tests/stages/export/test_runtimes.py."""
+    import openvino
+
+    return openvino.Core()
 
 
 def _compare_openvino(path: Path, file: OnnxModel, dataset: Dataset) -> float:

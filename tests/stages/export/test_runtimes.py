@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +78,20 @@ def onnxruntime(path: Path) -> Answer:
     return lambda pixels: model.predict(pixels)[0]
 
 
+@cache
+def openvino_core() -> openvino.Core:
+    """The one of this process: each gives the main thread a signal stack, and back the one that it found there.
+
+    Of two, the first that goes leaves the second one a stack to give back that is gone, and the next signal that Python
+    handles kills the process (openvinotoolkit/openvino#11894): tests later, when a DataLoader's worker has ended.
+    """
+    return openvino.Core()
+
+
 def in_openvino(path: Path) -> Answer:
     # Without the hint, processors with AMX compute in bfloat16.
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    compiled = openvino_core().compile_model(str(path), "CPU", settings)
     return lambda pixels: compiled([pixels])["logits"]
 
 
