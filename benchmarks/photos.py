@@ -108,7 +108,7 @@ def _compared(project: Project, photo_set: PhotoSet, imports: float, judged: boo
             for what, result in _theirs(photo_set, seed):
                 found.setdefault(what, []).append(result)
         except (MissingPeersError, RuntimeError) as error:
-            failed = f"seed {seed}: {error}"
+            failed = f"seed {seed}: {str(error).splitlines()[-1]}"  # of a failed process, the end of what it printed
     results = {what: Result(what, *zip(*pairs, strict=True)) for what, pairs in found.items()}
     return rows_of(photo_set.name, results, failed, judged)
 

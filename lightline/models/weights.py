@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from lightline.config.model import LibraryModel
-from lightline.errors import DataError, ParameterError, some
+from lightline.errors import ParameterError, some
 from lightline.models.transforms import Preprocessing
 from lightline.runtime.supervision import is_first_process
+from lightline.runtime.weights_file import is_safetensors, read_beginning, unusable_weights
 
 StateDict = Mapping[str, torch.Tensor]
 
@@ -77,10 +78,9 @@ def read_weights(path: Path) -> StateDict:
     Raises:
         DataError: it is none, is damaged, or holds more than data.
     """
-    with path.open("rb") as file:
-        begins = file.read(9)
+    beginning = read_beginning(path)
     try:
-        if begins[8:] == b"{":  # safetensors: eight bytes of a length, then JSON
+        if is_safetensors(beginning):
             from safetensors.torch import load_file
 
             content: Any = load_file(path)
@@ -94,13 +94,10 @@ def read_weights(path: Path) -> StateDict:
             return tensors
         reason = f"has no layers: {some([*map(str, content)], _SHOWN)}"
     except Exception as error:
-        reason = f"is damaged, or none: it begins with {begins!r}"
+        reason = f"is damaged, or none: it begins with {beginning!r}"
         if "Unsupported global" in str(error):
             reason = "holds objects of Python, which would have to be run"
-    raise DataError(
-        f"model.weights: the file {path} {reason}. Allowed are safetensors and what `torch.save(network.state_dict(), "
-        "…)` writes."
-    )
+    raise unusable_weights(path, reason)
 
 
 def named_as(network: nn.Module, weights: StateDict) -> StateDict:

@@ -12,11 +12,11 @@ from lightline.files import write_json
 from lightline.runtime.left_behind import left_behind
 from lightline.runtime.places import find_weights
 from lightline.runtime.stage import run_stage
+from lightline.runtime.weights_file import check_weights_file
 from lightline.sources import open_source
 from lightline.sources.base import GoneError
 from lightline.sources.content_digests import digest_of_file
 from stages.source.recorded import SOURCE, recorded
-from stages.source.weights_file import check_weights_file
 
 WEIGHTS = Path("data/weights.json")
 
