@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from lightline.data import images
 from lightline.models.checkpoint import load_checkpoint
-from lightline.models.inference import PixelClassifier
+from lightline.model_file.pixel_classifier import PixelClassifier
 checkpoint = load_checkpoint(Path(sys.argv[1]))
 model = PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
 with torch.inference_mode():

@@ -21,8 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.harness import PAIRS, Pairs, Row, in_turn
 from benchmarks.resnet import SIZE, pixels, write_resnet18
 from lightline.model_file.onnx_model import OnnxModel
+from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import Checkpoint, load_checkpoint
-from lightline.models.inference import PixelClassifier
 
 _RUNS = {1: 40, 8: 12, 64: 2}  # of a turn: some tenths of a second; of these a quarter, at least two, for --quick
 _TARGETS = {("fp32", 1): 1.0, ("fp32", 8): 1.0, ("fp32", 64): 1.0, ("int8", 1): 6.0, ("int8", 64): 10.0}

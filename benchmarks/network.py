@@ -26,9 +26,9 @@ from lightline.data import images
 from lightline.data.dataset import Dataset, Row, pixel_stacks, write_dataset
 from lightline.errors import LightlineError
 from lightline.model_file.onnx_model import OnnxModel
+from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.build import build_network, head_names
 from lightline.models.checkpoint import Checkpoint
-from lightline.models.inference import PixelClassifier
 from lightline.models.transforms import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from stages.export.exporter import export_onnx
 from stages.export.parity import TORCH, Differences, check_parity, typical_spread

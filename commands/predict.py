@@ -14,7 +14,7 @@ from lightline.model_file.onnx_model import OnnxModel
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print a line an image: its path, the class and the probability."""
+    """Print a line an image: its path, the class, the probability, and "not accepted" where that is not sure enough."""
     parser = argparse.ArgumentParser(prog="python -m lightline predict", description="Classify images.")
     parser.add_argument("model", type=Path, help="models/model.onnx or models/model.int8.onnx")
     parser.add_argument("image", type=Path, nargs="+", help="image files of any common format and size")
@@ -45,6 +45,6 @@ def _print_answer(model: OnnxModel, path: Path) -> bool:
             "what is above became white",
             file=sys.stderr,
         )
-    name, probability = model.answer(image.pixels)
-    print(f"{path}\t{name}\t{probability:.4f}")
+    answer = model.answer(image.pixels)
+    print(f"{path}\t{answer.name}\t{answer.confidence:.4f}" + "\tnot accepted" * (not answer.accepted))
     return True

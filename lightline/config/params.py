@@ -12,12 +12,15 @@ from pydantic import Field, model_validator
 
 from lightline.config.data import STRICTEST, Data, Fetch, Split, check_address
 from lightline.config.extensions import Chosen, known
-from lightline.config.fields import BatchSize, Fraction, PositiveFloat, PositiveInt, Probability, Section, Text
+from lightline.config.fields import BatchSize, Fraction, Name, PositiveFloat, PositiveInt, Probability, Section, Text
 from lightline.config.model import Model
 from lightline.config.training import Augment, Loss, Optimizer, Schedule, Trainer
 
 Devices = Annotated[int, Field(ge=1, le=1_024)]  # of a machine
 DeviceNumber = Annotated[int, Field(ge=0, lt=1_024)]
+
+
+MEASURED = ("brightness", "contrast", "sharpness", "size", "aspect")  # of every test image
 
 
 class Evaluate(Section):
@@ -26,6 +29,9 @@ class Evaluate(Section):
     bootstrap_samples: Annotated[int, Field(ge=100, le=1_000_000)]
     confidence: Annotated[float, Field(gt=0, lt=1)]  # of the bootstrap interval
     num_mistakes: Annotated[int, Field(ge=1, le=400)]  # in the figure of the worst mistakes
+    # Of what parts accuracy is told: group, folder, MEASURED in quarters, and columns of a table.
+    slices: Annotated[list[Name], Field(max_length=100)]
+    min_slice: PositiveInt  # images of a slice that is compared with the rest
     metrics: Annotated[list[Annotated[Chosen, known("metric", "evaluate.metrics")]], Field(max_length=100)]
 
 
@@ -38,6 +44,12 @@ class Export(Section):
     # Training images from which int8 takes the ranges of its numbers.
     calibration_images: Annotated[int, Field(ge=1, le=100_000)]
     max_accuracy_drop: Fraction  # of int8 against fp32, on the test split; more, and there is no int8 file
+    # Of the answers that the file accepts, at most this share is wrong, with this confidence; null: all are accepted.
+    target_risk: Annotated[float, Field(gt=0, lt=1)] | None
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    # How often the file's sets of classes hold the right one; null: the likeliest class alone.
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None
+    embedding: bool  # an output more: what the last layer takes, for maps, similar images, drift
     latency: bool  # measure how long answers take; false leaves no clock in any output
     intended_use: Text  # for the model card
     limits: Text  # for the model card

@@ -4,6 +4,7 @@ After M. Mitchell et al., "Model cards for model reporting" (2019).
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ image = ImageOps.exif_transpose(image)  # upright
 if image.mode.startswith("I"):  # 16 bits a channel, BITS of them in use
     image = Image.fromarray(np.minimum(np.asarray(image.convert("I")) >> SHIFT, 255).astype(np.uint8))
 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
-logits, probabilities = model.run(["logits", "probabilities"], {"image": np.asarray(image)[None]})
-print(classes[probabilities[0].argmax()], probabilities[0].max())
+outputs = ["probabilities", "confidence", "accepted"]
+probabilities, confidence, accepted = model.run(outputs, {"image": np.asarray(image)[None]})
+print(classes[probabilities[0].argmax()], confidence[0], "" if accepted[0] else "not accepted")
 ```
 """.strip()
 # Where not all of 16 bits are in use, since Pillow keeps the upper 8 of a colour, whatever the others hold.
@@ -42,20 +44,28 @@ assert ";16" not in str(image.tile) or image.mode[0] == "I", "16-bit colours: py
 """.lstrip()
 
 
+@dataclass(frozen=True)
+class Sections:
+    """The text of sections that others write; quantization: for the card of the int8 file."""
+
+    latency: str
+    decision: str
+    quantization: str | None = None
+
+
 def write_card(
     path: Path,
     checkpoint: Checkpoint,
     splits: Splits,
     metrics: dict[str, Any],
     settings: Export,
-    latency: str,
+    sections: Sections,
     *,
-    quantization: str | None = None,
     bit_depth: int,
 ) -> None:
     """Write the card, whole or not at all; see `model_card`."""
     counts = {name: len(splits.rows(name)) for name in ("train", "val", "test")}
-    card = model_card(checkpoint, counts, metrics, settings, latency, quantization, bit_depth=bit_depth)
+    card = model_card(checkpoint, counts, metrics, settings, sections, bit_depth=bit_depth)
     with whole_file(path) as temporary:
         temporary.write_text(card, encoding="utf-8")
 
@@ -65,35 +75,35 @@ def model_card(
     splits: dict[str, int],
     metrics: dict[str, Any],
     settings: Export,
-    latency: str,
-    quantization: str | None = None,
+    sections: Sections,
     *,
     bit_depth: int = DEEPEST,
 ) -> str:
     """Write the card in Markdown.
 
-    splits: number of images in train, val and test. metrics: of the test split. latency: the text of its section.
-    quantization: the same, for the card of the int8 file. bit_depth: of 16 bits a channel, those in use.
+    splits: number of images in train, val and test. metrics: of the test split. bit_depth: of 16 bits a channel, those
+    in use.
     """
     name, file = checkpoint.params["model"]["name"], "model.onnx"
-    if quantization is not None:
+    if sections.quantization is not None:
         name, file = f"{name} in int8", "model.int8.onnx"
     parameters = sum(value.numel() for value in checkpoint.state_dict.values())
-    sections = [
+    parts = [
         f"# {name}: a classifier of {len(checkpoint.classes)} classes",
         f"Fingerprint `{checkpoint.fingerprint}`, dataset `{checkpoint.dataset}`, Lightline {__version__}.",
         f"## Intended use\n\n{settings.intended_use}",
         f"## Limits\n\n{settings.limits}",
         f"## How to load it\n\n{_loading(file, bit_depth)}",
         f"## Input and output\n\n{_interface(checkpoint, bit_depth)}",
-        *([] if quantization is None else [f"## Quantisation\n\n{quantization}"]),
+        f"## When it is sure\n\n{sections.decision}",
+        *([] if sections.quantization is None else [f"## Quantisation\n\n{sections.quantization}"]),
         f"## Metrics on the test split\n\n{_metrics(metrics)}",
-        f"## Latency\n\n{latency}",
+        f"## Latency\n\n{sections.latency}",
         f"## Data\n\n{_data(checkpoint, splits)}",
         f"## Training\n\n{parameters:,} numbers in the network; epoch {checkpoint.epoch} was the best on val.",
         f"```json\n{json.dumps(checkpoint.params, indent=2, ensure_ascii=False)}\n```",
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def _loading(file: str, bit_depth: int) -> str:
@@ -106,10 +116,12 @@ def _interface(checkpoint: Checkpoint, bit_depth: int) -> str:
     settings = checkpoint.preprocessing
     return (
         "`image`: uint8 `[batch, height, width, 3]`, RGB, of any size. `logits` and `probabilities`: float32 "
-        f"`[batch, {len(checkpoint.classes)}]`. Inside the file {_crop(settings.crop_pct)} is "
-        f"resized to {settings.input_size}×{settings.input_size} pixels and normalised with mean "
+        f"`[batch, {len(checkpoint.classes)}]`; `confidence`: float32 `[batch]`, the largest probability; `accepted`: "
+        f"bool `[batch]`; `set`: bool `[batch, {len(checkpoint.classes)}]`, the classes that it may well be. "
+        f"Inside the file {_crop(settings.crop_pct)} is resized to "
+        f"{settings.input_size}×{settings.input_size} pixels and normalised with mean "
         f"{_numbers(settings.mean)} and standard deviation {_numbers(settings.std)}. `probabilities` are the softmax "
-        "of `logits`; that of `logits` / temperature (below) is better calibrated where calibrated_ece is below ece."
+        "of `logits` / temperature (below)."
         "\n\nAs in training, an image file becomes these pixels upright (EXIF, XMP), transparent pixels over white, an "
         "animation as its first frame; colour profiles and gamma are ignored. Of 16 bits a channel "
         f"{bit_depth} are in use (`data.bit_depth`): {2**bit_depth - 1}{' and above' * (bit_depth < DEEPEST)} is white."

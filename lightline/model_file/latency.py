@@ -68,7 +68,7 @@ class Latency:
 def measure_latency(reference: nn.Module, files: dict[str, Path], dataset: Dataset, rows: np.ndarray) -> Latency:
     """Time torch and model files side by side, with as many threads each as torch has, on these rows' images.
 
-    reference: uint8 [batch, height, width, 3] → (logits, probabilities), in torch, on the CPU, in evaluation mode.
+    reference: uint8 [batch, height, width, 3] → answers, in torch, on the CPU, in evaluation mode.
     files: model files by the names of their numbers, as in fp32.
     """
     threads, pixels = torch.get_num_threads(), common_images(dataset, rows, max(BATCHES))

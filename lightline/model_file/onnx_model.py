@@ -6,13 +6,24 @@ python -m lightline predict models/model.onnx cat.jpg dog.png
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
 
 from lightline.data import images
 from lightline.errors import DataError
+from lightline.model_file.decision import Decision
+
+CONTRACT = 2  # 1: logits and probabilities alone, the plain softmax
+
+
+class Answer(NamedTuple):
+    """The likeliest class, its probability, and whether that is sure enough to be accepted."""
+
+    name: str
+    confidence: float
+    accepted: bool
 
 
 class OnnxModel:
@@ -21,7 +32,9 @@ class OnnxModel:
     Attributes:
         classes: the class names, in output order.
         reading: how image files become the pixels that it takes.
-        metadata: what else the file says of itself: fingerprint, preprocessing, metrics, params, dataset, lightline.
+        decision: what made answers of logits when the file was written; a file of contract 1 has the plain softmax.
+        metadata: what else the file says of itself: fingerprint, preprocessing, metrics, params, dataset, lightline,
+            contract.
     """
 
     def __init__(self, path: Path, num_threads: int = 0):
@@ -66,13 +79,22 @@ class OnnxModel:
         said = _json(self.metadata.get("preprocessing")) or {}
         return images.Reading(**{key: said[key] for key in ("max_pixels", "bit_depth") if key in said})
 
+    @cached_property
+    def decision(self) -> Decision:
+        return Decision(**(_json(self.metadata.get("decision")) or {}))
+
     def predict(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Give logits and probabilities, float32 [batch, classes], of uint8 RGB [batch, height, width, 3], any size."""
         logits, probabilities = self._session.run(["logits", "probabilities"], {"image": pixels})
         return np.asarray(logits), np.asarray(probabilities)
 
-    def classify(self, encoded: bytes) -> tuple[str, float]:
-        """Return the likeliest class of an encoded image, and its probability.
+    def outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Give all that the file answers, by name; see `pixel_classifier.PixelClassifier`."""
+        names = [given.name for given in self._session.get_outputs()]
+        return dict(zip(names, map(np.asarray, self._session.run(names, {"image": pixels})), strict=True))
+
+    def classify(self, encoded: bytes) -> Answer:
+        """Answer for an encoded image.
 
         Raises:
             UnusableImageError: it cannot be decoded.
@@ -87,11 +109,12 @@ class OnnxModel:
         """
         return images.check(encoded, self.reading.max_pixels, self.reading.bit_depth)
 
-    def answer(self, pixels: np.ndarray) -> tuple[str, float]:
-        """Return the likeliest class of uint8 RGB [height, width, 3], and its probability."""
-        _, probabilities = self.predict(pixels[None])
-        best = int(probabilities[0].argmax())
-        return self.classes[best], float(probabilities[0, best])
+    def answer(self, pixels: np.ndarray) -> Answer:
+        """Answer for uint8 RGB [height, width, 3]."""
+        given = self.outputs(pixels[None])
+        probabilities = given["probabilities"][0]
+        best = int(probabilities.argmax())
+        return Answer(self.classes[best], float(probabilities[best]), bool(given.get("accepted", [True])[0]))
 
 
 def _json(text: str | None) -> Any:

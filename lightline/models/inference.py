@@ -8,19 +8,6 @@ from lightline.data.dataset import Dataset, pixel_stacks
 from lightline.models.transforms import Preprocessing, evaluation_transform
 
 
-class PixelClassifier(nn.Module):
-    """uint8 RGB [batch, height, width, 3] → logits and probabilities, both float32 [batch, classes]."""
-
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing):
-        super().__init__()
-        self.transform = evaluation_transform(preprocessing)
-        self.network = network
-
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = self.network(self.transform(image))
-        return logits, logits.softmax(1)
-
-
 @torch.inference_mode()
 def predict_logits(
     network: nn.Module,

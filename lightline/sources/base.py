@@ -1,8 +1,8 @@
 """What a source of images gives to the download stage."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lightline.errors import DataError
 
@@ -84,6 +84,20 @@ class ImageSource(Protocol):
     @property
     def classes(self) -> Sequence[str] | None:
         """The class names in output order; None where they are those that occur, sorted."""
+        ...
+
+
+@runtime_checkable
+class DescribesImages(Protocol):
+    """A source that says more of its images than class, split and group: a table by its other columns.
+
+    attribute_names: what it says, before any image is read.
+    """
+
+    attribute_names: list[str]
+
+    def attributes(self) -> tuple[Sequence[str], Mapping[str, Sequence[str | None]]]:
+        """Give ids of images, and by name a text or None for each of them."""
         ...
 
 

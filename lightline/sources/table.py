@@ -18,6 +18,8 @@ from lightline.sources.base import GoneError, Refused, SourceImage, max_image_by
 from lightline.sources.content_digests import digest_of_files
 from lightline.sources.names import class_named, splits_named
 
+_KEYS = ("path", "label", "split", "group")
+
 
 class Table:
     """The images that a table lists; their paths are absolute or relative to the table."""
@@ -42,11 +44,10 @@ class Table:
         # Imported here: pyarrow takes a tenth of a second.
         from lightline.sources.table_file import read_columns
 
-        keys = ("path", "label", "split", "group")
-        names = [getattr(self.params, f"{key}_column") for key in keys]
+        names = [getattr(self.params, f"{key}_column") for key in _KEYS]
         found = read_columns(self.path, [name for name in names if name is not None])
         num_rows = len(found[self.params.path_column])
-        return {key: found.get(name, [None] * num_rows) for key, name in zip(keys, names, strict=True)}
+        return {key: found.get(name, [None] * num_rows) for key, name in zip(_KEYS, names, strict=True)}
 
     @cached_property
     def _splits(self) -> dict[str, str]:
@@ -69,6 +70,25 @@ class Table:
         except OSError as error:
             raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
         return {"source": "table", "sha256": table, "images": images, "missing": content_digest(missing)}
+
+    @cached_property
+    def attribute_names(self) -> list[str]:
+        """Name the columns that say something else of the images."""
+        from lightline.sources.table_file import column_names
+
+        used = [getattr(self.params, f"{key}_column") for key in _KEYS]
+        names = column_names(self.path, [name for name in used if name])
+        return [name for name in names if name not in used and names.count(name) == 1]
+
+    def attributes(self) -> tuple[list[str], dict[str, list[str | None]]]:
+        """Read those columns, and the ids of their rows' images."""
+        from lightline.sources.table_file import read_columns
+
+        names = self.attribute_names
+        found = read_columns(self.path, [self.params.path_column, *names])
+        there = [row for row, path in enumerate(found[self.params.path_column]) if path]
+        columns = {name: [values[row] for row in there] for name, values in found.items()}
+        return columns.pop(self.params.path_column), columns  # type: ignore[return-value]
 
     def images(self) -> Iterator[SourceImage | Refused]:
         seen: dict[str, str | None] = {}

@@ -1,6 +1,7 @@
 """Columns of a CSV or Parquet file as texts."""
 
 import codecs
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,22 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, list[str | None]
         return {name: _texts(table[name]) for name in dict.fromkeys(names)}
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeError) as error:
         raise DataError(f"{path} cannot be read as a table: {_reason(path, error)}.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def column_names(path: Path, known: Sequence[str]) -> list[str]:
+    """Read the names of all columns; known: some of them, by which a CSV's separator is found.
+
+    Raises:
+        DataError: as `read_columns`.
+    """
+    try:
+        if _begins(path, b"PAR1"):
+            return pq.read_schema(path).names
+        header = _header(path)[1]
+        separator = _separator(header, known)
+        return next(iter(csv.reader([header], delimiter=separator)), [])
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
 

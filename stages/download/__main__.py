@@ -4,14 +4,18 @@ import json
 from pathlib import Path
 
 from lightline.config.params import Params
+from lightline.data.attributes import write_attributes
 from lightline.errors import DataError
 from lightline.runtime.stage import run_stage
 from lightline.sources import open_source
+from lightline.sources.base import DescribesImages
 from stages.download.ingest import download
 
 
 def main(params: Params) -> None:
-    done = download(open_source(params.data), params.data)
+    source = open_source(params.data)
+    done = download(source, params.data)
+    write_attributes(*(source.attributes() if isinstance(source, DescribesImages) else ((), {})))
     _check_recorded(params)
     for warning in done.warnings():
         print(f"warning: {warning}")

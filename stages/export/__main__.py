@@ -13,12 +13,14 @@ from lightline.data.dataset import Dataset
 from lightline.data.images import Reading
 from lightline.data.splits import read_splits
 from lightline.files import whole_file, write_csv, write_json
-from lightline.model_file.card import write_card
+from lightline.model_file.card import Sections, write_card
+from lightline.model_file.decision import fit_decision, judge
 from lightline.model_file.latency import Latency, measure_latency
 from lightline.model_file.onnx_model import OnnxModel
+from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.models.device import use_share
-from lightline.models.inference import PixelClassifier
+from lightline.models.logits import read_logits
 from lightline.runtime.partial_experiment import keeping_what_is_finished
 from lightline.runtime.tracking import track
 from stages.export.exporter import export_onnx
@@ -44,28 +46,36 @@ def main(params: Params) -> None:
     typical, classes = typical_spread(tested), checkpoint.classes
     to_torch = Differences(TORCH, "export.rtol", settings.rtol, settings.atol, typical, classes)
     to_test = Differences(TEST, "export.test_rtol", settings.test_rtol, settings.atol, typical, classes)
+    decision = fit_decision(*read_logits(), settings)
+    for shortfall in decision.shortfalls:
+        print(f"warning: {shortfall}")
     with whole_file(MODEL) as temporary:
-        export_onnx(checkpoint, metrics, settings.opset, temporary, reading)
-        reference = PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
+        export_onnx(
+            checkpoint, metrics, settings.opset, temporary, reading, decision=decision, embedding=settings.embedding
+        )
+        reference = PixelClassifier(checkpoint.network(), checkpoint.preprocessing, decision).eval()
         print(f"comparing the file's answers to {len(rows)} test images with torch's", flush=True)
         logits = check_parity(OnnxModel(temporary, torch.get_num_threads()), reference, dataset, rows, to_torch)
         to_test.add(tested, logits, ids, "the test split")
     accuracy = float((logits.argmax(1) == dataset.labels[rows]).mean())
+    judged = judge(decision, logits, dataset.labels[rows])
     latency = measure_latency(reference, {"fp32": MODEL}, dataset, rows) if settings.latency else Latency([])
     latency.write(LATENCY)
-    write_card(CARD, checkpoint, splits, metrics, settings, latency.markdown(), bit_depth=dataset.bit_depth)
-    _report(to_torch, to_test, accuracy)
+    sections = Sections(latency.markdown(), decision.markdown(judged))
+    write_card(CARD, checkpoint, splits, metrics, settings, sections, bit_depth=dataset.bit_depth)
+    _report(to_torch, to_test, {"onnx_accuracy": round(accuracy, 6), **judged})
     _mirror(params, checkpoint)
     print(f"{MODEL}: {to_torch.compared} answers as in torch, largest logit difference {to_torch.largest:.1e}")
+    print(decision.sentence(judged))
 
 
-def _report(to_torch: Differences, to_test: Differences, accuracy: float) -> None:
+def _report(to_torch: Differences, to_test: Differences, measured: dict[str, float | None]) -> None:
     ties = to_torch.ties + to_test.ties
     write_csv(TIES, [field.name for field in fields(Tie)], [astuple(tie) for tie in ties])
     if ties:
         print(f"warning: {len(ties)} answers are ties, which rounding has decided otherwise than before, see {TIES}")
     values = {
-        "onnx_accuracy": round(accuracy, 6),
+        **measured,
         "onnx_ties": len({tie.id for tie in ties}),
         "onnx_logit_difference": to_torch.largest,
         "onnx_tolerance_used": round(to_torch.used, 6),

@@ -1,4 +1,4 @@
-"""A trained network and its evaluation transform as one ONNX file, from raw pixels to probabilities."""
+"""A trained network and its evaluation transform as one ONNX file, from raw pixels to answers."""
 
 import json
 import logging
@@ -13,30 +13,44 @@ from torch import nn
 from lightline import __version__
 from lightline.data.images import Reading
 from lightline.errors import LightlineError
+from lightline.model_file.decision import Decision, write_decision
+from lightline.model_file.onnx_model import CONTRACT
+from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import Checkpoint
-from lightline.models.inference import PixelClassifier
 from stages.export.portability import check_portable
 
-INPUT, OUTPUTS = "image", ("logits", "probabilities")
+INPUT = "image"
 _LARGEST = 2**31 - 1  # bytes of one protobuf message
 # Sizes to trace with: no two alike and none the network's, so that nothing is taken for a constant.
 _EXAMPLE_SHAPE = (2, 37, 53, 3)
+# Constants to trace with, numbers that nothing else has: equal ones the exporter makes one, and a division by 1 none.
+_ANY = Decision(temperature=2.718281, threshold=0.577215, set_threshold=0.267949)
 
 
 def export_onnx(
-    checkpoint: Checkpoint, metrics: dict[str, object], opset: int, path: Path, reading: Reading | None = None
+    checkpoint: Checkpoint,
+    metrics: dict[str, object],
+    opset: int,
+    path: Path,
+    reading: Reading | None = None,
+    *,
+    decision: Decision | None = None,
+    embedding: bool = False,
 ) -> None:
     """Write the model file of the contract: one file, equal bytes for equal checkpoints.
 
-    metrics: of the test split, for metadata_props. reading: how image files become the pixels that it takes.
+    metrics: of the test split, for metadata_props. reading: how image files become the pixels that it takes. decision:
+    what makes answers of logits; None: the plain softmax, all accepted. embedding: give what the last layer takes, too.
 
     Raises:
         LightlineError: the network has an operation that ONNX has not, or the file would pass 2 GiB.
         PortabilityError: the file would depend on more than itself and ONNX.
     """
-    model = _trace(PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval(), opset)
+    classifier = PixelClassifier(checkpoint.network(), checkpoint.preprocessing, _ANY, embedding).eval()
+    model = _trace(classifier, opset, classifier.outputs)
     check_portable(model)
     _forget_machine(model)
+    write_decision(model, decision or Decision())
     for key, value in _metadata(checkpoint, metrics, reading or Reading()).items():
         model.metadata_props.add(key=key, value=value)
     content = model.SerializeToString(deterministic=True)
@@ -46,7 +60,7 @@ def export_onnx(
     onnx.checker.check_model(str(path), full_check=True)
 
 
-def _trace(model: nn.Module, opset: int) -> onnx.ModelProto:
+def _trace(model: nn.Module, opset: int, outputs: list[str] | None = None) -> onnx.ModelProto:
     # The exporter tells of its progress and of upstream's plans; a failure is told below.
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -59,7 +73,7 @@ def _trace(model: nn.Module, opset: int) -> onnx.ModelProto:
                 (torch.zeros(_EXAMPLE_SHAPE, dtype=torch.uint8),),
                 dynamo=True,
                 input_names=[INPUT],
-                output_names=list(OUTPUTS),
+                output_names=outputs,
                 dynamic_shapes=({0: batch, 1: height, 2: width},),
                 opset_version=opset,
                 external_data=False,
@@ -103,4 +117,5 @@ def _metadata(checkpoint: Checkpoint, metrics: dict[str, object], reading: Readi
         "params": json.dumps(checkpoint.params, ensure_ascii=False),
         "dataset": checkpoint.dataset,
         "lightline": __version__,
+        "contract": str(CONTRACT),
     }

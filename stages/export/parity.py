@@ -17,6 +17,7 @@ from torch import nn
 
 from lightline.data.dataset import Dataset, pixel_stacks
 from lightline.errors import DataError, LightlineError
+from lightline.model_file.decision import Decision
 from lightline.model_file.onnx_model import OnnxModel
 
 PREDICTIONS = Path("reports/test/predictions.parquet")
@@ -154,7 +155,7 @@ def check_parity(
 ) -> np.ndarray:
     """Compare onnxruntime's logits with the reference's, and return them: float32 [len(rows), classes].
 
-    reference: uint8 [batch, height, width, 3] → (logits, probabilities), in torch. All rows are compared in batches of
+    reference: uint8 [batch, height, width, 3] → logits and more, in torch. All rows are compared in batches of
     many; some of them one by one, in pairs, and at other sizes than their own.
 
     Raises:
@@ -172,13 +173,39 @@ def check_parity(
 def _compare(
     model: OnnxModel, reference: nn.Module, pixels: np.ndarray, differences: Differences, ids: np.ndarray, what: str
 ) -> np.ndarray:
-    expected, _ = reference(torch.from_numpy(pixels))
-    actual, probabilities = model.predict(pixels)
+    expected = reference(torch.from_numpy(pixels))[0]
+    given = model.outputs(pixels)
     where = f"{what}, batch {len(pixels)}, {pixels.shape[1]}×{pixels.shape[2]} pixels"
-    differences.add(expected.numpy(), actual, ids, where)
-    if not np.allclose(probabilities.sum(1), 1, atol=1e-4):
-        raise ParityError(f"The probabilities of {what} do not add up to 1. No model was written.")
-    return actual
+    differences.add(expected.numpy(), given["logits"], ids, where)
+    check_answers(given, model.decision, where)
+    return given["logits"]
+
+
+def check_answers(given: dict[str, np.ndarray], decision: Decision, where: str) -> None:
+    """Check what the file makes of its own logits: probabilities, confidence, what is accepted, sets.
+
+    Raises:
+        ParityError: one of them is otherwise than the same in numpy, by more than rounding.
+    """
+    logits = given["logits"]
+    expected = decision.answers(logits)
+    # Rounding of a float32 is as large as the number that goes into the exponential.
+    rounding = 1e-6 * max(1.0, float(np.abs(logits).max()) / decision.temperature)
+    near = np.abs(expected.confidence - decision.threshold) <= rounding
+    near_set = np.abs(expected.probabilities - decision.set_threshold) <= rounding
+    near_set |= expected.confidence[:, None] - expected.probabilities <= rounding
+    agree = {
+        "probabilities": np.abs(given["probabilities"] - expected.probabilities) <= rounding,
+        "confidence": given["confidence"] == given["probabilities"].max(1),
+        "accepted": (given["accepted"] == expected.accepted) | near,
+        "set": (given["set"] == expected.set) | near_set,
+    }
+    for name, right in agree.items():
+        if not right.all():
+            raise ParityError(
+                f"{where}: the file's {name} are not what its logits make with temperature {decision.temperature:g}, "
+                f"threshold {decision.threshold:g} and set threshold {decision.set_threshold:g}. No model was written."
+            )
 
 
 def _stacks(dataset: Dataset, rows: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

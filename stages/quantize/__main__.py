@@ -16,15 +16,16 @@ from lightline.data.dataset import Dataset, pixel_stacks
 from lightline.data.splits import read_splits, stratified_choice
 from lightline.errors import DataError
 from lightline.files import temporary_files_beside, whole_file, write_json
-from lightline.model_file.card import write_card
+from lightline.model_file.card import Sections, write_card
+from lightline.model_file.decision import fit_decision, judge, replace_decision
 from lightline.model_file.latency import Latency, measure_latency
 from lightline.model_file.onnx_model import OnnxModel
+from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.models.device import use_share
-from lightline.models.inference import PixelClassifier
 from lightline.runtime.partial_experiment import keeping_what_is_finished
 from lightline.runtime.tracking import track
-from stages.quantize.gate import Quantization, compare
+from stages.quantize.gate import Quantization, compare, logits_of
 from stages.quantize.int8 import quantize
 
 SOURCE, MODEL = Path("models/model.onnx"), Path("models/model.int8.onnx")
@@ -44,21 +45,26 @@ def main(params: Params) -> None:
     fp32 = OnnxModel(SOURCE, num_threads)
     if fp32.metadata["fingerprint"] != checkpoint.fingerprint:
         raise DataError(f"{SOURCE} was not exported from {BEST}; `dvc repro` brings them together.")
-    rows = stratified_choice(dataset.labels, splits.rows("train"), settings.calibration_images, params.seed)
+    rows, val, test = (splits.rows(name) for name in ("train", "val", "test"))
+    rows = stratified_choice(dataset.labels, rows, settings.calibration_images, params.seed)
     with whole_file(MODEL) as temporary, temporary_files_beside(MODEL):
         quantize(SOURCE, pixel_stacks(dataset, rows, _BATCH), temporary)
-        found = compare(
-            fp32, OnnxModel(temporary, num_threads), dataset, splits.rows("test"), settings.max_accuracy_drop
+        decision = fit_decision(
+            logits_of(OnnxModel(temporary, num_threads), dataset, val), dataset.labels[val], settings
         )
-    latency = _latency(checkpoint, dataset, splits.rows("test")) if settings.latency else Latency([])
+        replace_decision(temporary, decision)
+        logits = logits_of(OnnxModel(temporary, num_threads), dataset, test)
+        found = compare(logits_of(fp32, dataset, test), logits, dataset.labels[test], settings.max_accuracy_drop)
+    judged = judge(decision, logits, dataset.labels[test])
+    latency = _latency(checkpoint, dataset, test) if settings.latency else Latency([])
     latency.write(LATENCY)
     if latency.rows and not latency.is_sooner("onnxruntime int8", "onnxruntime fp32"):
         print(f"warning: on this machine int8 answers no sooner than fp32, see {LATENCY}")
     quantization = Quantization(found, len(rows), MODEL.stat().st_size, SOURCE.stat().st_size)
     metrics = json.loads(TEST_METRICS.read_text(encoding="utf-8"))
-    texts = {"latency": latency.markdown(), "quantization": quantization.markdown()}
-    write_card(CARD, checkpoint, splits, metrics, settings, **texts, bit_depth=dataset.bit_depth)
-    write_json(REPORT, quantization.metrics())
+    sections = Sections(latency.markdown(), decision.markdown(judged), quantization.markdown())
+    write_card(CARD, checkpoint, splits, metrics, settings, sections, bit_depth=dataset.bit_depth)
+    write_json(REPORT, quantization.metrics() | {f"int8_{name}": value for name, value in judged.items()})
     with track(params, checkpoint.fingerprint, "quantize") as run:
         run.log_artifact("model-int8", "model", [MODEL, CARD], {"fingerprint": checkpoint.fingerprint})
     print(f"{MODEL}: test accuracy {found.int8:.4f} where fp32 has {found.fp32:.4f}")

@@ -1,7 +1,7 @@
 """A model file of the contract with 8-bit numbers: uint8 between the layers, int8 weights of 7 bits per channel (QDQ).
 
-What comes before the network (crop, resize, normalise) and the probabilities stay in fp32. Equal files and images make
-equal bytes.
+What comes before the network (crop, resize, normalise) and what is made of the logits stay in fp32. Equal files and
+images make equal bytes.
 """
 
 import logging
@@ -23,7 +23,7 @@ from onnxruntime.quantization import (
 from lightline.errors import LightlineError, no_room_code
 
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_PREPROCESSING = "transform."  # how the names of normalisation's constants begin, see `inference.PixelClassifier`
+_PREPROCESSING = "transform."  # how the names of normalisation's constants begin, see `PixelClassifier`
 _HINT = "`-S export.quantize=[]` exports fp32 alone."
 
 
@@ -41,12 +41,13 @@ def quantize(source: Path, images: Iterable[np.ndarray], path: Path) -> None:
     """
     original = onnx.load(source)
     with tempfile.TemporaryDirectory() as folder:
-        prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")
+        network, prepared, quantized = (Path(folder, f"{name}.onnx") for name in ("network", "prepared", "quantized"))
+        answers = _take_answers_off(onnx.load(source), network)
         # onnxruntime warns, of what lies inside it, in the root logger.
         logging.disable(logging.WARNING)
         try:
             # Symbolic shapes do not get past a slice whose bounds depend on the image's size, and need not.
-            quant_pre_process(source, prepared, skip_symbolic_shape=True)
+            quant_pre_process(network, prepared, skip_symbolic_shape=True)
             _share_equal_weights(prepared)
             quantize_static(
                 prepared,
@@ -72,11 +73,42 @@ def quantize(source: Path, images: Iterable[np.ndarray], path: Path) -> None:
             logging.disable(logging.NOTSET)
         model = onnx.load(quantized)
     _return_exact_logits(model.graph)
+    _put_answers_back(answers, model.graph)
     _describe_as(original, model)
     content = model.SerializeToString(deterministic=True)
     _check_gain(model.graph, len(content), source.stat().st_size)
     path.write_bytes(content)
     onnx.checker.check_model(str(path), full_check=True)
+
+
+def _take_answers_off(model: onnx.ModelProto, path: Path) -> onnx.GraphProto:
+    """Write a model without what is made of its logits, which comes back: constants in it would be folded.
+
+    image → … → Gemm → logits (→ Div → Softmax → …)
+    """
+    graph, depends, answers = model.graph, {model.graph.output[0].name}, onnx.GraphProto()
+    for node in graph.node:
+        if depends.intersection(node.input):
+            depends.update(node.output)
+            answers.node.append(node)
+    needed = {name for node in answers.node for name in node.input}
+    answers.initializer.extend(constant for constant in graph.initializer if constant.name in needed)
+    answers.output.extend(graph.output)
+    for node in answers.node:
+        graph.node.remove(node)
+    for output in [output for output in graph.output[1:] if output.name in depends]:
+        graph.output.remove(output)
+    _remove_unused_constants(graph)
+    onnx.save(model, path)
+    return answers
+
+
+def _put_answers_back(answers: onnx.GraphProto, graph: onnx.GraphProto) -> None:
+    there = {constant.name for constant in graph.initializer}
+    graph.node.extend(answers.node)
+    graph.initializer.extend(constant for constant in answers.initializer if constant.name not in there)
+    del graph.output[:]
+    graph.output.extend(answers.output)
 
 
 def _share_equal_weights(path: Path) -> None:
@@ -113,14 +145,14 @@ class _Reader(CalibrationDataReader):
 
 
 def _kept_exact(graph: onnx.GraphProto) -> list[str]:
-    """Name the nodes that stay fp32, in parentheses here: up to normalisation, and the last one.
+    """Name the nodes that stay fp32, in parentheses here: up to normalisation.
 
-        image → (Slice → MatMul → Sub → Div →) Conv → … → Gemm → logits (→ Softmax → probabilities)
+        image → (Slice → MatMul → Sub → Div →) Conv → … → Gemm → logits
 
     Found backwards: from the nodes that take normalisation's constants to all that leads to them.
     """
     producers = {output: node for node in graph.node for output in node.output}
-    kept = {graph.output[1].name}
+    kept: set[str] = set()
     waiting = [node for node in graph.node if any(name.startswith(_PREPROCESSING) for name in node.input)]
     while waiting:
         node = waiting.pop()

@@ -7,14 +7,15 @@ import sys
 from pathlib import Path
 
 from lightline.config.model import Model
-from lightline.config.params import Params
+from lightline.config.params import MEASURED, Params
+from lightline.errors import ParameterError
 from lightline.files import write_json
 from lightline.runtime.left_behind import left_behind
 from lightline.runtime.places import find_weights
 from lightline.runtime.stage import run_stage
 from lightline.runtime.weights_file import check_weights_file
 from lightline.sources import open_source
-from lightline.sources.base import GoneError
+from lightline.sources.base import DescribesImages, GoneError
 from lightline.sources.content_digests import digest_of_file
 from stages.source.recorded import SOURCE, recorded
 
@@ -26,12 +27,24 @@ def main(params: Params) -> None:
     if left := left_behind():
         print(f"warning: {left}", file=sys.stderr, flush=True)
     try:
-        identity = open_source(params.data).identity()
+        source = open_source(params.data)
+        _check_slices(params, source.attribute_names if isinstance(source, DescribesImages) else [])
+        identity = source.identity()
     except GoneError as gone:
         identity = recorded(gone)
         print(f"warning: {gone.what} The dataset that dvc.lock has of it is taken, whatever has changed there since.")
     write_json(SOURCE, identity)
     write_json(WEIGHTS, {"sha256": _weights(params.model)})
+
+
+def _check_slices(params: Params, columns: list[str]) -> None:
+    """Check now what `test` would only find out after the training."""
+    known = ("group", "folder", *MEASURED, *columns)
+    for name in params.evaluate.slices:
+        if name not in known:
+            raise ParameterError(
+                f"evaluate.slices names {name!r}, and there is nothing of that name; there are {', '.join(known)}."
+            )
 
 
 def _weights(model: Model) -> str | None:

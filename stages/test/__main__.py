@@ -13,6 +13,7 @@ from lightline.runtime.tracking import track
 from lightline.runtime.training_folder import forget
 from stages.test.evaluate import evaluate
 from stages.test.report import REPORTS, write_report
+from stages.test.slices import columns_of, sentence
 
 
 def main(params: Params) -> None:
@@ -25,7 +26,8 @@ def main(params: Params) -> None:
     device = choose_device(params.hardware)
     preprocessing = checkpoint.preprocessing
     logits = predict_logits(checkpoint.network(), dataset, rows, preprocessing, settings.batch_size, device)
-    evaluation = evaluate(logits, dataset.labels[rows], read_logits(), settings, dataset.classes)
+    columns = columns_of(settings.slices, dataset, rows)
+    evaluation = evaluate(logits, dataset.labels[rows], read_logits(), settings, dataset.classes, columns)
     write_report(evaluation, dataset, rows, settings.num_mistakes)
     for warning in evaluation.warnings:
         print(f"warning: {warning}")
@@ -34,6 +36,8 @@ def main(params: Params) -> None:
         f"test accuracy {metrics['accuracy']:.4f} ({settings.confidence:.0%} interval "
         f"{metrics['accuracy_lower']:.4f} to {metrics['accuracy_upper']:.4f}) on {len(rows)} images"
     )
+    if evaluation.slices:
+        print(f"{sentence(evaluation.slices, settings.min_slice, settings.confidence)}, see {REPORTS / 'slices.csv'}")
     with track(params, checkpoint.fingerprint, "test") as run:
         run.summarize({f"test/{name}": value for name, value in metrics.items()})
         labels, predicted = evaluation.labels.tolist(), evaluation.predicted.tolist()

@@ -1,6 +1,6 @@
 """Judge a classifier by its logits on the test split: numbers, tables, warnings. Reads and writes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from lightline.config.params import Evaluate
 from lightline.errors import DataError, ParameterError, some
-from stages.test.calibration import Bin, fit_temperature, reliability
+from lightline.models.temperature import fit_temperature
+from stages.test.calibration import Bin, reliability
 from stages.test.metrics import (
     ClassScores,
     bootstrap_accuracy,
@@ -19,6 +20,7 @@ from stages.test.metrics import (
     overall,
     per_class,
 )
+from stages.test.slices import Column, Slice, find_slices
 
 _SHOWN = 10  # classes named in a warning
 
@@ -30,8 +32,8 @@ class Evaluation:
     metrics: plain JSON, flat; a number that is not defined is None.
     labels, predicted: int64 [images], positions in classes.
     logits: float [images, classes].
-    probability: float64 [images], of the predicted class, as the model gives it.
-    confidence: float64 [images], the same after division of the logits by the temperature.
+    probability: float64 [images], of the predicted class, by the plain softmax of the logits.
+    confidence: float64 [images], the same after division of the logits by the temperature: what the model file gives.
     confusion: int64 [actual, predicted], images; see `stages.test.metrics.confusion_matrix`.
     before, after: the reliability diagram of probability and of confidence.
     """
@@ -47,6 +49,7 @@ class Evaluation:
     confusion: np.ndarray
     before: list[Bin]
     after: list[Bin]
+    slices: list[Slice]
     warnings: list[str]
 
 
@@ -56,19 +59,19 @@ def evaluate(
     val: tuple[np.ndarray, np.ndarray],
     settings: Evaluate,
     classes: Sequence[str],
+    columns: Mapping[str, Column] | None = None,
 ) -> Evaluation:
     """Compare logits, float [images, classes], with labels, int [images].
 
-    val: logits and labels of the validation split, from which the temperature is fitted; either may be empty.
+    val: logits and labels of the validation split, from which the temperature is fitted; either may be empty. columns:
+    see `slices.columns_of`.
 
     Raises:
         DataError: there is no image, or a logit is not finite.
     """
     _check(logits)
     labels = labels.astype(np.int64)
-    temperature = fit_temperature(*val) if len(val[0]) else None
-    # The last digits of the fit depend on the number of threads; those of the predictions must not.
-    temperature = temperature and round(temperature, 6)
+    temperature = fit_temperature(*val)
     scale = 1 / (temperature or 1.0)
     predicted = logits.argmax(axis=1)
     correct = predicted == labels
@@ -104,6 +107,14 @@ def evaluate(
         confusion=confusion_matrix(predicted, labels, len(classes)),
         before=reliability(probability, correct, settings.calibration_bins),
         after=reliability(confidence, correct, settings.calibration_bins),
+        slices=find_slices(
+            columns or {},
+            correct,
+            confidence,
+            smallest=settings.min_slice,
+            confidence=settings.confidence,
+            num_bins=settings.calibration_bins,
+        ),
         warnings=_warnings(scores, correct, temperature, len(val[0])),
     )
 

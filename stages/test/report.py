@@ -1,5 +1,6 @@
 """Write down an evaluation: reports/test/, numbers, tables, every prediction and three figures."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from stages.test.calibration import Bin
 from stages.test.evaluate import Evaluation
 from stages.test.figures import Mistake, draw_confusion, draw_mistakes, draw_reliability
 from stages.test.metrics import SCORES
+from stages.test.slices import Slice
 
 REPORTS = Path("reports/test")
 _DIGITS = 6  # decimal places; further ones are rounding of the arithmetic
@@ -28,6 +30,9 @@ def write_report(evaluation: Evaluation, dataset: Dataset, rows: np.ndarray, num
     names = np.array(evaluation.classes, object)
     pairs = zip(names[evaluation.labels], names[evaluation.predicted], strict=True)
     write_csv(REPORTS / "confusion.csv", ("actual", "predicted"), pairs)
+    names_of = [field.name for field in fields(Slice)]
+    slices = [[_rounded(getattr(one, column)) for column in names_of] for one in evaluation.slices]
+    write_csv(REPORTS / "slices.csv", names_of, slices)
     _write_bins(evaluation.before, "calibration_before.csv")
     _write_bins(evaluation.after, "calibration_after.csv")
     _draw(evaluation, dataset, rows, num_mistakes)
@@ -42,8 +47,8 @@ def _write_predictions(evaluation: Evaluation, ids: np.ndarray) -> None:
             "predicted": pa.array(evaluation.predicted, pa.int32()),
             "class": pa.array(names[evaluation.labels], pa.string()),
             "predicted_class": pa.array(names[evaluation.predicted], pa.string()),
-            "probability": pa.array(evaluation.probability),  # of the predicted class, as the model gives it
-            "confidence": pa.array(evaluation.confidence),  # the same after temperature scaling
+            "probability": pa.array(evaluation.probability),  # of the predicted class, by the plain softmax
+            "confidence": pa.array(evaluation.confidence),  # the same after temperature scaling, as in the model file
             "logits": pa.array(list(evaluation.logits), pa.list_(pa.float32())),
         }
     )

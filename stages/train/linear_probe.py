@@ -8,7 +8,6 @@ out-of-distribution", ICLR 2022).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +15,7 @@ from torch.nn import functional
 
 from lightline.data.dataset import Dataset
 from lightline.errors import ParameterError
+from lightline.models.body import Body
 from lightline.models.build import head_names
 from lightline.models.device import choose_device
 from lightline.models.inference import predict_logits
@@ -33,38 +33,29 @@ _ITERATIONS = 200
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-class Body(nn.Module):
-    """A network up to its last layer: normalised images → what goes into that layer, float [batch, features].
+class Features(Body):
+    """A network up to its last nn.Linear: normalised images → what goes into that layer, float [batch, features].
 
-    Attributes:
-        head: the last layer.
+    mirrored: show it the images' mirror images.
     """
 
-    def __init__(self, network: nn.Module, mirrored: bool = False):
-        """Take a network; mirrored: show it the images' mirror images.
+    mirrored = False
+
+    def __init__(self, network: nn.Module):
+        """Take a network.
 
         Raises:
             ParameterError: its answer is not that of one last nn.Linear; so does a forward pass.
         """
-        super().__init__()
-        self.network = network
-        self.mirrored = mirrored
-        heads = [network.get_submodule(name) for name in head_names(network)]
-        if len(heads) != 1 or not isinstance(heads[0], nn.Linear):
+        super().__init__(network)
+        if len(head_names(network)) != 1 or not isinstance(self.head, nn.Linear):
             raise _unsuitable(network)
-        self.head = heads[0]
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        seen: list[Any] = []
-        hook = self.head.register_forward_hook(lambda head, taken, given: seen.extend((taken[0], given)))
-        try:
-            # As it is, not as it may have been compiled, where hooks would not be called.
-            answer = self.network.forward(images.flip(-1) if self.mirrored else images)
-        finally:
-            hook.remove()
-        if len(seen) != 2 or seen[1] is not answer:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        answer, seen = self.run(images.flip(-1) if self.mirrored else images)
+        if len(seen) != 1 or seen[0][1] is not answer:
             raise _unsuitable(self.network)
-        return seen[0].float()
+        return seen[0][0].float()
 
 
 def _unsuitable(network: nn.Module) -> ParameterError:
@@ -96,7 +87,7 @@ def probe(module: Classifier, data: ImageDataModule, dataset: Dataset) -> dict[s
     """
     network, params = module.network, data.params
     assert isinstance(network, nn.Module)
-    body = Body(network)
+    body = Features(network)
     arguments = (data.preprocessing, data.batch_size, choose_device(params.hardware))
 
     def examples(images: ImageDataset, mirrored: bool = False) -> Examples:
@@ -108,6 +99,7 @@ def probe(module: Classifier, data: ImageDataModule, dataset: Dataset) -> dict[s
     views = [found["train"], *([examples(data.train, mirrored=True)] if params.augment.horizontal_flip else [])]
     module.cpu().train()
     loss = nn.CrossEntropyLoss(module.loss.weight, label_smoothing=params.loss.label_smoothing)
+    assert isinstance(body.head, nn.Linear)
     fit_head(body.head, views, loss, params.seed)
     metrics = {}
     with torch.no_grad():

@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from lightline import __version__
 from lightline.config.params import Export
 from lightline.data import images
-from lightline.model_file.card import model_card
+from lightline.model_file.card import Sections, model_card
 from lightline.model_file.onnx_model import OnnxModel
 from lightline.models.checkpoint import Checkpoint
 from tests.support.deep_images import png_of_16_bits, tiff, with_chunk
@@ -36,11 +36,15 @@ SETTINGS = Export(
     quantize=[],
     calibration_images=64,
     max_accuracy_drop=0.005,
+    target_risk=0.05,
+    confidence=0.95,
+    coverage=0.95,
+    embedding=False,
     latency=True,
     intended_use="Sorting animals.",
     limits="Not for größe of 5 | 6.",
 )
-LATENCY = "| a table |"
+SECTIONS = Sections("| a table |", "Always.")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,7 @@ def checkpoint() -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def card(checkpoint: Checkpoint) -> str:
-    return model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY)
+    return model_card(checkpoint, SPLITS, METRICS, SETTINGS, SECTIONS)
 
 
 def section(card: str, title: str) -> str:
@@ -101,12 +105,13 @@ def test_it_holds_data_parameters_and_preprocessing(card, checkpoint):
 
 
 def test_it_holds_what_was_measured(card):
-    assert section(card, "Latency").strip() == LATENCY
+    assert section(card, "Latency").strip() == SECTIONS.latency
+    assert section(card, "When it is sure").strip() == SECTIONS.decision
     assert "Quantisation" not in card
 
 
 def test_the_card_of_the_int8_file_names_it_and_says_what_became_of_it(checkpoint):
-    card = model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY, "As right as ever.")
+    card = model_card(checkpoint, SPLITS, METRICS, SETTINGS, replace(SECTIONS, quantization="As right as ever."))
     assert card.startswith("# cnn in int8: a classifier of 3 classes\n")
     assert section(card, "Quantisation").strip() == "As right as ever."
     assert 'InferenceSession("models/model.int8.onnx")' in section(card, "How to load it")
@@ -114,7 +119,7 @@ def test_the_card_of_the_int8_file_names_it_and_says_what_became_of_it(checkpoin
 
 def test_of_many_classes_it_lists_the_first(checkpoint):
     many = replace(checkpoint, classes=[f"class-{number}" for number in range(1000)])
-    data = section(model_card(many, SPLITS, METRICS, SETTINGS, LATENCY), "Data")
+    data = section(model_card(many, SPLITS, METRICS, SETTINGS, SECTIONS), "Data")
     assert "class-49 and 950 more." in data
     assert "class-50" not in data
 
@@ -216,7 +221,9 @@ def in_use(request, exported, tmp_path_factory) -> Iterator[InUse]:
     path.parent.mkdir()
     onnx.save(model, path)
     quantization = "Rounded." if "int8" in file else None
-    card = model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY, quantization, bit_depth=bit_depth)
+    card = model_card(
+        checkpoint, SPLITS, METRICS, SETTINGS, replace(SECTIONS, quantization=quantization), bit_depth=bit_depth
+    )
     lines = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[0]
     assert len(lines.splitlines()) <= (16 if bit_depth == 16 else 17)
     with pytest.MonkeyPatch.context() as patch:
@@ -256,11 +263,11 @@ def test_its_code_refuses_what_training_refused(values, in_use, capsys):
 
 def test_it_says_how_many_of_16_bits_are_in_use(card, checkpoint):
     assert "Of 16 bits a channel 16 are in use (`data.bit_depth`): 65535 is white." in section(card, "Input and output")
-    other = model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY, bit_depth=12)
+    other = model_card(checkpoint, SPLITS, METRICS, SETTINGS, SECTIONS, bit_depth=12)
     assert "12 are in use (`data.bit_depth`): 4095 and above is white." in section(other, "Input and output")
 
 
 def test_it_is_the_same_each_time(card, checkpoint):
-    assert model_card(checkpoint, SPLITS, METRICS, SETTINGS, LATENCY) == card
+    assert model_card(checkpoint, SPLITS, METRICS, SETTINGS, SECTIONS) == card
     assert card.endswith("\n")
     assert "\r" not in card

@@ -11,7 +11,7 @@ import torch
 from lightline.data.dataset import Dataset
 from lightline.model_file import latency
 from lightline.model_file.latency import HEADER, Latency, common_images, measure_latency, processor
-from lightline.models.inference import PixelClassifier
+from lightline.model_file.pixel_classifier import PixelClassifier
 from tests.support.samples import random_pixels, save_dataset
 
 SIZES = [(24, 20), (40, 30), (24, 20), (20, 24), (24, 20), (40, 30)]

@@ -39,7 +39,8 @@ def test_an_image_is_classified_as_its_pixels_are(model_file):
     logits, probabilities = model.predict(pixels[None])
     assert logits.shape == probabilities.shape == (1, 3)
     assert logits.dtype == probabilities.dtype == np.float32
-    name, probability = model.classify(images.encode(pixels))
+    name, probability, accepted = model.classify(images.encode(pixels))
+    assert accepted
     assert name == CLASSES[probabilities[0].argmax()]
     assert probability == probabilities.max()
     assert model.classes == list(CLASSES)
@@ -70,7 +71,7 @@ def test_an_image_is_read_as_those_of_the_training_were(model_file, tmp_path):
     path = described(model_file, tmp_path / "m.onnx", preprocessing={"max_pixels": 700, "bit_depth": 12})
     model = OnnxModel(path)
     _, expected = model.predict((values >> 4).astype(np.uint8)[None])
-    name, probability = model.classify(png_of_16_bits(values))
+    name, probability, _ = model.classify(png_of_16_bits(values))
     assert (name, probability) == (CLASSES[expected[0].argmax()], expected.max())
     with pytest.raises(UnusableImageError, match=r"40×20 pixels are more than data.max_pixels = 700"):
         model.classify(images.encode(random_pixels(20, 40, 3)))

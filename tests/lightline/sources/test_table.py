@@ -10,7 +10,7 @@ from pyarrow import csv
 from lightline.config.data import TableSource
 from lightline.errors import DataError
 from lightline.sources import open_source
-from lightline.sources.base import Refused, SourceImage
+from lightline.sources.base import DescribesImages, Refused, SourceImage
 from lightline.sources.table import Table
 
 IMAGES = ["images/1.png", "images/2.png", "images/3.png"]
@@ -68,6 +68,23 @@ def test_all_columns_are_read(folder, png, name):
     images = [image for image in table.images() if isinstance(image, SourceImage)]
     assert images[1].read() == png(1)
     assert images[1].num_bytes == len(png(1))
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
+def test_its_other_columns_say_more_of_the_images(folder, name):
+    frame = {
+        "l": ["cat", "dog", "cat"],
+        "camera": [1, 2, None],
+        "p": [*IMAGES[:2], None],
+        "place, told": ["x", "", "z"],
+    }
+    write_table(folder / name, frame)
+    table = source(folder / name, path_column="p", label_column="l")
+    assert isinstance(table, DescribesImages)
+    assert table.attribute_names == ["camera", "place, told"]
+    ids, columns = table.attributes()
+    assert ids == IMAGES[:2]
+    assert columns == {"camera": ["1", "2"], "place, told": ["x", None]}
 
 
 def test_a_parquet_file_is_recognised_whatever_its_name(folder):

@@ -17,14 +17,15 @@ from torch import nn
 
 from lightline import __version__
 from lightline.errors import LightlineError
+from lightline.model_file.decision import CONSTANTS, Decision
 from lightline.model_file.onnx_model import OnnxModel
+from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import Checkpoint
-from lightline.models.inference import PixelClassifier
 from lightline.models.transforms import Preprocessing
 from stages.export import exporter as onnx_export
 from stages.export.exporter import export_onnx
 from tests.support import ROOT
-from tests.support.samples import CLASSES, random_pixels
+from tests.support.samples import CLASSES, make_checkpoint, model_settings, random_pixels
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "cnn": {"crop_pct": 0.9},
@@ -45,15 +46,16 @@ def shape(value: onnx.ValueInfoProto) -> list[str | int]:
 def test_inputs_and_outputs_are_the_contract_s(pair):
     graph = onnx.load(pair[1]).graph
     assert [value.name for value in graph.input] == ["image"]
-    assert [value.name for value in graph.output] == ["logits", "probabilities"]
+    assert [value.name for value in graph.output] == ["logits", "probabilities", "confidence", "accepted", "set"]
     assert graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
     *free, channels = shape(graph.input[0])
     assert channels == 3
     assert len(set(free)) == 3  # named, and each free of the others
     assert all(isinstance(name, str) for name in free)
     for output in graph.output:
-        assert output.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-        assert shape(output) == [free[0], len(CLASSES)]
+        is_bool = output.name in ("accepted", "set")
+        assert output.type.tensor_type.elem_type == (onnx.TensorProto.BOOL if is_bool else onnx.TensorProto.FLOAT)
+        assert shape(output) == [free[0], *([] if output.name in ("confidence", "accepted") else [len(CLASSES)])]
 
 
 SHAPES = [(1, 1, 1), (1, 480, 640), (2, 5, 90), (2, 131, 64), (17, 16, 16), (17, 32, 32), (9, 20, 57)]
@@ -94,7 +96,47 @@ def test_it_says_what_it_is(exported):
     }
     assert json.loads(metadata.pop("metrics")) == {"accuracy": 0.75}
     assert json.loads(metadata.pop("params")) == checkpoint.params
-    assert metadata == {"fingerprint": "f" * 64, "dataset": "d" * 64, "lightline": __version__}
+    assert json.loads(metadata.pop("decision")) == asdict(Decision())
+    assert metadata == {"fingerprint": "f" * 64, "dataset": "d" * 64, "lightline": __version__, "contract": "2"}
+
+
+@pytest.mark.parametrize("views", ["none", "mirror_and_shift"])
+def test_it_answers_as_its_decision_says_and_gives_what_the_last_layer_takes(views, exported, tmp_path):
+    checkpoint, plain = exported("cnn", crop_pct=0.9, test_time_augmentation=views)
+    pixels = random_pixels(40, 20, 31, 3)
+    logits = OnnxModel(plain).predict(pixels)[0]
+    decision = Decision(temperature=0.02, target_risk=0.1, confidence=0.9, coverage=0.8, images=7)
+    shares = decision.answers(logits).probabilities
+    decision = replace(decision, threshold=float(np.median(shares.max(1))), set_threshold=float(np.median(shares)))
+    export_onnx(checkpoint, {}, 20, tmp_path / "model.onnx", decision=decision, embedding=True)
+    model = OnnxModel(tmp_path / "model.onnx", num_threads=1)
+    assert model.decision == decision
+    given = model.outputs(pixels)
+    assert np.allclose(given["logits"], logits, atol=1e-6)
+    expected = decision.answers(given["logits"])
+    for name in ("probabilities", "confidence"):
+        np.testing.assert_allclose(given[name], getattr(expected, name), atol=1e-6)
+    for name in ("accepted", "set"):
+        np.testing.assert_array_equal(given[name], getattr(expected, name))
+        assert 0 < given[name].mean() < 1
+    head = checkpoint.state_dict["classes.weight"].numpy()
+    from_embedding = given["embedding"] @ head.T + checkpoint.state_dict["classes.bias"].numpy()
+    if views == "none":
+        np.testing.assert_allclose(from_embedding, given["logits"], atol=1e-5)
+    assert given["embedding"].shape == (40, head.shape[1])
+
+
+def test_a_constant_of_the_decision_serves_nothing_else(pair):
+    graph = onnx.load(pair[1]).graph
+    for name in CONSTANTS:
+        assert sum(name in node.input for node in graph.node) == 1
+
+
+def test_a_map_s_embedding_is_its_mean(exported, tmp_path):
+    checkpoint = make_checkpoint(model_settings("squeezenet1_1", input_size=32))
+    export_onnx(checkpoint, {}, 20, tmp_path / "model.onnx", embedding=True)
+    given = OnnxModel(tmp_path / "model.onnx").outputs(random_pixels(2, 33, 40, 3))
+    assert given["embedding"].shape == (2, 512)
 
 
 EXPORT = """
@@ -153,7 +195,7 @@ def test_a_model_too_large_for_one_file_is_an_error_in_words(exported, tmp_path,
 def pixels_of() -> tuple[PixelClassifier, onnxruntime.InferenceSession]:
     """What a network of 224 pixels sees, in levels, as its "logits": in torch, and from the model file."""
     model = PixelClassifier(nn.Flatten(), Preprocessing(224, 0.875, (0.0,) * 3, (1 / 255,) * 3)).eval()
-    return model, onnxruntime.InferenceSession(onnx_export._trace(model, 20).SerializeToString())
+    return model, onnxruntime.InferenceSession(onnx_export._trace(model, 20, model.outputs).SerializeToString())
 
 
 @pytest.mark.parametrize("size", [(240, 320), (112, 150), (56, 56), (100, 75), (199, 201)])

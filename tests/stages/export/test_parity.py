@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from lightline.data.dataset import Dataset, pixel_stacks
 from lightline.model_file.onnx_model import OnnxModel
+from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import Checkpoint
-from lightline.models.inference import PixelClassifier
 from lightline.models.transforms import CropAndResize
 from stages.export.parity import TORCH, Differences, ParityError, check_parity, typical_spread
 from tests.support.samples import CLASSES, random_pixels, save_dataset
@@ -105,7 +105,7 @@ class Faulty(PixelClassifier):
         self.eval()
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits, _ = super().forward(self.before(image) if self.before else image)
+        logits = super().forward(self.before(image) if self.before else image)[0]
         logits = self.after(logits, image) if self.after else logits
         return logits, logits.softmax(1)
 
@@ -189,11 +189,20 @@ def test_batch_normalisation_in_training_mode_is_found(scale, exported, dataset)
         check(path, dataset, right_reference(checkpoint).train(), rows, scale)
 
 
-def test_probabilities_that_are_none_are_found(exported, dataset, monkeypatch):
+@pytest.mark.parametrize("fault", ["probabilities", "confidence", "accepted", "set"])
+def test_answers_that_the_logits_do_not_make_are_found(fault, exported, dataset, monkeypatch):
     checkpoint, path = exported("cnn", **CNN)
-    predict = OnnxModel.predict
-    monkeypatch.setattr(OnnxModel, "predict", lambda model, pixels: (predict(model, pixels)[0],) * 2)
-    with pytest.raises(ParityError, match="do not add up to 1"):
+    faults = {
+        "probabilities": lambda given: given["logits"],
+        "confidence": lambda given: given["probabilities"].min(1),
+        "accepted": lambda given: ~given["accepted"],
+        "set": lambda given: ~given["set"],
+    }
+    right = OnnxModel.outputs
+    monkeypatch.setattr(
+        OnnxModel, "outputs", lambda *arguments: (given := right(*arguments)) | {fault: faults[fault](given)}
+    )
+    with pytest.raises(ParityError, match=rf"the file's {fault} are not what its logits make"):
         check(path, dataset, right_reference(checkpoint))
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from lightline.errors import DataError
+from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import BEST, save_checkpoint
-from lightline.models.inference import PixelClassifier
 from lightline.models.transforms import Preprocessing
 from stages.export import __main__ as export
 from stages.export import exporter as onnx_export
@@ -24,24 +24,24 @@ from tests.support.tiny import tiny_params
 
 
 class SwappedChannels(PixelClassifier):
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return super().forward(image.flip(3))
 
 
-def batch_statistics(network: nn.Module, preprocessing: Preprocessing) -> nn.Module:
+def batch_statistics(network: nn.Module, *rest) -> nn.Module:
     """What batch normalisation computes in training mode; from the mode alone the exporter makes evaluation mode."""
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean = layer.running_var = None
-    return PixelClassifier(network, preprocessing)
+    return PixelClassifier(network, *rest)
 
 
-def other_mean(network: nn.Module, preprocessing: Preprocessing) -> nn.Module:
-    return PixelClassifier(network, replace(preprocessing, mean=(0.5, 0.4, 0.31)))
+def other_mean(network: nn.Module, preprocessing: Preprocessing, *rest) -> nn.Module:
+    return PixelClassifier(network, replace(preprocessing, mean=(0.5, 0.4, 0.31)), *rest)
 
 
-def other_resize(network: nn.Module, preprocessing: Preprocessing) -> nn.Module:
-    model = PixelClassifier(network, preprocessing)
+def other_resize(network: nn.Module, preprocessing: Preprocessing, *rest) -> nn.Module:
+    model = PixelClassifier(network, preprocessing, *rest)
     model.transform[0] = NotAntialiased(preprocessing.input_size, preprocessing.crop_pct)
     return model
 

@@ -10,9 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from lightline.errors import LightlineError
+from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.build import build_network
 from lightline.models.checkpoint import Checkpoint
-from lightline.models.inference import PixelClassifier
 from lightline.models.transforms import Preprocessing
 from stages.export import exporter
 from stages.export.exporter import export_onnx

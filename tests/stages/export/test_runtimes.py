@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from lightline.model_file.onnx_model import OnnxModel
+from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.build import head_names
-from lightline.models.inference import PixelClassifier
 from lightline.models.transforms import Preprocessing, evaluation_transform
 from stages.export import exporter
 from stages.export.exporter import export_onnx

@@ -94,7 +94,7 @@ def test_layers_are_int8_per_channel_and_what_surrounds_them_is_fp32(pair):
     rounded = [node for node in after.node if node.op_type == "QuantizeLinear"]
     assert {constants[node.input[2]].dtype for node in rounded} == {np.dtype(np.uint8)}
     assert makers["logits"].op_type not in ("QuantizeLinear", "DequantizeLinear")
-    assert makers["probabilities"].input == ["logits"]
+    assert makers[makers["probabilities"].input[0]].input == ["logits", "temperature"]
     (normalised,) = [node for node in after.node if "transform.1.std" in node.input]
     above = kinds_above(makers, normalised)
     assert {"Sub", "MatMul", "Cast", "Transpose", "Slice"} <= above

@@ -23,7 +23,14 @@ from tests.support import ROOT
 from tests.support.own_code import write_extensions
 
 SETTINGS = Evaluate(
-    batch_size=8, calibration_bins=10, bootstrap_samples=500, confidence=0.95, num_mistakes=4, metrics=[]
+    batch_size=8,
+    calibration_bins=10,
+    bootstrap_samples=500,
+    confidence=0.95,
+    num_mistakes=4,
+    metrics=[],
+    slices=[],
+    min_slice=20,
 )
 CLASSES = ["ant", "bee", "a $5 cow, with a comma", "dog", "eel", "fox"]
 NOTHING = (np.zeros((0, 0), np.float32), np.zeros(0, np.int32))

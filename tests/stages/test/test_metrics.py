@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from stages.test.calibration import fit_temperature, reliability
+from stages.test.calibration import reliability
 from stages.test.metrics import (
     ClassScores,
     bootstrap_accuracy,
@@ -118,35 +118,10 @@ def test_bootstrap_agrees_with_drawing_images():
     assert np.diff(bootstrap_accuracy(correct, 4000, 0.5))[0] < np.diff(found)[0]
 
 
-@pytest.mark.parametrize("scale", [0.2, 1.0, 3.0, 40.0])
-def test_the_temperature_undoes_a_scale(scale: float):
-    logits, labels = made_up(2000, 6)
-    plain = fit_temperature(logits, labels)
-    assert plain is not None
-    assert fit_temperature(logits * scale, labels) == pytest.approx(plain * scale, rel=1e-3)
-
-
-def test_the_temperature_has_the_smallest_loss():
-    logits, labels = made_up(500, 4)
-    logits *= 5
-    best = fit_temperature(logits, labels)
-    assert best is not None
-    losses = [overall(logits / temperature, labels)["loss"] for temperature in (best, best * 1.02, best / 1.02)]
-    assert losses[0] == min(losses)
-
-
-def test_there_is_no_temperature_for_a_perfect_or_a_clueless_model():
-    _, labels = made_up(50, 4)
-    assert fit_temperature(np.eye(4)[labels], labels) is None
-    assert fit_temperature(-np.eye(4)[labels], labels) is None
-    assert fit_temperature(np.zeros((50, 4)), labels) is None
-
-
 def test_metrics_leave_torchs_random_numbers_alone():
     state = torch.get_rng_state()
     logits, labels = made_up(100, 6)
     overall(logits, labels)
     per_class(logits, labels, list("abcdef"))
-    fit_temperature(logits, labels)
     bootstrap_accuracy(labels > 2, 100, 0.9)
     assert torch.equal(state, torch.get_rng_state())

@@ -16,7 +16,7 @@ from lightline.errors import ParameterError
 from lightline.models.checkpoint import BEST, LAST, load_checkpoint
 from lightline.models.logits import read_logits
 from stages.train import linear_probe
-from stages.train.linear_probe import Body, Examples, fit_head
+from stages.train.linear_probe import Examples, Features, fit_head
 from stages.train.module import Classifier
 from tests.support.samples import model_settings
 from tests.support.tiny import tiny_params, train
@@ -102,13 +102,13 @@ def test_a_mirror_image_counts_as_its_image_does():
 def test_a_network_without_one_last_linear_layer_is_refused(name):
     network = torchvision.models.get_model(name, num_classes=3)
     with pytest.raises(ParameterError, match=f"{UNSUITABLE}; SqueezeNet's"):
-        Body(network)
+        Features(network)
 
 
 def test_what_follows_the_last_layer_is_noticed():
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 3), nn.Softmax(1))
     with pytest.raises(ParameterError, match=UNSUITABLE):
-        Body(network)(torch.zeros(1, 3, 2, 2))
+        Features(network)(torch.zeros(1, 3, 2, 2))
 
 
 def test_alone_it_writes_what_a_training_writes(tmp_path, monkeypatch):
@@ -164,10 +164,10 @@ def test_a_network_keeps_the_modes_that_its_author_gave_it():
 def test_a_compiled_network_is_taken_as_it_is():
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.ReLU(), nn.Linear(4, 3))
     images = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(0))
-    expected = Body(network)(images)
+    expected = Features(network)(images)
     network.compile(backend="eager")
     network(images)
-    assert torch.equal(Body(network)(images), expected)
+    assert torch.equal(Features(network)(images), expected)
 
 
 @pytest.mark.parametrize("max_steps", [6, 8])
