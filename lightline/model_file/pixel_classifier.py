@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from lightline.errors import ParameterError
 from lightline.model_file.decision import CONSTANTS, Decision
 from lightline.models.body import Body
 from lightline.models.transforms import Preprocessing, evaluation_transform
@@ -25,6 +26,11 @@ class PixelClassifier(nn.Module):
         super().__init__()
         self.transform = evaluation_transform(preprocessing)
         self.network = Body(network) if embedding else network
+        if isinstance(self.network, Body) and not self.network.has_head:
+            raise ParameterError(
+                f"export.embedding = true needs a network with a last layer of its own; {type(network).__name__} has "
+                "none. Set it to false."
+            )
         self.embedding = embedding
         for name in CONSTANTS:
             self.register_buffer(name, torch.tensor(getattr(decision or Decision(), name), dtype=torch.float32))

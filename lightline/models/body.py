@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from lightline.errors import ParameterError
 from lightline.models.build import head_names
 from lightline.models.tta import TTANetwork
 
@@ -13,7 +12,9 @@ from lightline.models.tta import TTANetwork
 class Body(nn.Module):
     """Normalised images, float [batch, 3, size, size] → the network's logits [batch, classes], and what its last layer
     takes for them: float32 [batch, features], the mean over positions where that is a map, over views where several
-    are answered from.
+    are answered from. One without a last layer of its own, a Linear or a convolution, has no features.
+
+    has_head: whether there is such a layer.
     """
 
     def __init__(self, network: nn.Module):
@@ -22,16 +23,14 @@ class Body(nn.Module):
         inner = network.network if isinstance(network, TTANetwork) else network
         assert isinstance(inner, nn.Module)
         names = head_names(inner)
-        self.head: nn.Module = inner.get_submodule(names[0]) if names else inner
+        self.has_head = bool(names)
+        self.head: nn.Module = inner.get_submodule(names[0]) if names else nn.Identity()
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits, seen = self.run(images)
         views = [taken.float() if taken.ndim == 2 else taken.float().flatten(2).mean(2) for taken, _ in seen]
         if not views:
-            raise ParameterError(
-                f"export.embedding = true needs a network with a last layer of its own; {type(self.network).__name__} "
-                "has none. Set it to false."
-            )
+            return logits, logits.new_zeros(len(logits), 0)
         return logits, torch.stack(views).mean(0) if len(views) > 1 else views[0]
 
     def run(self, images: torch.Tensor) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:

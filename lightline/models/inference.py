@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from lightline.data.dataset import Dataset, pixel_stacks
+from lightline.models.body import Body
 from lightline.models.transforms import Preprocessing, evaluation_transform
 
 
-@torch.inference_mode()
 def predict_logits(
     network: nn.Module,
     dataset: Dataset,
@@ -18,13 +18,41 @@ def predict_logits(
     device: torch.device | str = "cpu",
 ) -> np.ndarray:
     """Compute logits, float32 [len(rows), classes], in float32 arithmetic whatever precision the training had."""
+    found = _predict(network, dataset, rows, preprocessing, batch_size, device)
+    return found[0] if found else np.zeros((0, len(dataset.classes)), np.float32)
+
+
+def predict_embeddings(
+    network: nn.Module,
+    dataset: Dataset,
+    rows: np.ndarray,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute logits as `predict_logits`, and embeddings, float32 [len(rows), features]; see `body.Body`."""
+    found = _predict(Body(network), dataset, rows, preprocessing, batch_size, device)
+    return (found[0], found[1]) if found else (np.zeros((0, len(dataset.classes)), np.float32), np.zeros((0, 0)))
+
+
+@torch.inference_mode()
+def _predict(
+    network: nn.Module,
+    dataset: Dataset,
+    rows: np.ndarray,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    device: torch.device | str,
+) -> list[np.ndarray]:
+    """Compute what a network gives, as an array each; none without rows."""
     # By default convolutions on a GPU round to TF32, which onnxruntime would not reproduce.
     torch.backends.cudnn.allow_tf32 = False
     network = network.to(device).float().eval()
     transform = evaluation_transform(preprocessing).to(device)
-    logits = []
+    given: list[tuple[torch.Tensor, ...]] = []
     for start in range(0, len(rows), batch_size):
         stacks = pixel_stacks(dataset, rows[start : start + batch_size])
         inputs = torch.cat([transform(torch.from_numpy(stack).to(device)) for stack in stacks])
-        logits.append(network(inputs.contiguous(memory_format=torch.channels_last)).cpu())
-    return torch.cat(logits).numpy() if logits else np.zeros((0, len(dataset.classes)), np.float32)
+        output = network(inputs.contiguous(memory_format=torch.channels_last))
+        given.append(tuple(part.cpu() for part in (output if isinstance(output, tuple) else (output,))))
+    return [torch.cat(parts).numpy() for parts in zip(*given, strict=True)]

@@ -88,6 +88,17 @@ class Run:
 
         self._safely(send)
 
+    def log_page(self, name: str, page: Path) -> None:
+        """Show a page of HTML."""
+
+        def send(run: Any) -> None:
+            import wandb
+
+            run.log({name: wandb.Html(str(page), inject=False)}, step=self.step + 1, commit=True)
+            self.step += 1
+
+        self._safely(send)
+
     def remember(self, record: Path) -> None:
         """Write down which run this is and how far it came, for the stages after this one."""
         self._safely(lambda run: write_json(record, {"id": run.id, "name": run.name, "step": self.step}))

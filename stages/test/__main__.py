@@ -7,12 +7,12 @@ from lightline.data.dataset import Dataset
 from lightline.data.splits import read_splits
 from lightline.models.checkpoint import BEST, load_checkpoint
 from lightline.models.device import choose_device, use_share
-from lightline.models.inference import predict_logits
+from lightline.models.inference import predict_embeddings
 from lightline.models.logits import read_logits
 from lightline.runtime.tracking import track
 from lightline.runtime.training_folder import forget
 from stages.test.evaluate import evaluate
-from stages.test.report import REPORTS, write_report
+from stages.test.report import REPORTS, write_embeddings, write_report
 from stages.test.slices import columns_of, sentence
 
 
@@ -25,10 +25,12 @@ def main(params: Params) -> None:
     rows, settings = splits.rows("test"), params.evaluate
     device = choose_device(params.hardware)
     preprocessing = checkpoint.preprocessing
-    logits = predict_logits(checkpoint.network(), dataset, rows, preprocessing, settings.batch_size, device)
+    network = checkpoint.network()
+    logits, embeddings = predict_embeddings(network, dataset, rows, preprocessing, settings.batch_size, device)
     columns = columns_of(settings.slices, dataset, rows)
     evaluation = evaluate(logits, dataset.labels[rows], read_logits(), settings, dataset.classes, columns)
     write_report(evaluation, dataset, rows, settings.num_mistakes)
+    write_embeddings(embeddings)
     for warning in evaluation.warnings:
         print(f"warning: {warning}")
     metrics = evaluation.metrics

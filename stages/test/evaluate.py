@@ -35,6 +35,7 @@ class Evaluation:
     probability: float64 [images], of the predicted class, by the plain softmax of the logits.
     confidence: float64 [images], the same after division of the logits by the temperature: what the model file gives.
     confusion: int64 [actual, predicted], images; see `stages.test.metrics.confusion_matrix`.
+    columns: what images have in common, see `slices.columns_of`.
     before, after: the reliability diagram of probability and of confidence.
     """
 
@@ -49,6 +50,7 @@ class Evaluation:
     confusion: np.ndarray
     before: list[Bin]
     after: list[Bin]
+    columns: Mapping[str, Column]
     slices: list[Slice]
     warnings: list[str]
 
@@ -107,6 +109,7 @@ def evaluate(
         confusion=confusion_matrix(predicted, labels, len(classes)),
         before=reliability(probability, correct, settings.calibration_bins),
         after=reliability(confidence, correct, settings.calibration_bins),
+        columns=columns or {},
         slices=find_slices(
             columns or {},
             correct,

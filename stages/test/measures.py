@@ -1,11 +1,9 @@
 """What is measured of every test image, to see where a classifier is wrong: light, contrast, sharpness and shape."""
 
-import io
-
 import numpy as np
-from PIL import Image
 
 from lightline.data.dataset import Dataset
+from lightline.data.images import decode_small
 
 _SIDE = 256  # pixels that an image is brought down to: enough for all of these, and a photo is read in milliseconds
 
@@ -29,11 +27,7 @@ def measure(dataset: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _measured(encoded: bytes) -> tuple[float, float, float]:
-    with Image.open(io.BytesIO(encoded)) as image:
-        image.draft("L", (_SIDE, _SIDE))  # a JPEG is decoded at a fraction of its size
-        small = image.convert("L")
-    small.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
-    grey = np.asarray(small, np.float64)
+    grey = np.asarray(decode_small(encoded, _SIDE).convert("L"), np.float64)
     padded = np.pad(grey, 1, mode="edge")
     laplacian = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * grey
     return float(grey.mean()), float(grey.std()), float(laplacian.std())

@@ -38,6 +38,12 @@ def write_report(evaluation: Evaluation, dataset: Dataset, rows: np.ndarray, num
     _draw(evaluation, dataset, rows, num_mistakes)
 
 
+def write_embeddings(embeddings: np.ndarray) -> None:
+    """Write them, float [images, features], in the order of the predictions; 16 bits are as many as maps can show."""
+    with whole_file(REPORTS / "embeddings.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, embeddings.astype(np.float16))
+
+
 def _write_predictions(evaluation: Evaluation, ids: np.ndarray) -> None:
     names = np.array(evaluation.classes, object)
     table = pa.table(
@@ -50,6 +56,7 @@ def _write_predictions(evaluation: Evaluation, ids: np.ndarray) -> None:
             "probability": pa.array(evaluation.probability),  # of the predicted class, by the plain softmax
             "confidence": pa.array(evaluation.confidence),  # the same after temperature scaling, as in the model file
             "logits": pa.array(list(evaluation.logits), pa.list_(pa.float32())),
+            **{f"slice: {name}": pa.array(column, pa.string()) for name, column in evaluation.columns.items()},
         }
     )
     with whole_file(REPORTS / "predictions.parquet") as temporary:

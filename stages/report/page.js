@@ -1,0 +1,268 @@
+"use strict";
+const data = JSON.parse(document.getElementById("content").textContent);
+const images = data.images, classes = data.classes, total = images.label.length;
+const PAGE = 60;
+const $ = (id) => document.getElementById(id);
+const state = { gallery: "worst", label: null, answer: null, by: null, value: null, shown: PAGE, open: null };
+const marks = new Map(); // number of the image -> "drop" or the right class
+
+// Whatever users named is set as text, never as HTML.
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "onclick") element.addEventListener("click", value);
+    else if (value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+const percent = (share) => `${(share * 100).toFixed(share > 0.995 || share < 0.005 ? 2 : 1)} %`;
+const source = (thumb) => `data:image/${thumb.startsWith("iVBOR") ? "png" : "jpeg"};base64,${thumb}`;
+const wrong = (i) => images.label[i] !== images.predicted[i];
+const picture = (thumb, name) => make("img", { src: source(thumb), alt: name, loading: "lazy", class: data.pixelated ? "pixels" : null });
+
+const everything = [...Array(total).keys()];
+const byConfidence = (sign) => (a, b) => sign * (images.confidence[a] - images.confidence[b]) || a - b;
+const galleries = {
+  worst: ["wrong, the surest first", () => everything.filter(wrong).sort(byConfidence(-1))],
+  unsure: ["the least sure first", () => [...everything].sort(byConfidence(1))],
+  rejected: ["not accepted", () => everything.filter((i) => !images.accepted[i]).sort(byConfidence(-1))],
+  suspects: ["labels that are likely wrong", () => everything.filter((i) => images.suspect[i] !== null).sort((a, b) => images.suspect[a] - images.suspect[b] || a - b)],
+  all: ["all", () => everything],
+};
+const ordered = Object.fromEntries(Object.entries(galleries).map(([name, [, order]]) => [name, order()]));
+
+function chosen() {
+  const slice = state.by === null ? null : data.slices[state.by];
+  const value = slice ? slice.values.indexOf(state.value) : -1;
+  return ordered[state.gallery].filter(
+    (i) =>
+      (state.label === null || images.label[i] === state.label) &&
+      (state.answer === null || images.predicted[i] === state.answer) &&
+      (slice === null || slice.of[i] === value),
+  );
+}
+
+function card(i) {
+  const verdict = wrong(i) ? make("span", { class: "wrong" }, `${classes[images.predicted[i]]} ${percent(images.confidence[i])}`) : make("span", { class: "right" }, `right ${percent(images.confidence[i])}`);
+  const children = [picture(images.thumb[i], ""), make("span", {}, classes[images.label[i]]), verdict];
+  if (!images.accepted[i]) children.push(make("span", {}, "not accepted"));
+  if (marks.has(i)) children.push(make("span", { class: "wrong" }, `marked: ${marks.get(i)}`));
+  return make("button", { type: "button", class: marks.has(i) ? "card marked" : "card", "data-image": i, "aria-label": `${images.id[i]}: is ${classes[images.label[i]]}, answered ${classes[images.predicted[i]]}`, onclick: () => open(i) }, ...children);
+}
+
+function draw() {
+  const found = chosen();
+  $("count").textContent = `${found.length} of ${total} images: ${galleries[state.gallery][0]}`;
+  $("grid").replaceChildren(...found.slice(0, state.shown).map(card));
+  $("more").hidden = found.length <= state.shown;
+  for (const button of $("galleries").children) button.setAttribute("aria-pressed", String(button.dataset.gallery === state.gallery));
+  $("by-class").value = state.label ?? "";
+  $("by-answer").value = state.answer ?? "";
+  $("by-slice").value = state.by === null ? "" : JSON.stringify([state.by, state.value]);
+}
+
+function show(changes, jump = false) {
+  Object.assign(state, { shown: PAGE }, changes);
+  draw();
+  if (jump) $("images").scrollIntoView();
+}
+
+const none = { label: null, answer: null, by: null, value: null };
+for (const name of Object.keys(galleries)) {
+  const button = make("button", { type: "button", "data-gallery": name, onclick: () => show({ gallery: name }) }, `${name} (${ordered[name].length})`);
+  $("galleries").append(button);
+}
+for (const id of ["by-class", "by-answer"]) {
+  $(id).append(make("option", { value: "" }, "any"), ...classes.map((name, number) => make("option", { value: number }, name)));
+}
+$("by-slice").append(make("option", { value: "" }, "any"));
+for (const [by, slice] of Object.entries(data.slices)) {
+  const options = slice.values.map((value) => make("option", { value: JSON.stringify([by, value]) }, value));
+  $("by-slice").append(make("optgroup", { label: by }, ...options));
+}
+const numberOf = (text) => (text === "" ? null : Number(text));
+$("by-class").addEventListener("change", (event) => show({ label: numberOf(event.target.value) }));
+$("by-answer").addEventListener("change", (event) => show({ answer: numberOf(event.target.value) }));
+$("by-slice").addEventListener("change", (event) => {
+  const [by, value] = event.target.value === "" ? [null, null] : JSON.parse(event.target.value);
+  show({ by, value });
+});
+$("reset").addEventListener("click", () => show({ gallery: "all", ...none }));
+$("more").addEventListener("click", () => {
+  const before = state.shown;
+  state.shown += PAGE;
+  draw();
+  $("grid").children[before]?.focus();
+});
+for (const button of document.querySelectorAll("button[data-class]")) button.addEventListener("click", () => show({ gallery: "all", ...none, label: Number(button.dataset.class) }, true));
+for (const button of document.querySelectorAll("button[data-by]")) {
+  const { by, value } = button.dataset;
+  if (data.slices[by]?.values.includes(value)) button.addEventListener("click", () => show({ gallery: "all", ...none, by, value }, true));
+  else button.hidden = true;
+}
+
+// The confusion matrix, or of many classes the pairs that are confused most.
+function confusion() {
+  const cell = (label, answer, count, most) => {
+    const button = make("button", { type: "button", class: count ? null : "zero", "aria-label": `${count} of ${classes[label]} answered ${classes[answer]}`, onclick: () => show({ gallery: "all", ...none, label, answer }, true) }, String(count));
+    const element = make("td", {}, button);
+    element.style.backgroundColor = `rgba(var(--cell), ${count ? 0.08 + 0.7 * Math.sqrt(count / most) : 0})`;
+    return element;
+  };
+  if (data.confusion.counts) {
+    const head = make("tr", {}, make("th", {}, "is \\ answered"), ...classes.map((name) => make("th", { scope: "col" }, name)));
+    const rows = data.confusion.counts.map((counts, label) => {
+      const most = Math.max(1, counts.reduce((sum, count) => sum + count, 0));
+      return make("tr", {}, make("th", { scope: "row" }, classes[label]), ...counts.map((count, answer) => cell(label, answer, count, most)));
+    });
+    return make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
+  }
+  const head = make("tr", {}, ...["is", "answered", "images"].map((name) => make("th", { scope: "col" }, name)));
+  const most = Math.max(1, ...data.confusion.pairs.map((pair) => pair[2]));
+  const rows = data.confusion.pairs.map(([label, answer, count]) => make("tr", {}, make("td", {}, classes[label]), make("td", {}, classes[answer]), cell(label, answer, count, most)));
+  return make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
+}
+$("confusion").append(confusion());
+
+// One image: its answer, where the network looked, its neighbours, and the marks.
+function open(i) {
+  state.open = i;
+  $("detail-title").textContent = images.id[i];
+  $("large").src = source(images.thumb[i]);
+  $("large").className = data.pixelated ? "pixels" : "";
+  $("large").alt = images.id[i];
+  const said = wrong(i) ? "Answered" : "Rightly answered";
+  $("answer").textContent = `${said} ${classes[images.predicted[i]]} with ${percent(images.confidence[i])}; labelled ${classes[images.label[i]]}. ${images.accepted[i] ? "Accepted." : "Not accepted."}`;
+  $("top").replaceChildren(...images.top[i].map(([number, share]) => make("li", {}, `${classes[number]} ${percent(share)}`)));
+  const reasons = [`Set: ${images.set[i].map((number) => classes[number]).join(", ") || "none"}${images.set[i].length < images.set_size[i] ? ` and ${images.set_size[i] - images.set[i].length} more` : ""}.`];
+  if (images.suspect[i] !== null) reasons.push("Its label is likely wrong.");
+  $("why").textContent = reasons.join(" ");
+  $("right-label").value = wrong(i) ? images.predicted[i] : images.label[i];
+  $("neighbours").replaceChildren(
+    ...images.near[i].map((n) => make("div", {}, picture(data.train.thumb[n], data.train.id[n]), make("div", { class: data.train.label[n] === images.label[i] ? "" : "wrong" }, classes[data.train.label[n]]))),
+  );
+  if (!images.near[i].length) $("neighbours").textContent = "None: this network has no embedding.";
+  const heat = data.heat.maps[i];
+  $("heat-switch").hidden = !heat;
+  $("heat-told").textContent = heat ? "" : data.heat.told;
+  $("show-heat").checked = false;
+  $("heat").style.display = "none";
+  $("unmark").hidden = !marks.has(i);
+  if (!$("detail").open) $("detail").showModal();
+}
+
+// Lies over the middle square, of which the network sees `crop` of the side.
+function drawHeat() {
+  const heat = data.heat.maps[state.open], canvas = $("heat"), image = $("large");
+  canvas.style.display = $("show-heat").checked ? "block" : "none";
+  if (!heat) return;
+  const [height, width, encoded] = heat, values = atob(encoded);
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
+  for (let k = 0; k < values.length; k++) {
+    const value = values.charCodeAt(k);
+    pixels.data.set([255, 255 - value, 0, value], 4 * k);
+  }
+  context.putImageData(pixels, 0, 0);
+  const side = Math.min(image.clientWidth, image.clientHeight) * data.heat.crop;
+  Object.assign(canvas.style, { width: `${side}px`, height: `${side}px`, left: `${(image.clientWidth - side) / 2}px`, top: `${(image.clientHeight - side) / 2}px` });
+}
+$("show-heat").addEventListener("change", drawHeat);
+
+$("right-label").append(...classes.map((name, number) => make("option", { value: number }, name)));
+function mark(what) {
+  if (what === null) marks.delete(state.open);
+  else marks.set(state.open, what);
+  $("marks").className = marks.size ? "some" : "";
+  $("marked").textContent = `${marks.size} image${marks.size === 1 ? "" : "s"} marked.`;
+  $("detail").close();
+  draw();
+}
+$("mark").addEventListener("click", () => mark(classes[Number($("right-label").value)]));
+$("drop").addEventListener("click", () => mark("drop"));
+$("unmark").addEventListener("click", () => mark(null));
+$("detail").addEventListener("close", () => $("grid").querySelector(`[data-image="${state.open}"]`)?.focus());
+
+const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+$("download").addEventListener("click", () => {
+  const rows = [...marks].sort((a, b) => a[0] - b[0]).map(([i, what]) => [images.id[i], what, `marked on the page; was ${classes[images.label[i]]}`, "test"]);
+  const text = [["id", "label", "why", "split"], ...rows].map((row) => row.map(quoted).join(",")).join("\n") + "\n";
+  const link = make("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "corrections.csv" });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+});
+
+// The map.
+const canvas = $("places"), hover = $("hover");
+const colour = (number) => `hsl(${Math.round((360 * number * 0.618034) % 360)}, 65%, ${[50, 62, 40][number % 3]}%)`;
+let pointed = null;
+const at = (i) => [12 + (images.place[i][0] / 1000) * (canvas.width - 24), 12 + (1 - images.place[i][1] / 1000) * (canvas.height - 24)];
+function plot() {
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  for (const i of everything) {
+    const [x, y] = at(i);
+    context.beginPath();
+    context.arc(x, y, wrong(i) ? 4 : 2.5, 0, 2 * Math.PI);
+    context.fillStyle = colour(images.label[i]);
+    context.fill();
+    if (wrong(i)) {
+      context.strokeStyle = colour(images.predicted[i]);
+      context.lineWidth = 2;
+      context.stroke();
+    }
+  }
+  if (pointed !== null) {
+    const [x, y] = at(pointed);
+    context.strokeStyle = getComputedStyle(canvas).color;
+    context.lineWidth = 2;
+    context.strokeRect(x - 7, y - 7, 14, 14);
+  }
+}
+function point(i) {
+  if (i === pointed) return;
+  pointed = i;
+  hover.style.display = i === null ? "none" : "block";
+  if (i !== null) hover.replaceChildren(picture(images.thumb[i], ""), make("div", {}, `${classes[images.label[i]]}, answered ${classes[images.predicted[i]]} with ${percent(images.confidence[i])}`));
+  plot();
+}
+function closest(event) {
+  const box = canvas.getBoundingClientRect(), scale = canvas.width / box.width;
+  const x = (event.clientX - box.left) * scale, y = (event.clientY - box.top) * scale;
+  let best = null, least = 400;
+  for (const i of everything) {
+    const [px, py] = at(i), distance = (px - x) ** 2 + (py - y) ** 2;
+    if (distance < least) [best, least] = [i, distance];
+  }
+  return best;
+}
+if (images.place.length) {
+  plot();
+  canvas.addEventListener("mousemove", (event) => point(closest(event)));
+  canvas.addEventListener("mouseleave", () => point(null));
+  canvas.addEventListener("click", (event) => {
+    const i = closest(event);
+    if (i !== null) open(i);
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (step) {
+      event.preventDefault();
+      point(((pointed ?? -step) + step + total) % total);
+    } else if (event.key === "Enter" && pointed !== null) {
+      event.preventDefault(); // or the key would go on to the button that has the focus by then, and close it
+      open(pointed);
+    }
+  });
+  const named = classes.slice(0, 30).map((name, number) => {
+    const swatch = make("span", { class: "swatch" });
+    swatch.style.backgroundColor = colour(number);
+    return make("span", {}, swatch, name);
+  });
+  $("colours").append(...named);
+} else canvas.hidden = true;
+
+draw();
