@@ -172,7 +172,7 @@ def _print(results: "Results", applied: bool, asked: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from flows.results import MODEL, REPORTS, commands
+    from flows.results import MODEL, PAGE, REPORTS, commands
 
     console = Console(highlight=False)
     console.print(f"\n{results.headline()}", soft_wrap=True)
@@ -193,6 +193,8 @@ def _print(results: "Results", applied: bool, asked: bool) -> None:
     console.print("\nNext:")
     for command in _next(applied, commands(results)):
         console.print(f"  {command}")
+    if page := Path(results.origin, PAGE) if applied and Path(results.origin, PAGE).exists() else results.page:
+        console.print(f"\nLook at it: {page}", soft_wrap=True)
 
 
 def _next(applied: bool, apply: list[str]) -> list[str]:

@@ -24,7 +24,7 @@ from prefect.states import Completed, Failed
 from flows.crashes import api, clear
 from flows.errors import StageError, UnavailableError
 from flows.git import homes
-from flows.results import Results, publish, read_results, server_answers
+from flows.results import Results, keep_page, publish, read_results, server_answers
 from flows.security import refuse_keys, refuse_open_server
 from flows.worker import outlive_worker
 from flows.workspace import Request, Workspace, WorkspacePrefetch, open_workspace
@@ -74,7 +74,7 @@ async def pipeline(
             URL. A dot is the repository this flow lies in.
         rev: Branch, tag or commit to run. What is not committed is never part of a run.
         experiment: Name for the DVC experiment that records the run. Empty: DVC invents one.
-        targets: Stages to bring up to date (download, split, train, test, export, quantize@int8), with all they
+        targets: Stages to bring up to date (download, split, train, test, export, report, quantize@int8), with all they
             depend on. Empty: every stage.
     """
     logger = get_run_logger()
@@ -112,6 +112,9 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
         workspace.experiment = equal  # the same again is no news
     else:
         await workspace.save(targets)
+    page = (
+        keep_page(workspace.folder, workspace.origin.home, workspace.experiment) if workspace.origin.is_here else None
+    )
     results = read_results(
         workspace.folder,
         [name for name, _ in workspace.steps],
@@ -120,6 +123,9 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
         experiment=workspace.experiment,
         ran=ran,
         changed=workspace.changed,
+        page=keep_page(workspace.folder, workspace.origin.home, workspace.experiment)
+        if workspace.origin.is_here
+        else None,
     )
     workspace.dvc.dismiss()
     if not await server_answers():

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ REPORTS = Path("reports")
 MODEL = Path("models/model.onnx")
 _FINGERPRINT = REPORTS / "train" / "fingerprint.json"
 _CONFUSION = REPORTS / "test" / "confusion.png"
+PAGE = REPORTS / "report.html"
+_PAGES, _MOST_PAGES = Path(".lightline", "reports"), 20  # that are kept beside a repository's experiments
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Results:
         ran: the stages that ran; the others came from the cache.
         changed: parameters: (dotted key, value in the commit, value in this run).
         confusion: a PNG, where the test stage drew one.
+        page: where the report can be opened without applying the experiment; None where there is no such place.
     """
 
     origin: str
@@ -35,6 +39,7 @@ class Results:
     fingerprint: str | None
     has_model: bool
     confusion: bytes | None
+    page: Path | None = None
 
     def metric(self, stage: str, name: str) -> Any:
         return next((value for where, metric, value in self.metrics if (where, metric) == (stage, name)), None)
@@ -64,6 +69,21 @@ def read_results(folder: Path, stages: list[str], **told: Any) -> Results:
     )
 
 
+def keep_page(workspace: Path, home: Path, experiment: str) -> Path | None:
+    """Copy a run's page to where it stays when the workspace goes; of earlier ones the latest stay."""
+    page, kept = workspace / PAGE, home / _PAGES / f"{experiment.replace('/', '-')}.html"
+    if not page.exists():
+        return None
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    new = kept.with_suffix(".new")
+    shutil.copyfile(page, new)
+    new.replace(kept)
+    pages = sorted(kept.parent.glob("*.html"), key=lambda path: path.stat().st_mtime)
+    for old in pages[:-_MOST_PAGES]:
+        old.unlink(missing_ok=True)
+    return kept
+
+
 def _fingerprint(file: Path) -> str | None:
     return json.loads(file.read_text(encoding="utf-8"))["fingerprint"] if file.exists() else None
 
@@ -80,7 +100,12 @@ def _numbers(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 async def publish(results: Results) -> None:
     """Leave the results in Prefect: artifacts, tags and labels of the flow run."""
-    from prefect.artifacts import acreate_image_artifact, acreate_markdown_artifact, acreate_table_artifact
+    from prefect.artifacts import (
+        acreate_image_artifact,
+        acreate_link_artifact,
+        acreate_markdown_artifact,
+        acreate_table_artifact,
+    )
 
     table = [{"stage": stage, "metric": metric, "value": value} for stage, metric, value in results.metrics]
     # One after another: a server on SQLite takes seconds over writes that come at once.
@@ -90,6 +115,13 @@ async def publish(results: Results) -> None:
     if results.confusion:
         address = f"data:image/png;base64,{base64.b64encode(results.confusion).decode()}"
         await acreate_image_artifact(address, key="confusion", description="Test images: actual against predicted")
+    if results.page:
+        await acreate_link_artifact(
+            results.page.as_uri(),
+            link_text=str(results.page),
+            key="report",
+            description="A page of what the model knows",
+        )
     await _label(results)
 
 

@@ -180,11 +180,11 @@ function mark(what) {
   $("marked").textContent = `${marks.size} image${marks.size === 1 ? "" : "s"} marked.`;
   $("detail").close();
   draw();
+  $("grid").querySelector(`[data-image="${state.open}"]`)?.focus(); // the one that had it is drawn anew
 }
 $("mark").addEventListener("click", () => mark(classes[Number($("right-label").value)]));
 $("drop").addEventListener("click", () => mark("drop"));
 $("unmark").addEventListener("click", () => mark(null));
-$("detail").addEventListener("close", () => $("grid").querySelector(`[data-image="${state.open}"]`)?.focus());
 
 const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 $("download").addEventListener("click", () => {
