@@ -123,9 +123,7 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
         experiment=workspace.experiment,
         ran=ran,
         changed=workspace.changed,
-        page=keep_page(workspace.folder, workspace.origin.home, workspace.experiment)
-        if workspace.origin.is_here
-        else None,
+        page=page,
     )
     workspace.dvc.dismiss()
     if not await server_answers():

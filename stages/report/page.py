@@ -18,16 +18,24 @@ _FOLDER = Path(__file__).parent
 
 def render(texts: dict[str, Any], data: dict[str, Any]) -> str:
     """Write the page; texts: what the template names; data: what the script draws."""
-    environment = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined)
+    script = _FOLDER.joinpath("page.js").read_text(encoding="utf-8")
+    # The file of this room, and JSON without a <, are ours to vouch for.
+    return _rendered(_FOLDER, texts | {"script": Markup(script), "data": _json(data)}, f"script-src {_hash(script)}; ")  # noqa: S704
+
+
+def render_static(folder: Path, **texts: Any) -> str:
+    """Write the page of a template page.html in another folder, with the same style and no script."""
+    return _rendered(folder, texts, "")
+
+
+def _rendered(folder: Path, texts: dict[str, Any], scripts: str) -> str:
+    environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
-    style, script = (_FOLDER.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    style = _FOLDER.joinpath("page.css").read_text(encoding="utf-8")
     policy = (
-        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; "
-        "form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src {_hash(style)}; {scripts}base-uri 'none'; form-action 'none'"
     )
-    # The files of this room, and JSON without a <, are ours to vouch for.
-    code = {"style": Markup(style), "script": Markup(script), "policy": policy, "data": _json(data)}  # noqa: S704
-    return environment.get_template("page.html").render(**texts, **code)
+    return environment.get_template("page.html").render(**texts, style=Markup(style), policy=policy)  # noqa: S704
 
 
 def _hash(text: str) -> str:

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from mapie.classification import SplitConformalClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from lightline.model_file.decision import (
     Decision,
@@ -113,3 +115,31 @@ def test_what_cannot_be_shown_is_said_with_what_it_would_take():
     asked = tiny_params(export__target_risk=None, export__coverage=None).export
     plain = fit_decision(logits[:0], labels[:0], asked)
     assert (plain.temperature, plain.shortfalls) == (1.0, [])
+
+
+class _Known(ClassifierMixin, BaseEstimator):
+    """A classifier whose inputs are its probabilities, for MAPIE."""
+
+    def fit(self, inputs: np.ndarray, labels: np.ndarray) -> "_Known":
+        self.classes_ = np.arange(_CLASSES)
+        return self
+
+    def predict_proba(self, inputs: np.ndarray) -> np.ndarray:
+        return inputs
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        return inputs.argmax(1)
+
+
+@pytest.mark.parametrize(("coverage", "num_val"), [(0.8, 57), (0.95, 400)])
+def test_mapie_makes_the_same_sets(coverage: float, num_val: int):
+    logits, labels = _population(np.random.default_rng(5), num_val + 2_000)
+    shares = probabilities(logits, 1.0)
+    threshold = fit_set_threshold(shares[np.arange(num_val), labels[:num_val]], coverage)
+    decision = Decision(set_threshold=threshold or 0.0)
+    estimator = _Known().fit(shares, labels)
+    mapie = SplitConformalClassifier(estimator, confidence_level=coverage, conformity_score="lac", prefit=True)
+    _, sets = mapie.conformalize(shares[:num_val], labels[:num_val]).predict_set(shares[num_val:])
+    ours = decision.answers(logits[num_val:]).set
+    likeliest = np.eye(_CLASSES, dtype=bool)[shares[num_val:].argmax(1)]  # which ours always have
+    np.testing.assert_array_equal(ours, sets[:, :, 0] | likeliest)

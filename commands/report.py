@@ -1,0 +1,148 @@
+"""Put two experiments side by side, in a page that opens from disk.
+
+python -m lightline report EXPERIMENT OTHER
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightline.errors import DataError, LightlineError
+from lightline.redaction import redacted
+
+WORKSPACE = "workspace"
+_SHOWN = 60  # images of each gallery
+_SIDE = 96  # pixels
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the page and print where it is."""
+    parser = argparse.ArgumentParser(prog="python -m lightline report", description="Put two experiments side by side.")
+    parser.add_argument("first", help="an experiment's name, a commit, or workspace")
+    parser.add_argument("second", help="another one")
+    parser.add_argument("--output", type=Path, default=Path("reports/compare.html"), help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    try:
+        print(_write(options.first, options.second, options.output))
+    except LightlineError as error:
+        sys.exit(f"error: {error}")
+    return 0
+
+
+def _write(first: str, second: str, output: Path) -> str:
+    from commands.comparing.pairs import compare
+    from lightline.config.composition import differences
+    from lightline.files import whole_file
+
+    experiments = [_read(first), _read(second)]
+    pairs = compare(*experiments)
+    changed = [
+        (name, redacted(str(before)), redacted(str(now)))
+        for name, before, now in differences(experiments[0].params, experiments[1].params)
+    ]
+    with whole_file(output) as temporary:
+        temporary.write_text(_page(experiments, pairs, changed), encoding="utf-8")
+    return f"{_headline(first, second, pairs)}\nLook at it: {output.resolve()}"
+
+
+def _read(name: str) -> Any:
+    """Read what an experiment has, from the workspace or from DVC's cache and remote."""
+    import pyarrow.parquet as pq
+
+    from commands.comparing.pairs import Experiment
+
+    def content(path: str) -> bytes:
+        if name == WORKSPACE:
+            return Path(path).read_bytes()
+        import dvc.api
+
+        with dvc.api.open(path, rev=name, mode="rb") as file:
+            return file.read()
+
+    try:
+        table = pq.read_table(BytesIO(content("reports/test/predictions.parquet")))
+        metrics = [json.loads(content(f"reports/{stage}/metrics.json")) for stage in ("test", "export")]
+        return Experiment(name, table, metrics[0] | metrics[1], yaml.safe_load(content("params.yaml")))
+    except Exception as error:  # DVC, git and remotes fail in as many ways as they are
+        reason = redacted(str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{name!r} has no results that can be read here ({reason}); `dvc exp show` lists experiments, and `dvc exp "
+            f"pull` brings what lies on a remote. {WORKSPACE} means what lies here."
+        ) from error
+
+
+def _headline(first: str, second: str, pairs: Any) -> str:
+    found = pairs.differences[0]
+    return (
+        f"{second} is right on {found.difference:+.2%} of the images compared with {first} ({found.lower:+.2%} to "
+        f"{found.upper:+.2%}): {len(pairs.only_second)} that it alone gets right, {len(pairs.only_first)} that {first} "
+        f"alone does (McNemar's exact test: p = {pairs.p_value:.2g})."
+    )
+
+
+def _page(experiments: list[Any], pairs: Any, changed: list[tuple[str, str, str]]) -> str:
+    from stages.report.page import render_static
+
+    first, second = (experiment.name for experiment in experiments)
+    tested = [len(experiment.predictions) for experiment in experiments]
+    return render_static(
+        Path(__file__).parent / "comparing",
+        first=first,
+        second=second,
+        headline=_headline(first, second, pairs),
+        common=f"{len(pairs.ids):,} test images that both were tested on, of {tested[0]:,} and {tested[1]:,}.",
+        metrics=[_cells(difference) for difference in pairs.differences],
+        changed=changed,
+        galleries=[_gallery(second, pairs, pairs.only_second), _gallery(first, pairs, pairs.only_first)],
+    )
+
+
+def _cells(found: Any) -> list[str]:
+    def text(value: float | None, form: str = ".4g") -> str:
+        return "" if value is None else format(value, form)
+
+    interval = "" if found.lower is None else f"{found.lower:+.4g} to {found.upper:+.4g}"
+    return [found.name, text(found.first), text(found.second), text(found.difference, "+.4g"), interval]
+
+
+def _gallery(name: str, pairs: Any, numbers: Any) -> tuple[str, list[dict[str, Any]], int]:
+    chosen = numbers[:_SHOWN].tolist()
+    thumbs = _thumbs([pairs.ids[number] for number in chosen])
+    images = []
+    for number in chosen:
+        thumb = thumbs.get(pairs.ids[number])
+        said = [
+            f"{answers[number]} {confidence[number]:.0%}"
+            for answers, confidence in zip(pairs.answers, pairs.confidences, strict=True)
+        ]
+        images.append(
+            {
+                "id": pairs.ids[number],
+                "label": pairs.labels[number],
+                "first": said[0],
+                "second": said[1],
+                "thumb": thumb,
+                "kind": "png" if thumb and thumb.startswith("iVBOR") else "jpeg",
+            }
+        )
+    return name, images, len(numbers)
+
+
+def _thumbs(ids: list[str]) -> dict[str, str]:
+    """Make pictures of those images that the workspace's dataset has."""
+    from lightline.data.dataset import Dataset
+    from stages.report.pictures import pictures
+
+    try:
+        dataset = Dataset()
+        positions = {name: row for row, name in enumerate(dataset.column("id"))}
+    except (DataError, OSError):
+        return {}
+    there = [name for name in ids if name in positions]
+    return dict(zip(there, pictures(dataset, [positions[name] for name in there], _SIDE), strict=True))
