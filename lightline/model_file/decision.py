@@ -7,12 +7,14 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lightline.config.params import Export
 from lightline.models.temperature import fit_temperature, probabilities
+
+if TYPE_CHECKING:  # the model file is used without pydantic
+    from lightline.config.params import Export
 
 _DECIMALS = 6  # to which probabilities are told apart: runtimes agree to fewer than float32 has
 _ALL, _NONE = 0.0, 2.0  # thresholds that every probability passes, and none
@@ -115,7 +117,7 @@ def _told(name: str, judged: dict[str, float | None]) -> str:
     return f"{judged[name]:.1%} ({judged[f'{name}_lower']:.1%} to {judged[f'{name}_upper']:.1%})"
 
 
-def fit_decision(logits: np.ndarray, labels: np.ndarray, settings: Export) -> Decision:
+def fit_decision(logits: np.ndarray, labels: np.ndarray, settings: "Export") -> Decision:
     """Fit to logits, float [images, classes], and labels, int [images], of the validation split."""
     target_risk, confidence, coverage = settings.target_risk, settings.confidence, settings.coverage
     temperature = fit_temperature(logits, labels) or 1.0

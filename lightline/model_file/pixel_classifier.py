@@ -31,18 +31,18 @@ class PixelClassifier(nn.Module):
                 f"export.embedding = true needs a network with a last layer of its own; {type(network).__name__} has "
                 "none. Set it to false."
             )
-        self.embedding = embedding
+        self.with_embedding = embedding
         for name in CONSTANTS:
             self.register_buffer(name, torch.tensor(getattr(decision or Decision(), name), dtype=torch.float32))
 
     @property
     def outputs(self) -> list[str]:
         """Name what it gives."""
-        return [*OUTPUTS, *([EMBEDDING] if self.embedding else [])]
+        return [*OUTPUTS, *([EMBEDDING] if self.with_embedding else [])]
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         given = self.network(self.transform(image))
-        logits, *embedding = given if self.embedding else (given,)
+        logits, *embedding = given if self.with_embedding else (given,)
         probabilities = (logits / self.temperature).softmax(1)
         confidence = probabilities.amax(1)
         likely = (probabilities >= self.set_threshold) | (probabilities >= confidence[:, None])

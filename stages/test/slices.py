@@ -51,7 +51,7 @@ def columns_of(names: Sequence[str], dataset: Dataset, rows: np.ndarray) -> dict
     """
     ids = dataset.column("id")[rows]
     measured = measure(dataset, rows) if set(names) & set(MEASURED) else {}
-    attributes = read_attributes(ids)
+    attributes = read_attributes(ids) if set(names) - {"group", "folder", *MEASURED} else {}
     found: dict[str, Column] = {}
     for name in names:
         if name in measured:

@@ -11,18 +11,19 @@ from tests.support.project import Project
 
 # Changed in turn: the file, the first stage that then runs, and those behind it that may.
 CHANGES = [
-    ("stages/download/ingest.py", "download", {"split", "train", "test", "export"}),
-    ("stages/split/report.py", "split", {"train", "test", "export"}),
-    ("stages/train/module.py", "train", {"test", "export"}),
-    ("lightline/models/build.py", "train", {"test", "export"}),
-    ("stages/test/report.py", "test", {"export"}),
-    ("stages/export/exporter.py", "export", set()),
+    ("stages/download/ingest.py", "download", {"split", "train", "test", "export", "report"}),
+    ("stages/split/report.py", "split", {"train", "test", "export", "report"}),
+    ("stages/train/module.py", "train", {"test", "export", "report"}),
+    ("lightline/models/build.py", "train", {"test", "export", "report"}),
+    ("stages/test/report.py", "test", {"export", "report"}),
+    ("stages/export/exporter.py", "export", {"report"}),
     ("stages/quantize/int8.py", None, set()),
-    ("extensions/sources/__init__.py", "download", {"split", "train", "test", "export"}),
-    ("extensions/models/__init__.py", "train", {"test", "export"}),
-    ("extensions/callbacks/__init__.py", "train", {"test", "export"}),
-    ("extensions/augmentations/__init__.py", "train", {"test", "export"}),
-    ("extensions/metrics/__init__.py", "test", {"export"}),
+    ("stages/report/page.js", "report", set()),
+    ("extensions/sources/__init__.py", "download", {"split", "train", "test", "export", "report"}),
+    ("extensions/models/__init__.py", "train", {"test", "export", "report"}),
+    ("extensions/callbacks/__init__.py", "train", {"test", "export", "report"}),
+    ("extensions/augmentations/__init__.py", "train", {"test", "export", "report"}),
+    ("extensions/metrics/__init__.py", "test", {"export", "report"}),
     ("lightline/runtime/supervision.py", None, set()),
     ("lightline/config/load.py", None, set()),
     ("lightline/redaction.py", None, set()),
@@ -62,7 +63,7 @@ def test_a_change_runs_the_stages_whose_room_it_is_in_and_those_behind_them(fini
 def test_a_change_in_training_is_trained_tested_and_exported_and_the_data_stay(finished):
     _append(finished.path / "stages/train/module.py")
     ran = re.findall(r"Running stage '(\w+)'", finished.run("dvc", "repro").stdout)
-    assert ran == ["source", "train", "test", "export"]
+    assert ran == ["source", "train", "test", "export", "report"]
 
 
 def test_what_is_no_code_in_a_room_changes_nothing(finished):

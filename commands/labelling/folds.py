@@ -1,0 +1,90 @@
+"""What models think of images that they have not seen: one run a fold, each tested on what it was not trained on."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lightline.errors import LightlineError
+from lightline.models.temperature import probabilities
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Of every image that some fold was tested on: ids; labels, int64; probabilities, float64 [images, classes]."""
+
+    ids: list[str]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    classes: list[str]
+
+
+def run_folds(num_folds: int, overrides: Sequence[str]) -> list[str]:
+    """Run each fold as a DVC experiment, in a folder of its own, and give their names.
+
+    What was finished comes from DVC's cache, a training that was stopped goes on where it was.
+
+    Raises:
+        LightlineError: a run failed; it has said why.
+    """
+    key = hashlib.sha256(json.dumps([num_folds, *overrides]).encode()).hexdigest()[:8]
+    names = []
+    for fold in range(num_folds):
+        print(f"fold {fold + 1} of {num_folds}", flush=True)
+        names.append(f"labels-{key}-{fold}")
+        of_fold = ("split=k_fold", f"split.num_folds={num_folds}", f"split.fold={fold}")
+        settings = [word for override in (*overrides, *of_fold) for word in ("-S", override)]
+        command = (sys.executable, "-m", "dvc", "exp", "run", "--temp", "--force", "-n", names[-1], *settings, "test")
+        if subprocess.run(command, check=False).returncode:
+            raise LightlineError(f"Fold {fold + 1} failed, see above. The same command goes on from there.")
+    return names
+
+
+def read_folds(names: Sequence[str]) -> OutOfFold:
+    """Read what the runs found."""
+    import dvc.api
+
+    def content(path: str, name: str) -> bytes:
+        with dvc.api.open(path, rev=name, mode="rb") as file:
+            return file.read()
+
+    parts, shares = [], []
+    for name in names:
+        table = pq.read_table(BytesIO(content("reports/test/predictions.parquet", name)))
+        temperature = json.loads(content("reports/test/metrics.json", name))["temperature"]
+        parts.append(table.select(["id", "label", "class"]))
+        shares.append(probabilities(np.stack(table["logits"].to_numpy()), temperature))
+    table = pa.concat_tables(parts)
+    labels, names_of = table["label"].to_numpy().astype(np.int64), table["class"].to_pylist()
+    classes: dict[int, str] = dict(zip(labels.tolist(), names_of, strict=True))
+    num_classes = shares[0].shape[1]
+    known = [classes.get(number, f"class {number}") for number in range(num_classes)]
+    return OutOfFold(table["id"].to_pylist(), labels, np.concatenate(shares), known)
+
+
+def pairs(found: OutOfFold, chosen: np.ndarray) -> list[tuple[Any, ...]]:
+    """Count by given and likely label: given, likely, images, share of the given class's and its interval.
+
+    chosen: bool [images], the suspects.
+    """
+    from stages.test.slices import wilson
+
+    num_classes = len(found.classes)
+    likely = found.probabilities.argmax(1)
+    counts = np.bincount(found.labels[chosen] * num_classes + likely[chosen], minlength=num_classes**2)
+    sizes = np.bincount(found.labels, minlength=num_classes)
+    rows = []
+    for position in np.argsort(-counts, kind="stable")[: int((counts > 0).sum())].tolist():
+        given, other = divmod(position, num_classes)
+        count, images = int(counts[position]), int(sizes[given])
+        bounds = (round(bound, 6) for bound in wilson(count, images, 0.95))
+        rows.append((found.classes[given], found.classes[other], count, round(count / images, 6), *bounds))
+    return rows
