@@ -1,7 +1,7 @@
 """How well, and how soon, is a network fine-tuned on some photos: beside fastai, and beside timm's recipe?
 
-EfficientNet-Lite0 with ImageNet's weights, the same file and the same photos for all. Ours: `dvc exp run -S recipe=…`,
-which holds some training photos out to choose its epoch by; the others train on all. fastai: vision_learner,
+EfficientNet-Lite0 with ImageNet's weights, the same file and the same photos for all. Ours: `dvc exp run -S recipe=…
+test`, which holds some training photos out to choose its epoch by; the others train on all. fastai: vision_learner,
 `fine_tune` with one frozen epoch, aug_transforms, and the best of what it reaches after the frozen epoch and after
 several numbers of epochs, chosen by the test photos themselves. timm: AdamW with rates by depth, RandAugment, cosine,
 label smoothing, in bfloat16 where the processor has it. Accuracy on the test photos, mean (and range) over the seeds;
@@ -120,7 +120,7 @@ def _ours(project: Project, photo_set: PhotoSet, recipe: str, seed: int, imports
         f"model.name=timm/{NETWORK}", f"model.weights={weights_file()}", f"model.input_size={photo_set.size}",
         "data.max_rejected=10", "split.duplicates=exclude", "tracking=disabled",
     ]  # fmt: skip
-    seconds = project.run_stages("dvc", "exp", "run", *(part for choice in choices for part in ("-S", choice)))
+    seconds = project.run_stages("dvc", "exp", "run", *(part for choice in choices for part in ("-S", choice)), "test")
     metrics = json.loads((project.path / "reports/test/metrics.json").read_text(encoding="utf-8"))
     return metrics["accuracy"], seconds["train"] - imports
 

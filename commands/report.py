@@ -79,10 +79,11 @@ def _read(name: str) -> Any:
 
 def _headline(first: str, second: str, pairs: Any) -> str:
     found = pairs.differences[0]
+    points, lower, upper = (100 * value for value in (found.difference, found.lower, found.upper))
     return (
-        f"{second} is right on {found.difference:+.2%} of the images compared with {first} ({found.lower:+.2%} to "
-        f"{found.upper:+.2%}): {len(pairs.only_second)} that it alone gets right, {len(pairs.only_first)} that {first} "
-        f"alone does (McNemar's exact test: p = {pairs.p_value:.2g})."
+        f"{second} is right on {abs(points):.2f} points {'more' if points >= 0 else 'less'} of the images than {first} "
+        f"(interval {lower:+.2f} to {upper:+.2f}): {len(pairs.only_second)} that it alone gets right, "
+        f"{len(pairs.only_first)} that {first} alone does (McNemar's exact test: p = {pairs.p_value:.2g})."
     )
 
 

@@ -89,7 +89,7 @@ class Workspace:
         added = [f" M {file.removesuffix('.dvc')} (`dvc add` and a commit take it)" for file in self.changed_data]
         changes = [*added, *self.origin.changes()]
         params = yaml.safe_load((self.folder / "params.yaml").read_bytes())
-        paths = filter(None, (params["data"].get("path"), params["model"].get("weights")))
+        paths = filter(None, (*map(params["data"].get, ("path", "corrections")), params["model"].get("weights")))
         sources = [self.origin.home / Path(path).expanduser() for path in paths]
         # As lightline.runtime.places finds them: in the clone, where the commit has them.
         sources = [source for source in sources if not self._has(source)]

@@ -42,8 +42,10 @@ def run_folds(num_folds: int, overrides: Sequence[str]) -> list[str]:
         names.append(f"labels-{key}-{fold}")
         of_fold = ("split=k_fold", f"split.num_folds={num_folds}", f"split.fold={fold}")
         settings = [word for override in (*overrides, *of_fold) for word in ("-S", override)]
-        command = (sys.executable, "-m", "dvc", "exp", "run", "--temp", "--force", "-n", names[-1], *settings, "test")
-        if subprocess.run(command, check=False).returncode:
+        dvc = (sys.executable, "-m", "dvc", "exp")
+        # Its name is free again, its results stay in the cache; --force would compute all of it anew.
+        subprocess.run((*dvc, "remove", names[-1]), check=False, capture_output=True)
+        if subprocess.run((*dvc, "run", "--temp", "-n", names[-1], *settings, "test"), check=False).returncode:
             raise LightlineError(f"Fold {fold + 1} failed, see above. The same command goes on from there.")
     return names
 

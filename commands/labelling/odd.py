@@ -14,6 +14,7 @@ _FLAT = 0.9  # share of pixels of nearly one colour
 _SIDE = 64  # pixels at which colours are counted
 _MANY = 3  # times that the same picture is there
 _FAR = 6.0  # robust standard deviations from the median
+_LEAST_SPREAD = 0.05  # of logarithms: where all are as good as alike, a twentieth is nothing odd
 _WORDS = {"brightness": "much darker than the rest", "sharpness": "much blurrier", "size": "much smaller"}
 
 
@@ -69,8 +70,7 @@ def _unlike_the_rest(dataset: Dataset) -> Iterator[_Found]:
     measured = measure(dataset, np.arange(len(dataset)))
     for name, words in _WORDS.items():
         values = np.log(np.maximum(measured[name], 1e-3))
-        spread = _deviation(values)
-        distance = (np.median(values) - values) / spread if spread else np.zeros(len(values))
+        distance = (np.median(values) - values) / max(_deviation(values), _LEAST_SPREAD)
         for row in np.flatnonzero(distance > _FAR):
             yield int(row), words, f"{name} {measured[name][row]:.4g}, median {np.median(measured[name]):.4g}"
 

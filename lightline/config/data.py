@@ -26,6 +26,7 @@ class Source(Section):
     max_rejected: NonNegativeInt  # images that cannot be used, before download stops
     max_pixels: Annotated[int, Field(ge=1, le=2**30)]  # width × height above which an image is rejected unread
     bit_depth: BitDepth | Literal["auto"]  # bits in use of 16 a channel; auto: what the set's largest value needs
+    corrections: Text | None  # a table of images' right labels, see lightline.sources.corrections
 
 
 class DigitsSource(Source):

@@ -40,6 +40,8 @@ _INDEX_SCHEMA = pa.schema(
         ("group", pa.string()),  # what the source says, or null
         ("thumbnail", pa.binary()),  # of lightline.data.thumbnails; null for tiny images
         ("position", pa.int64()),  # in images.arrow
+        ("test_label", pa.int32()),  # that it is judged by, where it is in test: corrections may not be for that
+        ("dropped", pa.string()),  # left out by a correction: of train and val ("train"), of test too ("all"), or null
     ]
 )
 
@@ -57,6 +59,8 @@ _ROW_SCHEMA = pa.schema(
         ("split", pa.string()),
         ("group", pa.string()),
         ("thumbnail", pa.binary()),
+        ("test_class", pa.string()),
+        ("dropped", pa.string()),
     ]
 )
 
@@ -74,6 +78,8 @@ class Row:
     split: str | None = None
     group: str | None = None
     thumbnail: bytes | None = None
+    test_class: str | None = None  # that it is judged by in test, where that is not class_name
+    dropped: str | None = None
     bits: int | None = None  # see `lightline.data.images.CheckedImage`; not kept
 
 
@@ -106,10 +112,17 @@ def write_dataset(
 
 def _write_index(rows: pa.Table, classes: Sequence[str] | None, folder: Path) -> dict[str, object]:
     """Write the index, and return what dataset.json is to hold."""
-    occurring = rows["class_name"].combine_chunks().dictionary_encode()
-    names = sorted(occurring.dictionary.to_pylist()) if classes is None else list(classes)
-    labels = _positions(occurring.dictionary.to_pylist(), names)[occurring.indices.to_numpy()]
-    index = rows.append_column("label", pa.array(labels)).append_column("position", pa.array(np.arange(len(rows))))
+    given, judged = (rows[name].combine_chunks().dictionary_encode() for name in ("class_name", "test_class"))
+    occurring = {*given.dictionary.to_pylist(), *judged.dictionary.to_pylist()}
+    names = sorted(occurring) if classes is None else list(classes)
+    labels = _positions(given.dictionary.to_pylist(), names)[given.indices.to_numpy()]
+    corrected = judged.indices.fill_null(-1).to_numpy()
+    otherwise = _positions(judged.dictionary.to_pylist(), names)
+    test_labels = np.where(corrected < 0, labels, otherwise[corrected] if len(otherwise) else labels)
+    columns = {"label": labels, "test_label": test_labels, "position": np.arange(len(rows))}
+    index = rows
+    for name, values in columns.items():
+        index = index.append_column(name, pa.array(values))
     index = index.select(_INDEX_SCHEMA.names).cast(_INDEX_SCHEMA).sort_by("id")
     _check_ids(index["id"].to_pylist())
     pq.write_table(index, folder / _INDEX, compression="zstd")
@@ -134,7 +147,9 @@ def _check_ids(ids: list[str]) -> None:
 def _identity(index: pa.Table, classes: list[str]) -> str:
     """Compute the SHA-256 of what matters: independent of the order of the source and of how the images are encoded."""
     identity = hashlib.sha256(content_digest(classes).encode())
-    columns = index.select(["id", "label", "digest", "split", "group"]).combine_chunks()
+    corrected = not index["label"].equals(index["test_label"]) or index["dropped"].null_count < len(index)
+    also = ["test_label", "dropped"] if corrected else []
+    columns = index.select(["id", "label", "digest", "split", "group", *also]).combine_chunks()
     for start in range(0, len(columns), _ROWS_PER_DIGEST):
         identity.update(content_digest(columns.slice(start, _ROWS_PER_DIGEST).to_pydict()).encode())
     return identity.hexdigest()
@@ -207,6 +222,11 @@ class Dataset:
     def labels(self) -> np.ndarray:
         """int32 [num_images]: positions in classes."""
         return self.column("label")
+
+    @cached_property
+    def test_labels(self) -> np.ndarray:
+        """int32 [num_images]: what images are judged by, where they are in test."""
+        return self.column("test_label")
 
     @cached_property
     def _positions(self) -> np.ndarray:

@@ -7,7 +7,7 @@ from lightline.config.params import Params
 from lightline.data.attributes import write_attributes
 from lightline.errors import DataError
 from lightline.runtime.stage import run_stage
-from lightline.sources import open_source
+from lightline.sources import open_source, with_corrections
 from lightline.sources.base import DescribesImages
 from stages.download.ingest import download
 
@@ -28,7 +28,8 @@ def main(params: Params) -> None:
 def _check_recorded(params: Params) -> None:
     """Check that what was read is what data/source.json stands for: a source can change while it is read."""
     source = Path("data/source.json")
-    if source.exists() and open_source(params.data).identity() != json.loads(source.read_text(encoding="utf-8")):
+    now = with_corrections(open_source(params.data).identity(), params.data)
+    if source.exists() and now != json.loads(source.read_text(encoding="utf-8")):
         raise DataError("The source has changed since the run began. Run the same command again when it is at rest.")
 
 

@@ -109,7 +109,7 @@ class _Checked(NamedTuple):
     def row(self, thumbnail: bytes | None) -> Row:
         image = self.image
         what = (image.id, self.encoded, image.class_name, *self.size, self.digest)
-        return Row(*what, image.split, image.group, thumbnail, self.bits)
+        return Row(*what, image.split, image.group, thumbnail, bits=self.bits)
 
 
 def _check_all(group: list[SourceImage | Refused], max_pixels: int, bit_depth: int) -> list[Row | Refused]:

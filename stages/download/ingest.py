@@ -13,7 +13,9 @@ from lightline.data.dataset import Row, write_dataset
 from lightline.data.images import DEEPEST
 from lightline.errors import DataError, some, some_lines
 from lightline.files import write_csv, write_json
+from lightline.runtime.places import find_source
 from lightline.sources.base import EmptyClass, ImageSource, Refused, Remark, SourceImage
+from lightline.sources.corrections import Corrections
 from stages.download.decode_pool import checked
 
 REPORTS = Path("reports/download")
@@ -32,6 +34,15 @@ class Counts:
     bits: Counter[int] = field(default_factory=Counter)  # in use, of images of 16 bits a channel
     bit_depth: int = DEEPEST  # at which they were read
     remarks: list[str] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)  # of the source, where corrections name some
+    corrected: Corrections | None = None
+
+    def corrected_row(self, row: Row) -> Row:
+        """Correct an image, as the file of corrections says."""
+        if self.corrected is None:
+            return row
+        self.ids.add(row.id)
+        return self.corrected.apply(row)
 
     def add(self, row: Row) -> None:
         if row.bits is not None:
@@ -105,7 +116,8 @@ def download(source: ImageSource, limits: Source, reports: Path = REPORTS) -> Co
 
 
 def _download(source: ImageSource, limits: Source, bit_depth: int, reports: Path) -> Counts:
-    counts = Counts(bit_depth=bit_depth)
+    corrections = Corrections(find_source(limits.corrections, "data.corrections")) if limits.corrections else None
+    counts = Counts(bit_depth=bit_depth, corrected=corrections)
     # Closed here: an error's traceback would hold on to it, and with it to the processes that decode.
     with closing(_usable(source, limits, counts, reports)) as rows:
         write_dataset(rows, source.classes, bit_depth=bit_depth)
@@ -117,10 +129,13 @@ def _usable(source: ImageSource, limits: Source, counts: Counts, reports: Path) 
     with closing(checked(counts.note(source.images()), limits.max_pixels, counts.bit_depth)) as results:
         for result in results:
             if isinstance(result, Row):
-                counts.add(result)
-                yield result
+                row = counts.corrected_row(result)
+                counts.add(row)
+                yield row
             else:
                 counts.rejected.append(result)
+    if counts.corrected is not None:
+        counts.corrected.check(counts.ids | {refused.id for refused in counts.rejected}, counts.classes_named)
     counts.rejected.sort(key=lambda refused: (refused.id, refused.reason))
     if problem := _problem(counts, limits, reports):
         _write_reports(counts, reports)

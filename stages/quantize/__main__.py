@@ -54,8 +54,8 @@ def main(params: Params) -> None:
         )
         replace_decision(temporary, decision)
         logits = logits_of(OnnxModel(temporary, num_threads), dataset, test)
-        found = compare(logits_of(fp32, dataset, test), logits, dataset.labels[test], settings.max_accuracy_drop)
-    judged = judge(decision, logits, dataset.labels[test])
+        found = compare(logits_of(fp32, dataset, test), logits, dataset.test_labels[test], settings.max_accuracy_drop)
+    judged = judge(decision, logits, dataset.test_labels[test])
     latency = _latency(checkpoint, dataset, test) if settings.latency else Latency([])
     latency.write(LATENCY)
     if latency.rows and not latency.is_sooner("onnxruntime int8", "onnxruntime fp32"):

@@ -14,7 +14,7 @@ from lightline.runtime.left_behind import left_behind
 from lightline.runtime.places import find_weights
 from lightline.runtime.stage import run_stage
 from lightline.runtime.weights_file import check_weights_file
-from lightline.sources import open_source
+from lightline.sources import open_source, with_corrections
 from lightline.sources.base import DescribesImages, GoneError
 from lightline.sources.content_digests import digest_of_file
 from stages.source.recorded import SOURCE, recorded
@@ -33,7 +33,7 @@ def main(params: Params) -> None:
     except GoneError as gone:
         identity = recorded(gone)
         print(f"warning: {gone.what} The dataset that dvc.lock has of it is taken, whatever has changed there since.")
-    write_json(SOURCE, identity)
+    write_json(SOURCE, with_corrections(identity, params.data))
     write_json(WEIGHTS, {"sha256": _weights(params.model)})
 
 

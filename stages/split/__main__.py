@@ -7,7 +7,7 @@ from lightline.runtime.allocator import return_freed_memory
 from lightline.runtime.stage import run_stage
 from stages.split.near_copies import NONE, find_near_copies
 from stages.split.report import Report
-from stages.split.strategies import Columns, DuplicatesError, assign
+from stages.split.strategies import Columns, DuplicatesError, assign, without_dropped
 
 
 def main(params: Params) -> None:
@@ -19,6 +19,7 @@ def main(params: Params) -> None:
     except DuplicatesError as error:
         Report.of(columns, error.splits, NONE).write_duplicates()
         raise
+    splits = without_dropped(splits, dataset.column("dropped"))
     near = find_near_copies(dataset.column("thumbnail"), splits, columns.digests)
     report = Report.of(columns, splits, near)
     write_splits(columns.ids, columns.labels, splits)

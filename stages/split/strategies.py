@@ -214,3 +214,9 @@ def _too_small(classes: list[str], num_rows: np.ndarray, num_sets: dict[int, int
         + "\nAdd images of them, or remove these classes from the source"
         + (", or ask for fewer folds (a smaller split.num_folds)." if "folds" in every else ".")
     )
+
+
+def without_dropped(splits: np.ndarray, dropped: np.ndarray) -> np.ndarray:
+    """Exclude what a correction leaves out; splits: int8 [rows]; dropped: "train", "all" or None, see `Dataset`."""
+    out = (dropped == "all") | ((dropped == "train") & (splits != TEST))
+    return np.where(out, np.int8(EXCLUDED), splits)

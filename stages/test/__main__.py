@@ -28,7 +28,7 @@ def main(params: Params) -> None:
     network = checkpoint.network()
     logits, embeddings = predict_embeddings(network, dataset, rows, preprocessing, settings.batch_size, device)
     columns = columns_of(settings.slices, dataset, rows)
-    evaluation = evaluate(logits, dataset.labels[rows], read_logits(), settings, dataset.classes, columns)
+    evaluation = evaluate(logits, dataset.test_labels[rows], read_logits(), settings, dataset.classes, columns)
     write_report(evaluation, dataset, rows, settings.num_mistakes)
     write_embeddings(embeddings)
     for warning in evaluation.warnings:

@@ -129,7 +129,9 @@ def test_everything_else_goes_where_the_guide_says(project: Project):
         "def open_source(",
         '    if data.source == "mine":\n        from lightline.sources.mine import Mine\n\n        return Mine()\n',
     )
-    (conf / "data/mine.yaml").write_text("source: mine\nmax_rejected: 0\nmax_pixels: 100\nbit_depth: auto\n")
+    (conf / "data/mine.yaml").write_text(
+        "source: mine\nmax_rejected: 0\nmax_pixels: 100\nbit_depth: auto\ncorrections: null\n"
+    )
 
     (conf / "recipe/mine.yaml").write_text(
         "# @package _global_\ndefaults:\n"

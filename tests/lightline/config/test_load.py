@@ -30,6 +30,7 @@ FOLDER = {
     "max_rejected": 0,
     "max_pixels": 10,
     "bit_depth": "auto",
+    "corrections": None,
 }
 MNIST = {
     "source": "mnist",
@@ -39,6 +40,7 @@ MNIST = {
     "max_rejected": 0,
     "max_pixels": 10,
     "bit_depth": "auto",
+    "corrections": None,
 }
 AIRBENCH = {
     "name": "airbench",

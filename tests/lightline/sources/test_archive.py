@@ -30,6 +30,7 @@ def params(path, **changes) -> FolderSource:
         "max_rejected": 9,
         "max_pixels": 1000,
         "bit_depth": "auto",
+        "corrections": None,
     }
     return FolderSource.model_validate(values | changes)
 

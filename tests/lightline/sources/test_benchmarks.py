@@ -135,6 +135,7 @@ def benchmark(name: str, mirror: str | None, checksums: dict[str, str] | None) -
         "max_rejected": 0,
         "max_pixels": 2000,
         "bit_depth": "auto",
+        "corrections": None,
     }
     return BenchmarkSource.model_validate(values | {"fetch": FETCH})
 

@@ -24,6 +24,7 @@ def params(path="raw", **changes) -> FolderSource:
         "max_rejected": 9,
         "max_pixels": 1000,
         "bit_depth": "auto",
+        "corrections": None,
         "split_folders": "auto",
     }
     return FolderSource.model_validate(values | {"fetch": FETCH} | changes)

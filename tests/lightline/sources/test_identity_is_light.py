@@ -12,7 +12,7 @@ from tests.support import ROOT
 from tests.support.source_settings import FETCH
 
 HEAVY = {"numpy", "PIL", "pyarrow", "sklearn", "scipy", "torch", "fsspec", "aiohttp", "botocore"}
-LIMITS = {"max_rejected": 0, "max_pixels": 1000, "bit_depth": "auto"}
+LIMITS = {"max_rejected": 0, "max_pixels": 1000, "bit_depth": "auto", "corrections": None}
 CODE = """
 import json, sys
 from pydantic import TypeAdapter

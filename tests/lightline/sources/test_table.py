@@ -27,6 +27,7 @@ def source(path="set/table.csv", **changes) -> Table:
         "max_rejected": 0,
         "max_pixels": 1000,
         "bit_depth": "auto",
+        "corrections": None,
     }
     table = open_source(TableSource(**values | changes))
     assert isinstance(table, Table)

@@ -93,6 +93,7 @@ def settings(max_rejected: int = 0, path: str = "raw") -> FolderSource:
         "fetch": FETCH,
         "max_pixels": 30_000,
         "bit_depth": "auto",
+        "corrections": None,
         "split_folders": "auto",
     }
     return FolderSource.model_validate(values | {"max_rejected": max_rejected})

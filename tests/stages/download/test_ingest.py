@@ -36,7 +36,8 @@ REPORTS = Path("reports/download")
 
 
 def limits(max_rejected: int = 0, max_pixels: int = 10_000, bit_depth: int | Literal["auto"] = "auto") -> DigitsSource:
-    return DigitsSource(source="digits", max_rejected=max_rejected, max_pixels=max_pixels, bit_depth=bit_depth)
+    settings = {"max_rejected": max_rejected, "max_pixels": max_pixels, "bit_depth": bit_depth, "corrections": None}
+    return DigitsSource.model_validate({"source": "digits", **settings})
 
 
 def png(number: int, size: int = 8) -> bytes:

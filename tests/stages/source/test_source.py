@@ -15,7 +15,7 @@ def test_a_slice_by_nothing_is_refused_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(b"any")
     table = {
         "source": "table", "path": "table.csv", "path_column": "path", "label_column": "label", "split_column": None,
-        "group_column": None, "max_rejected": 0, "max_pixels": 1000, "bit_depth": "auto",
+        "group_column": None, "max_rejected": 0, "max_pixels": 1000, "bit_depth": "auto", "corrections": None,
     }  # fmt: skip
     source.main(tiny_params(data=table, evaluate__slices=["camera", "folder", "size"]))
     with pytest.raises(ParameterError, match=r"names 'lens'.* there are group, folder, .*aspect, camera"):

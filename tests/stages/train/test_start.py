@@ -121,7 +121,7 @@ def test_another_file_than_was_meant_is_refused(repository: Path):
 
 
 def folder_of(fetch: dict[str, Any]) -> dict[str, Any]:
-    limits = {"max_rejected": 0, "max_pixels": 1000, "bit_depth": "auto"}
+    limits = {"max_rejected": 0, "max_pixels": 1000, "bit_depth": "auto", "corrections": None}
     return {"source": "folder", "path": "photos", "sha256": None, "split_folders": "auto", "fetch": fetch} | limits
 
 

@@ -126,6 +126,7 @@ def folder(path: str, sha256: str | None, **fetching: object) -> FolderSource:
         "max_rejected": 0,
         "max_pixels": 1000,
         "bit_depth": "auto",
+        "corrections": None,
         "split_folders": "auto",
     }
     return FolderSource.model_validate(values | {"fetch": FETCH | fetching})

@@ -84,7 +84,9 @@ def test_an_archive_in_s3_gives_its_images(bucket, write, pack, tmp_path):
         "fetch": FETCH,
         "split_folders": "auto",
     }
-    params = FolderSource.model_validate(values | {"max_rejected": 0, "max_pixels": 1000, "bit_depth": "auto"})
+    params = FolderSource.model_validate(
+        values | {"max_rejected": 0, "max_pixels": 1000, "bit_depth": "auto", "corrections": None}
+    )
     assert [image.id for image in open_source(params).images()] == ["cat/1.png", "dog/1.png"]
 
 
