@@ -64,7 +64,7 @@ def _confused(found: Findings) -> str:
     other = found.checkpoint.classes[int(taken.argmax())]
     return (
         f"The worst class is {worst['class']}: {float(worst['recall']):.1%} of its {worst['images']} images are right; "
-        f"most often ({taken.max()} times) it is taken for {other}. A click on a number shows its images."
+        f"most often ({taken.max()} time{'s' * (taken.max() > 1)}) it is taken for {other}. A click on a number shows its images."
     )
 
 
