@@ -74,7 +74,7 @@ def read_findings() -> Findings:
     logits, labels = np.stack(table["logits"].to_numpy()), table["label"].to_numpy()
     answers = file.decision.answers(logits)
     suspect = np.where(suspects(answers.probabilities, labels), label_quality(answers.probabilities, labels), np.inf)
-    names = ("download/summary", "split/summary", "train/metrics", "test/metrics", "export/metrics")
+    names = ("download/summary", "split/summary", "test/metrics")
     listed = (
         *("download/classes", "download/rejected", "split/classes", "split/duplicates", "split/near_copies"),
         *("train/history", "test/per_class", "test/slices", "test/calibration_before", "test/calibration_after"),

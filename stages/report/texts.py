@@ -62,9 +62,10 @@ def _confused(found: Findings) -> str:
     number = found.checkpoint.classes.index(worst["class"])
     taken = np.bincount(found.predicted[(found.labels == number) & ~found.correct])
     other = found.checkpoint.classes[int(taken.argmax())]
+    times = f"{taken.max()} time{'s' * (taken.max() > 1)}"
     return (
         f"The worst class is {worst['class']}: {float(worst['recall']):.1%} of its {worst['images']} images are right; "
-        f"most often ({taken.max()} time{'s' * (taken.max() > 1)}) it is taken for {other}. A click on a number shows its images."
+        f"most often ({times}) it is taken for {other}. A click on a number shows its images."
     )
 
 
@@ -102,9 +103,8 @@ def _map(found: Findings) -> str:
 
 
 def _trained(found: Findings) -> str:
-    train, split = found.metrics["train/metrics"], found.metrics["split/summary"]
+    split = found.metrics["split/summary"]
     parts = [f"{name.removeprefix('val_')} {value:.4g}" for name, value in found.checkpoint.metrics.items()]
-    del train
     return (
         f"On {split['train_images']:,} images; epoch {found.checkpoint.epoch} was the best on {split['val_images']:,} "
         f"validation images: {', '.join(parts)}."
@@ -185,11 +185,11 @@ def _lineage(found: Findings, params: Params) -> dict[str, Any]:
             ("Lightline", __version__),
         ],
         "changed": changed,
-        "commands": "\n".join(_commands(values | compose_places())),
+        "commands": "\n".join(_commands(values | _places())),
     }
 
 
-def compose_places() -> dict[str, Any]:
+def _places() -> dict[str, Any]:
     """Give the sections of where it runs, as conf/ has them."""
     return {name: value for name, value in compose().items() if name in _PLACES}
 

@@ -11,6 +11,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import nn
 
+from lightline.model_file.decision import Decision, replace_decision
 from lightline.model_file.onnx_model import OnnxModel
 from lightline.models.checkpoint import Checkpoint
 from stages.export.exporter import export_onnx
@@ -180,3 +181,21 @@ def test_what_onnxruntime_cannot_quantise_is_told_in_words(exported, tmp_path):
     with pytest.raises(QuantizationError, match=r"^onnxruntime cannot quantise this network to int8: \S.*alone\.$"):
         quantize(source, [], tmp_path / "model.int8.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_embedding_and_the_constants_of_a_decision_come_through(exported, tmp_path):
+    checkpoint, _ = exported("cnn", crop_pct=0.9)
+    decision = Decision(temperature=0.5, threshold=0.4, set_threshold=0.3)
+    export_onnx(checkpoint, {}, 20, tmp_path / "fp32.onnx", decision=decision, embedding=True)
+    quantize(tmp_path / "fp32.onnx", calibration_images(), tmp_path / "int8.onnx")
+    other = Decision(temperature=0.02, threshold=0.6, set_threshold=0.1, images=9)
+    replace_decision(tmp_path / "int8.onnx", other)
+    fp32, int8 = (OnnxModel(tmp_path / f"{name}.onnx", num_threads=1) for name in ("fp32", "int8"))
+    assert (fp32.decision, int8.decision) == (decision, other)
+    pixels = pictures(8, 24, 30, seed=1)
+    before, after = fp32.outputs(pixels), int8.outputs(pixels)
+    assert list(before) == list(after) == ["logits", "probabilities", "confidence", "accepted", "set", "embedding"]
+    for name in ("accepted", "set"):
+        np.testing.assert_array_equal(after[name], getattr(other.answers(after["logits"]), name))
+    spread = np.abs(before["embedding"]).mean()
+    assert np.abs(before["embedding"] - after["embedding"]).mean() < 0.3 * spread
