@@ -62,7 +62,8 @@ def _confused(found: Findings) -> str:
     number = found.checkpoint.classes.index(worst["class"])
     taken = np.bincount(found.predicted[(found.labels == number) & ~found.correct])
     other = found.checkpoint.classes[int(taken.argmax())]
-    times = f"{taken.max()} time{'s' * (taken.max() > 1)}"
+    number_of_times = int(taken.max())
+    times = f"{number_of_times} time{'s' * (number_of_times > 1)}"
     return (
         f"The worst class is {worst['class']}: {float(worst['recall']):.1%} of its {worst['images']} images are right; "
         f"most often ({times}) it is taken for {other}. A click on a number shows its images."

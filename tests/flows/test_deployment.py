@@ -73,7 +73,7 @@ def test_the_documents_commands(quick_project, tmp_path):
 def _check(url: str) -> None:
     """What the server knows after the run."""
     tasks = httpx.post(f"{url}/task_runs/filter", json={}).json()
-    stages = ("download", "split", "train", "test", "export")
+    stages = ("download", "split", "train", "test", "export", "report")
     assert {task["name"]: task["state_name"] for task in tasks} == dict.fromkeys(stages, "Ran")
     artifacts = httpx.post(f"{url}/artifacts/filter", json={}).json()
     assert {artifact["key"] for artifact in artifacts} == {"metrics", "summary", "confusion", "report"}

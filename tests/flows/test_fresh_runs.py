@@ -9,7 +9,7 @@ import matplotlib
 from tests.support.project import Project
 
 # They hold times, which the run below leaves out.
-_TIMED = {"reports/export/latency.csv", "models/MODEL_CARD.md"}
+_TIMED = {"reports/export/latency.csv", "models/MODEL_CARD.md", "reports/report.html"}
 
 
 def outputs(project: Project) -> dict[str, bytes]:
@@ -27,7 +27,7 @@ def test_two_fresh_runs_write_the_same_bytes(finished_project, flow, server, tmp
     home = {"HOME": str(tmp_path / "home"), "MPLCONFIGDIR": matplotlib.get_cachedir()}
     flow(clone, "--apply", "-S", "export.latency=false", **home)
     states = server.task_states(server.flow_runs()[0]["id"])
-    assert states == dict.fromkeys(["download", "split", "train", "test", "export"], "Ran")
+    assert states == dict.fromkeys(["download", "split", "train", "test", "export", "report"], "Ran")
     first, second = outputs(finished_project), outputs(clone)
     assert [name for name in first | second if first.get(name) != second.get(name)] == []
     for name in ("models/model.onnx", "models/checkpoints/best.ckpt", "reports/test/metrics.json"):

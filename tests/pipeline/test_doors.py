@@ -15,7 +15,7 @@ from PIL import Image
 from tests.support.project import Project
 from tests.support.wandb_file import read_offline_runs
 
-STAGES = ["source", "download", "split", "train", "test", "export", "quantize@int8"]
+STAGES = ["source", "download", "split", "train", "test", "export", "quantize@int8", "report"]
 
 
 def ran(output: str) -> list[str]:
@@ -69,14 +69,14 @@ def test_another_machine_makes_nothing_stale(copy: Project):
 
 def test_a_change_of_evaluation_trains_nothing(copy: Project):
     result = copy.run("dvc", "exp", "run", "-S", "evaluate.bootstrap_samples=200", "-S", "trainer.max_epochs=2")
-    assert ran(result.stdout) == ["source", "test", "export"]
+    assert ran(result.stdout) == ["source", "test", "export", "report"]
 
 
 def test_an_experiment_takes_choices_and_values_and_can_be_compared(copy: Project):
     overrides = ["model=airbench_narrow", "optimizer=adamw", "model.input_size=16", "trainer.max_epochs=1"]
     arguments = [part for override in overrides for part in ("-S", override)]
     result = copy.run("dvc", "exp", "run", "--name", "deep", *arguments)
-    assert ran(result.stdout) == ["source", "train", "test", "export"]
+    assert ran(result.stdout) == ["source", "train", "test", "export", "report"]
     values = params(copy)
     assert (values["model"]["name"], values["optimizer"]["name"], values["trainer"]["max_epochs"]) == (
         "airbench",
@@ -106,13 +106,14 @@ def test_an_int8_file_is_made_only_where_it_is_asked_for(copy: Project):
     assert not (copy.path / "models/model.int8.onnx").exists()
     # Two epochs leave close calls, which rounding may decide otherwise.
     asked = ["-S", "export=int8", "-S", "export.max_accuracy_drop=0.1"]
-    assert ran(copy.run("dvc", "exp", "run", "--name", "small", *asked).stdout) == ["source", "quantize@int8"]
+    assert ran(copy.run("dvc", "exp", "run", "--name", "small", *asked).stdout) == ["source", "quantize@int8", "report"]
     assert "reports/export/metrics.int8.json" in copy.run("dvc", "metrics", "show").stdout
     for path in ("models/model.int8.onnx", "models/MODEL_CARD.int8.md", "reports/export/latency.int8.csv"):
         assert (copy.path / path).stat().st_size > 0
     runs = read_offline_runs(copy.path)
-    assert ("model-int8", ["best", "latest"], ["MODEL_CARD.int8.md", "model.int8.onnx"]) in runs[-1].artifacts
-    assert (runs[-1].job, runs[-1].id) == ("quantize", runs[-2].id)
+    assert ("model-int8", ["best", "latest"], ["MODEL_CARD.int8.md", "model.int8.onnx"]) in runs[-2].artifacts
+    assert [run.job for run in runs[-2:]] == ["quantize", "report"]
+    assert runs[-1].id == runs[-2].id
     assert ran(copy.run("dvc", "repro").stdout) == ["source"]
 
 
@@ -154,7 +155,7 @@ def test_a_refused_export_is_recorded_up_to_test(copy: Project):
     assert values["export"]["rtol"] == 1e-9
     values["export"]["rtol"] = 0.002  # as the commit has it, DVC takes the file from its cache
     (copy.path / "params.yaml").write_text(yaml.safe_dump(values))
-    assert ran(copy.run("dvc", "repro").stdout) == ["source", "export"]
+    assert ran(copy.run("dvc", "repro").stdout) == ["source", "export", "report"]
     assert (copy.path / "models/model.onnx").exists()
 
 

@@ -36,7 +36,7 @@ def test_the_five_files_are_written_chosen_and_each_has_its_say(project: Project
 
     command = [*shlex.split(COMMAND.replace("\\\n", "")), *(part for one in QUICK for part in ("-S", one))]
     told = project.run(*command).stdout
-    assert ran(told) == ["source", "download", "split", "train", "test", "export"]
+    assert ran(told) == ["source", "download", "split", "train", "test", "export", "report"]
     assert f"{NUM_IMAGES} images in 10 classes" in told
     assert json.loads((project.path / "data/source.json").read_text())["source"] == "names"
     assert told.count("best val loss so far") == 1

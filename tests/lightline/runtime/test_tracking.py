@@ -135,9 +135,10 @@ def test_a_damaged_record_is_no_obstacle(origin: Path, params: Params):
 
 def test_the_stages_of_a_pipeline_share_a_run(finished_project):
     runs = read_offline_runs(finished_project.path)
-    train, test, export = runs[-3:]
-    assert [run.job for run in (train, test, export)] == ["train", "test", "export"]
-    assert len({run.id for run in (train, test, export)}) == 1
+    train, test, export, report = runs[-4:]
+    assert [run.job for run in runs[-4:]] == ["train", "test", "export", "report"]
+    assert len({run.id for run in runs[-4:]}) == 1
+    assert any("report" in key for row in report.history for key in row)
     fingerprint = json.loads((finished_project.path / "reports/train/fingerprint.json").read_text())["fingerprint"]
     assert train.tags == [fingerprint]
     *epochs, extremes = train.history
