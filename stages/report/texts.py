@@ -81,7 +81,7 @@ def _slices(found: Findings, params: Params) -> str:
         return "None were looked at (evaluate.slices)."
     worse = [row for row in rows if row["p_value"] and float(row["p_value"]) <= 1 - settings.confidence]
     names = ", ".join(f"{row['by']} = {row['value']}" for row in worse[:5])
-    told = f"Worse than the rest: {names}." if worse else "None is worse than the rest"
+    told = f"Worse than the rest: {names}" if worse else "None is worse than the rest"
     return f"{told} (Fisher's exact test after Holm over all of at least {settings.min_slice} images)."
 
 
