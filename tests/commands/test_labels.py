@@ -34,6 +34,7 @@ def planted(tmp_path: Path) -> tuple[Project, set[str]]:
     return project, wrong
 
 
+@pytest.mark.timeout(900)  # two trainings, and all stages around them twice
 def test_planted_errors_are_found_and_what_was_finished_is_not_done_again(planted, tmp_path):
     project, wrong = planted
     settings = ("data=folder", f"data.path={tmp_path / 'photos'}", "trainer.max_epochs=12", "data.max_rejected=0")
