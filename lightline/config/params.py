@@ -6,6 +6,7 @@ checks the file. To add a setting: a field with its line of text here, its value
 then `make params`.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -15,12 +16,28 @@ from lightline.config.extensions import Chosen, known
 from lightline.config.fields import BatchSize, Fraction, Name, PositiveFloat, PositiveInt, Probability, Section, Text
 from lightline.config.model import Model
 from lightline.config.training import Augment, Loss, Optimizer, Schedule, Trainer
+from lightline.errors import ParameterError
 
 Devices = Annotated[int, Field(ge=1, le=1_024)]  # of a machine
 DeviceNumber = Annotated[int, Field(ge=0, lt=1_024)]
 
 
 MEASURED = ("brightness", "contrast", "sharpness", "size", "aspect")  # of every test image
+SLICES = ("group", "folder", *MEASURED)  # that any source has
+
+
+def check_slices(names: Sequence[str], columns: Iterable[str]) -> None:
+    """Check evaluate.slices; columns: of the source's table, to slice by.
+
+    Raises:
+        ParameterError: there is nothing of one of the names.
+    """
+    known = (*SLICES, *columns)
+    for name in names:
+        if name not in known:
+            raise ParameterError(
+                f"evaluate.slices names {name!r}, and there is nothing of that name; there are {', '.join(known)}."
+            )
 
 
 class Evaluate(Section):
@@ -29,7 +46,7 @@ class Evaluate(Section):
     bootstrap_samples: Annotated[int, Field(ge=100, le=1_000_000)]
     confidence: Annotated[float, Field(gt=0, lt=1)]  # of the bootstrap interval
     num_mistakes: Annotated[int, Field(ge=1, le=400)]  # in the figure of the worst mistakes
-    # Of what parts accuracy is told: group, folder, MEASURED in quarters, and columns of a table.
+    # Of what parts accuracy is told: SLICES, what is measured in quarters, and columns of a table.
     slices: Annotated[list[Name], Field(max_length=100)]
     min_slice: PositiveInt  # images of a slice that is compared with the rest
     metrics: Annotated[list[Annotated[Chosen, known("metric", "evaluate.metrics")]], Field(max_length=100)]

@@ -12,6 +12,7 @@ from lightline.files import whole_file
 
 ATTRIBUTES = Path("data/attributes.parquet")
 _ID = "id"
+SLICE = "slice: "  # how the columns of predictions that say what images have in common begin
 
 
 def write_attributes(ids: Sequence[str], columns: Mapping[str, Sequence[str | None]], path: Path = ATTRIBUTES) -> None:

@@ -23,46 +23,33 @@ from lightline.files import content_digest, json_text, whole_folder
 
 DATASET = Path("data/dataset")
 _IMAGES, _INDEX, _SUMMARY = "images.arrow", "index.parquet", "dataset.json"
-_IMAGES_PER_BATCH = 256
-_BYTES_PER_BATCH = 2**24
+_IMAGES_PER_BATCH, _BYTES_PER_BATCH = 256, 2**24
 _STACK, _STACK_BYTES = 512, 2**26  # images, and bytes, above which a stack takes no more
 _ROWS_PER_DIGEST = 4096  # part of what the digest means: another number, other digests
 
 _IMAGES_SCHEMA = pa.schema([("image", pa.large_binary())])  # JPEG or PNG
+_BROUGHT = (  # along by a row
+    ("height", pa.int32()),  # pixels, as the image stands after EXIF rotation
+    ("width", pa.int32()),
+    ("digest", pa.string()),  # of the pixels: equal for exact duplicates
+    ("split", pa.string()),  # what the source says: train, val, test or null
+    ("group", pa.string()),  # what the source says, or null
+    ("thumbnail", pa.binary()),  # of lightline.data.thumbnails; null for tiny images
+    ("dropped", pa.string()),  # by a correction: "train", out of train and val; "all", out of test too; or null
+)
+_ROW_SCHEMA = pa.schema([("id", pa.string()), ("class_name", pa.string()), ("test_class", pa.string()), *_BROUGHT])
 _INDEX_SCHEMA = pa.schema(
     [
         ("id", pa.string()),  # what the source calls the image: its path there, or a name and number
         ("label", pa.int32()),  # position in classes
-        ("height", pa.int32()),  # pixels, as the image stands after EXIF rotation
-        ("width", pa.int32()),
-        ("digest", pa.string()),  # of the pixels: equal for exact duplicates
-        ("split", pa.string()),  # what the source says: train, val, test or null
-        ("group", pa.string()),  # what the source says, or null
-        ("thumbnail", pa.binary()),  # of lightline.data.thumbnails; null for tiny images
-        ("position", pa.int64()),  # in images.arrow
         ("test_label", pa.int32()),  # that it is judged by, where it is in test: corrections may not be for that
-        ("dropped", pa.string()),  # left out by a correction: of train and val ("train"), of test too ("all"), or null
+        *_BROUGHT,
+        ("position", pa.int64()),  # in images.arrow
     ]
 )
 
 # Arrow's own allocator keeps what it once had: a fifth more memory for a stage, and no time gained.
 pa.set_memory_pool(pa.system_memory_pool())
-
-# What a row brings along; its label and position follow when all are known.
-_ROW_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("class_name", pa.string()),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("digest", pa.string()),
-        ("split", pa.string()),
-        ("group", pa.string()),
-        ("thumbnail", pa.binary()),
-        ("test_class", pa.string()),
-        ("dropped", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -119,10 +106,8 @@ def _write_index(rows: pa.Table, classes: Sequence[str] | None, folder: Path) ->
     corrected = judged.indices.fill_null(-1).to_numpy()
     otherwise = _positions(judged.dictionary.to_pylist(), names)
     test_labels = np.where(corrected < 0, labels, otherwise[corrected] if len(otherwise) else labels)
-    columns = {"label": labels, "test_label": test_labels, "position": np.arange(len(rows))}
-    index = rows
-    for name, values in columns.items():
-        index = index.append_column(name, pa.array(values))
+    added = {"label": labels, "test_label": test_labels, "position": np.arange(len(rows))}
+    index = pa.table(dict(zip(rows.column_names, rows.columns, strict=True)) | added)
     index = index.select(_INDEX_SCHEMA.names).cast(_INDEX_SCHEMA).sort_by("id")
     _check_ids(index["id"].to_pylist())
     pq.write_table(index, folder / _INDEX, compression="zstd")

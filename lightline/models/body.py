@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lightline.models.build import head_names
-from lightline.models.tta import TTANetwork
+from lightline.models.tta import without_tta
 
 
 class Body(nn.Module):
@@ -20,8 +20,7 @@ class Body(nn.Module):
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
-        inner = network.network if isinstance(network, TTANetwork) else network
-        assert isinstance(inner, nn.Module)
+        inner = without_tta(network)
         names = head_names(inner)
         self.has_head = bool(names)
         self.head: nn.Module = inner.get_submodule(names[0]) if names else nn.Identity()

@@ -14,6 +14,11 @@ def with_tta(network: nn.Module, settings: Model) -> nn.Module:
     return TTANetwork(network, shift=settings.test_time_augmentation == "mirror_and_shift").eval()
 
 
+def without_tta(network: nn.Module) -> nn.Module:
+    """Take the network that answers to one view."""
+    return network.network if isinstance(network, TTANetwork) else network
+
+
 class TTANetwork(nn.Module):
     """Normalised float [batch, 3, size, size] → logits [batch, classes]: means over views, each as large as the image.
 

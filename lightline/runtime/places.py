@@ -32,16 +32,16 @@ def find_source(path: str, key: str = "data.path") -> Path:
     return here if tracked or _holds_files(here) else origin() / given
 
 
-def find_weights(path: str) -> Path:
-    """Find the file that model.weights stands for.
+def find_file(path: str, key: str) -> Path:
+    """Find the file that a parameter stands for; key: of the parameter, as in model.weights.
 
     Raises:
         DataError: it is not there, or cannot be read.
     """
-    found = find_source(path, "model.weights")
+    found = find_source(path, key)
     if not found.is_file() or not os.access(found, os.R_OK):
         there = found.absolute()
-        raise DataError(f"model.weights = {path!r} is no file that can be read; it would have to lie at {there}.")
+        raise DataError(f"{key} = {path!r} is no file that can be read; it would have to lie at {there}.")
     return found
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lightline.config.data import BenchmarkSource, Data, DigitsSource, ExtensionSource, FolderSource
-from lightline.errors import DataError
 from lightline.extensions import build_extension
 from lightline.files import file_digest
 from lightline.runtime.origin import origin
-from lightline.runtime.places import find_source
+from lightline.runtime.places import find_file, find_source
 from lightline.sources.base import GoneError, ImageSource
 
 
@@ -42,12 +41,7 @@ def with_corrections(identity: dict[str, Any], data: Data) -> dict[str, Any]:
     """Add what identifies the file of corrections, if there is one, to a source's identity."""
     if data.corrections is None:
         return identity
-    path = find_source(data.corrections, "data.corrections")
-    if not path.is_file():
-        raise DataError(
-            f"data.corrections = {data.corrections!r} is no file; it would have to lie at {path.absolute()}."
-        )
-    return identity | {"corrections": file_digest(path)}
+    return identity | {"corrections": file_digest(find_file(data.corrections, "data.corrections"))}
 
 
 def _open_folder(data: FolderSource) -> ImageSource:

@@ -36,11 +36,9 @@ class Corrections:
         """Read a file.
 
         Raises:
-            DataError: it is missing or no table, lacks a column, or says two things of one image.
+            DataError: it cannot be read or is no table, lacks a column, or says two things of one image.
         """
         self.path = path
-        if not path.is_file():
-            raise DataError(f"data.corrections = {str(path)!r} is no file.")
         optional = [name for name in ("split",) if name in column_names(path, ["id", "label"])]
         columns = read_columns(path, ["id", "label", *optional])
         splits = columns.get("split", [None] * len(columns["id"]))

@@ -13,7 +13,7 @@ from lightline.data.dataset import Row, write_dataset
 from lightline.data.images import DEEPEST
 from lightline.errors import DataError, some, some_lines
 from lightline.files import write_csv, write_json
-from lightline.runtime.places import find_source
+from lightline.runtime.places import find_file
 from lightline.sources.base import EmptyClass, ImageSource, Refused, Remark, SourceImage
 from lightline.sources.corrections import Corrections
 from stages.download.decode_pool import checked
@@ -34,15 +34,17 @@ class Counts:
     bits: Counter[int] = field(default_factory=Counter)  # in use, of images of 16 bits a channel
     bit_depth: int = DEEPEST  # at which they were read
     remarks: list[str] = field(default_factory=list)
-    ids: set[str] = field(default_factory=set)  # of the source, where corrections name some
+    ids: set[str] = field(default_factory=set)  # that the source has of those which corrections name
     corrected: Corrections | None = None
 
     def corrected_row(self, row: Row) -> Row:
         """Correct an image, as the file of corrections says."""
         if self.corrected is None:
             return row
-        self.ids.add(row.id)
-        return self.corrected.apply(row)
+        corrected = self.corrected.apply(row)
+        if corrected is not row:
+            self.ids.add(row.id)
+        return corrected
 
     def add(self, row: Row) -> None:
         if row.bits is not None:
@@ -116,7 +118,7 @@ def download(source: ImageSource, limits: Source, reports: Path = REPORTS) -> Co
 
 
 def _download(source: ImageSource, limits: Source, bit_depth: int, reports: Path) -> Counts:
-    corrections = Corrections(find_source(limits.corrections, "data.corrections")) if limits.corrections else None
+    corrections = Corrections(find_file(limits.corrections, "data.corrections")) if limits.corrections else None
     counts = Counts(bit_depth=bit_depth, corrected=corrections)
     # Closed here: an error's traceback would hold on to it, and with it to the processes that decode.
     with closing(_usable(source, limits, counts, reports)) as rows:

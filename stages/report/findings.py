@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lightline.data.attributes import SLICE
 from lightline.data.dataset import Dataset
 from lightline.data.splits import Splits, read_splits
 from lightline.errors import DataError
@@ -19,7 +20,6 @@ from lightline.models.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.models.label_errors import label_quality, suspects
 
 REPORTS, MODEL = Path("reports"), Path("models/model.onnx")
-SLICE = "slice: "  # how the columns of the predictions that say what images have in common begin
 Row = dict[str, str]
 
 
@@ -74,7 +74,7 @@ def read_findings() -> Findings:
     logits, labels = np.stack(table["logits"].to_numpy()), table["label"].to_numpy()
     answers = file.decision.answers(logits)
     suspect = np.where(suspects(answers.probabilities, labels), label_quality(answers.probabilities, labels), np.inf)
-    names = ("download/summary", "split/summary", "test/metrics")
+    names = ("download/summary", "split/summary", "test/metrics", "export/metrics")
     listed = (
         *("download/classes", "download/rejected", "split/classes", "split/duplicates", "split/near_copies"),
         *("train/history", "test/per_class", "test/slices", "test/calibration_before", "test/calibration_after"),

@@ -9,7 +9,7 @@ from torch import nn
 from lightline.data.dataset import Dataset
 from lightline.models.checkpoint import Checkpoint
 from lightline.models.transforms import evaluation_transform
-from lightline.models.tta import TTANetwork
+from lightline.models.tta import without_tta
 
 _BATCH = 16
 _MOST = 28  # cells a side
@@ -21,9 +21,7 @@ def heat_maps(checkpoint: Checkpoint, dataset: Dataset, rows: np.ndarray) -> lis
     They lie over what the network saw of the image, the middle square. None: the network has no such map, as those of
     attention have none.
     """
-    network = checkpoint.network()
-    network = network.network if isinstance(network, TTANetwork) else network
-    assert isinstance(network, nn.Module)
+    network = without_tta(checkpoint.network())
     transform = evaluation_transform(checkpoint.preprocessing)
     with torch.inference_mode():
         inputs = [transform(torch.tensor(dataset.pixels(int(row)))[None]) for row in rows]

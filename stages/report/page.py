@@ -29,7 +29,7 @@ def render_static(folder: Path, **texts: Any) -> str:
 
 
 def _rendered(folder: Path, texts: dict[str, Any], scripts: str) -> str:
-    environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(loader=FileSystemLoader([folder, _FOLDER]), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     style = _FOLDER.joinpath("page.css").read_text(encoding="utf-8")
     policy = (

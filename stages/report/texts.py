@@ -10,7 +10,6 @@ import numpy as np
 from lightline import __version__
 from lightline.config.composition import CompositionError, compose, differences, overrides_for
 from lightline.config.params import Params
-from lightline.model_file.decision import judge
 from lightline.models.checkpoint import BEST
 from lightline.redaction import redacted
 from stages.report.charts import Line, line_chart
@@ -24,7 +23,7 @@ _PLACES = ("hardware", "checkpoint", "tracking")  # sections of where it ran, wh
 
 def texts_of(found: Findings, params: Params) -> dict[str, Any]:
     """Write all that the page's template names."""
-    test, judged = found.metrics["test/metrics"], judge(found.decision, found.logits, found.labels)
+    test = found.metrics["test/metrics"]
     wrong = int((~found.correct).sum())
     name = found.checkpoint.params["model"]["name"]
     return {
@@ -33,7 +32,7 @@ def texts_of(found: Findings, params: Params) -> dict[str, Any]:
             f"Right on {test['accuracy']:.1%} of {len(found.labels):,} test images ({params.evaluate.confidence:.0%} "
             f"interval {test['accuracy_lower']:.1%} to {test['accuracy_upper']:.1%}); {wrong:,} are wrong."
         ),
-        "sure": found.decision.sentence(judged),
+        "sure": found.decision.sentence(found.metrics["export/metrics"]),
         "shortfalls": found.decision.shortfalls,
         "confused": _confused(found),
         "classes": _classes(found),
@@ -172,8 +171,8 @@ def _list(found: Findings, name: str) -> tuple[str, list[str], list[list[str]], 
 
 
 def _lineage(found: Findings, params: Params) -> dict[str, Any]:
-    values = {name: value for name, value in params.model_dump(mode="json").items() if name not in _PLACES}
-    composed = {name: value for name, value in compose().items() if name not in _PLACES}
+    composed = compose()
+    values = params.model_dump(mode="json") | {name: composed[name] for name in _PLACES}
     changed = [(name, _text(before), _text(now)) for name, before, now in differences(composed, values)]
     md5 = hashlib.md5(BEST.read_bytes(), usedforsecurity=False).hexdigest()
     return {
@@ -186,13 +185,8 @@ def _lineage(found: Findings, params: Params) -> dict[str, Any]:
             ("Lightline", __version__),
         ],
         "changed": changed,
-        "commands": "\n".join(_commands(values | _places())),
+        "commands": "\n".join(_commands(values)),
     }
-
-
-def _places() -> dict[str, Any]:
-    """Give the sections of where it runs, as conf/ has them."""
-    return {name: value for name, value in compose().items() if name in _PLACES}
 
 
 def _commands(values: dict[str, Any]) -> Iterable[str]:

@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 
 from lightline.config.model import Model
-from lightline.config.params import MEASURED, Params
-from lightline.errors import ParameterError
+from lightline.config.params import Params, check_slices
 from lightline.files import write_json
 from lightline.runtime.left_behind import left_behind
-from lightline.runtime.places import find_weights
+from lightline.runtime.places import find_file
 from lightline.runtime.stage import run_stage
 from lightline.runtime.weights_file import check_weights_file
 from lightline.sources import open_source, with_corrections
@@ -28,7 +27,8 @@ def main(params: Params) -> None:
         print(f"warning: {left}", file=sys.stderr, flush=True)
     try:
         source = open_source(params.data)
-        _check_slices(params, source.attribute_names if isinstance(source, DescribesImages) else [])
+        # Now, and not in `test` after the training.
+        check_slices(params.evaluate.slices, source.attribute_names if isinstance(source, DescribesImages) else [])
         identity = source.identity()
     except GoneError as gone:
         identity = recorded(gone)
@@ -37,21 +37,11 @@ def main(params: Params) -> None:
     write_json(WEIGHTS, {"sha256": _weights(params.model)})
 
 
-def _check_slices(params: Params, columns: list[str]) -> None:
-    """Check now what `test` would only find out after the training."""
-    known = ("group", "folder", *MEASURED, *columns)
-    for name in params.evaluate.slices:
-        if name not in known:
-            raise ParameterError(
-                f"evaluate.slices names {name!r}, and there is nothing of that name; there are {', '.join(known)}."
-            )
-
-
 def _weights(model: Model) -> str | None:
     """Give the SHA-256 of the file that training starts from. Where it is known, the file need not be here."""
     if model.weights_file is None or model.weights_sha256 is not None:
         return model.weights_sha256
-    path = find_weights(model.weights_file)
+    path = find_file(model.weights_file, "model.weights")
     check_weights_file(path)
     return digest_of_file(path)
 

@@ -16,12 +16,17 @@ class Bin:
     images: int
 
 
+def bin_numbers(confidence: np.ndarray, num_bins: int) -> np.ndarray:
+    """Find the bin of equal width between 0 and 1 that each confidence lies in: int64 [images]."""
+    return np.minimum((confidence * num_bins).astype(np.int64), num_bins - 1)
+
+
 def reliability(confidence: np.ndarray, correct: np.ndarray, num_bins: int) -> list[Bin]:
     """Return the bins of equal width between 0 and 1 that hold images, ascending.
 
     confidence: float [images], of the predicted class. correct: bool [images].
     """
-    number = np.minimum((confidence * num_bins).astype(np.int64), num_bins - 1)
+    number = bin_numbers(confidence, num_bins)
     return [
         Bin(
             low=index / num_bins,

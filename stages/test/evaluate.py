@@ -8,7 +8,7 @@ import numpy as np
 
 from lightline.config.params import Evaluate
 from lightline.errors import DataError, ParameterError, some
-from lightline.models.temperature import fit_temperature
+from lightline.models.temperature import fit_temperature, probabilities
 from stages.test.calibration import Bin, reliability
 from stages.test.metrics import (
     ClassScores,
@@ -77,7 +77,7 @@ def evaluate(
     scale = 1 / (temperature or 1.0)
     predicted = logits.argmax(axis=1)
     correct = predicted == labels
-    probability, confidence = _top_probability(logits), _top_probability(logits * scale)
+    probability, confidence = (probabilities(logits, value).max(1) for value in (1.0, temperature or 1.0))
     scores = per_class(logits, labels, classes)
     lower, upper = bootstrap_accuracy(correct, settings.bootstrap_samples, settings.confidence)
     plain, scaled = overall(logits, labels), overall(logits * scale, labels)
@@ -131,12 +131,6 @@ def _check(logits: np.ndarray) -> None:
             f"The model's output is not finite for {bad} of {len(logits)} test images: training has diverged. "
             "Train with a lower optimizer.lr or with trainer.gradient_clip_val."
         )
-
-
-def _top_probability(logits: np.ndarray) -> np.ndarray:
-    """Compute the softmax of each row at its largest logit: float64 [images]."""
-    logits = logits.astype(np.float64)
-    return 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
 
 
 def _warnings(scores: list[ClassScores], correct: np.ndarray, temperature: float | None, num_val: int) -> list[str]:

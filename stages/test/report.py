@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lightline.data.attributes import SLICE
 from lightline.data.dataset import Dataset
 from lightline.files import whole_file, write_csv, write_json
 from stages.test.calibration import Bin
@@ -56,7 +57,7 @@ def _write_predictions(evaluation: Evaluation, ids: np.ndarray) -> None:
             "probability": pa.array(evaluation.probability),  # of the predicted class, by the plain softmax
             "confidence": pa.array(evaluation.confidence),  # the same after temperature scaling, as in the model file
             "logits": pa.array(list(evaluation.logits), pa.list_(pa.float32())),
-            **{f"slice: {name}": pa.array(column, pa.string()) for name, column in evaluation.columns.items()},
+            **{f"{SLICE}{name}": pa.array(column, pa.string()) for name, column in evaluation.columns.items()},
         }
     )
     with whole_file(REPORTS / "predictions.parquet") as temporary:

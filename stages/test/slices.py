@@ -10,10 +10,11 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from lightline.config.params import MEASURED
+from lightline.config.params import MEASURED, SLICES, check_slices
 from lightline.data.attributes import read_attributes
 from lightline.data.dataset import Dataset
 from lightline.errors import ParameterError
+from stages.test.calibration import bin_numbers
 from stages.test.measures import measure
 
 QUARTILES = ("lowest", "low", "high", "highest")
@@ -51,7 +52,8 @@ def columns_of(names: Sequence[str], dataset: Dataset, rows: np.ndarray) -> dict
     """
     ids = dataset.column("id")[rows]
     measured = measure(dataset, rows) if set(names) & set(MEASURED) else {}
-    attributes = read_attributes(ids) if set(names) - {"group", "folder", *MEASURED} else {}
+    attributes = read_attributes(ids) if set(names) - set(SLICES) else {}
+    check_slices(names, attributes)
     found: dict[str, Column] = {}
     for name in names:
         if name in measured:
@@ -61,16 +63,9 @@ def columns_of(names: Sequence[str], dataset: Dataset, rows: np.ndarray) -> dict
         elif name == "folder":
             found[name] = [str(PurePosixPath(path).parent) if "/" in path else None for path in ids]
         else:
-            found[name] = _attribute(name, attributes)
+            found[name] = attributes[name].tolist()
         found[name] = _few_values(name, found[name])
     return found
-
-
-def _attribute(name: str, attributes: Mapping[str, np.ndarray]) -> Column:
-    if name not in attributes:
-        known = ", ".join(("group", "folder", *MEASURED, *attributes))
-        raise ParameterError(f"evaluate.slices names {name!r}, and there is nothing of that name; there are {known}.")
-    return attributes[name].tolist()
 
 
 def _few_values(name: str, column: Column) -> Column:
@@ -122,7 +117,7 @@ def _judged(
     """Count for each value its images, those answered rightly, and their calibration error."""
     known = np.array([value is not None for value in values], bool)
     names, number = np.unique(np.array([value for value in values if value is not None], str), return_inverse=True)
-    bins = np.minimum((certainty[known] * num_bins).astype(np.int64), num_bins - 1)
+    bins = bin_numbers(certainty[known], num_bins)
     gaps = np.bincount(number * num_bins + bins, certainty[known] - correct[known], len(names) * num_bins)
     images = np.bincount(number, minlength=len(names))
     right = np.bincount(number, correct[known], len(names)).astype(int)

@@ -13,7 +13,7 @@ from lightline.errors import DataError
 from lightline.files import file_digest
 from lightline.models.build import start_network
 from lightline.models.weights import read_weights, weights_configuration
-from lightline.runtime.places import find_weights
+from lightline.runtime.places import find_file
 
 
 class Start(NamedTuple):
@@ -41,7 +41,7 @@ def start(params: Params, num_classes: int) -> Start:
         numbers = {"input_size": model.input_size or found.input_size, "crop_pct": model.crop_pct or found.crop_pct}
         model = model.model_copy(update=numbers)
     if (place := model.weights_file) is not None:
-        path = _fetched(place, params) if "://" in place else find_weights(place)
+        path = _fetched(place, params) if "://" in place else find_file(place, "model.weights")
         if (digest := file_digest(path)) != (model.weights_sha256 or digest):
             raise DataError(
                 f"{path} has SHA-256 {digest}, but model.weights_sha256 = {model.weights_sha256}. Either the file is "

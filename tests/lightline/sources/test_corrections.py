@@ -4,6 +4,7 @@ import pytest
 
 from lightline.data.dataset import Row
 from lightline.errors import DataError
+from lightline.runtime.places import find_file
 from lightline.sources.corrections import Corrections
 
 
@@ -57,4 +58,4 @@ def test_the_same_said_twice_is_one(write):
 
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(DataError, match=r"none\.csv' is no file"):
-        Corrections(tmp_path / "none.csv")
+        find_file(str(tmp_path / "none.csv"), "data.corrections")

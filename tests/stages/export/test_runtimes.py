@@ -15,7 +15,6 @@ import onnx
 import openvino
 import pytest
 import torch
-from torch import nn
 
 from lightline.model_file.onnx_model import OnnxModel
 from lightline.model_file.pixel_classifier import PixelClassifier
@@ -150,23 +149,13 @@ def test_int8_in_openvino_names_nearly_always_the_same_class(name, tmp_path):
     assert equal >= 0.9
 
 
-class TransformAlone(nn.Module):
-    """The evaluation transform, its output in the place of logits and of probabilities."""
-
-    def __init__(self, values: Preprocessing):
-        super().__init__()
-        self.transform = evaluation_transform(values)
-
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        inputs = self.transform(image)
-        return inputs, inputs * 2
-
-
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_the_transform_takes_the_operators_that_the_document_lists(interpolation):
     page = (ROOT / "docs/model-file.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^\| ([A-Z][A-Za-z]+) \|", page, re.MULTILINE))
-    model = exporter._trace(TransformAlone(Preprocessing(32, 0.875, (0.5,) * 3, (0.2,) * 3, interpolation)).eval(), 20)
+    model = exporter._trace(
+        evaluation_transform(Preprocessing(32, 0.875, (0.5,) * 3, (0.2,) * 3, interpolation)).eval(), 20
+    )
     onnx.checker.check_model(model, full_check=True)
     assert {node.op_type for node in model.graph.node} == listed
     uint8 = {name for value in model.graph.input for name in [value.name]}
