@@ -1,6 +1,7 @@
 """Find labels that are likely wrong, and pictures that are no pictures.
 
 python -m lightline labels [--folds N] [-S OVERRIDE …]
+python -m lightline labels --of EXPERIMENT EXPERIMENT …
 """
 
 import argparse
@@ -26,24 +27,26 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--folds", type=int, default=5, help="parts of the data, one model each (default: %(default)s)")
     parser.add_argument("-S", dest="overrides", action="append", default=[], help="as of `dvc exp run`; of the models")
+    parser.add_argument("--of", nargs="+", metavar="EXPERIMENT", help="read the folds that these were; runs nothing")
     options = parser.parse_args(arguments)
     if options.folds < 2:
         parser.error("--folds must be at least 2")
+    from commands.labelling.folds import run_folds
+
     try:
-        _find(options.folds, options.overrides)
+        _find(options.of or run_folds(options.folds, options.overrides))
     except LightlineError as error:
         sys.exit(f"error: {error}")
     return 0
 
 
-def _find(num_folds: int, overrides: Sequence[str]) -> None:
+def _find(names_of_runs: list[str]) -> None:
     import numpy as np
 
-    from commands.labelling.folds import pairs, read_folds, run_folds
+    from commands.labelling.folds import pairs, read_folds
     from lightline.files import write_csv
     from lightline.models.label_errors import label_quality, suspects
 
-    names_of_runs = run_folds(num_folds, overrides)
     found = read_folds(names_of_runs)
     chosen = suspects(found.probabilities, found.labels)
     quality, likely = label_quality(found.probabilities, found.labels), found.probabilities.argmax(1)

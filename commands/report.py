@@ -15,8 +15,8 @@ import yaml
 
 from lightline.errors import DataError, LightlineError
 from lightline.redaction import redacted
+from lightline.runtime.experiment_files import WORKSPACE, read_file
 
-WORKSPACE = "workspace"
 _SHOWN = 60  # images of each gallery
 _SIDE = 96  # pixels
 
@@ -24,7 +24,7 @@ _SIDE = 96  # pixels
 def main(arguments: Sequence[str]) -> int:
     """Write the page and print where it is."""
     parser = argparse.ArgumentParser(prog="python -m lightline report", description="Put two experiments side by side.")
-    parser.add_argument("first", help="an experiment's name, a commit, or workspace")
+    parser.add_argument("first", help=f"an experiment's name, a commit, or {WORKSPACE}: what lies here")
     parser.add_argument("second", help="another one")
     parser.add_argument("--output", type=Path, default=Path("reports/compare.html"), help="default: %(default)s")
     options = parser.parse_args(arguments)
@@ -57,24 +57,9 @@ def _read(name: str) -> Any:
 
     from commands.comparing.pairs import Experiment
 
-    def content(path: str) -> bytes:
-        if name == WORKSPACE:
-            return Path(path).read_bytes()
-        import dvc.api
-
-        with dvc.api.open(path, rev=name, mode="rb") as file:
-            return file.read()
-
-    try:
-        table = pq.read_table(BytesIO(content("reports/test/predictions.parquet")))
-        metrics = [json.loads(content(f"reports/{stage}/metrics.json")) for stage in ("test", "export")]
-        return Experiment(name, table, metrics[0] | metrics[1], yaml.safe_load(content("params.yaml")))
-    except Exception as error:  # DVC, git and remotes fail in as many ways as they are
-        reason = redacted(str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"{name!r} has no results that can be read here ({reason}); `dvc exp show` lists experiments, and `dvc exp "
-            f"pull` brings what lies on a remote. {WORKSPACE} means what lies here."
-        ) from error
+    table = pq.read_table(BytesIO(read_file(name, "reports/test/predictions.parquet")))
+    metrics = [json.loads(read_file(name, f"reports/{stage}/metrics.json")) for stage in ("test", "export")]
+    return Experiment(name, table, metrics[0] | metrics[1], yaml.safe_load(read_file(name, "params.yaml")))
 
 
 def _headline(first: str, second: str, pairs: Any) -> str:

@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lightline.errors import LightlineError
+from lightline.config.folds import of_fold
+from lightline.errors import DataError, LightlineError
 from lightline.models.temperature import probabilities
+from lightline.runtime.experiment_files import read_file
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,7 @@ def run_folds(num_folds: int, overrides: Sequence[str]) -> list[str]:
     for fold in range(num_folds):
         print(f"fold {fold + 1} of {num_folds}", flush=True)
         names.append(f"labels-{key}-{fold}")
-        of_fold = ("split=k_fold", f"split.num_folds={num_folds}", f"split.fold={fold}")
-        settings = [word for override in (*overrides, *of_fold) for word in ("-S", override)]
+        settings = [word for override in of_fold(fold, num_folds, overrides) for word in ("-S", override)]
         dvc = (sys.executable, "-m", "dvc", "exp")
         # Its name is free again, its results stay in the cache; --force would compute all of it anew.
         subprocess.run((*dvc, "remove", names[-1]), check=False, capture_output=True)
@@ -51,20 +52,22 @@ def run_folds(num_folds: int, overrides: Sequence[str]) -> list[str]:
 
 
 def read_folds(names: Sequence[str]) -> OutOfFold:
-    """Read what the runs found."""
-    import dvc.api
+    """Read what the runs found.
 
-    def content(path: str, name: str) -> bytes:
-        with dvc.api.open(path, rev=name, mode="rb") as file:
-            return file.read()
-
+    Raises:
+        DataError: they cannot be read, or are no folds of the same data.
+    """
     parts, shares = [], []
     for name in names:
-        table = pq.read_table(BytesIO(content("reports/test/predictions.parquet", name)))
-        temperature = json.loads(content("reports/test/metrics.json", name))["temperature"]
+        table = pq.read_table(BytesIO(read_file(name, "reports/test/predictions.parquet")))
+        temperature = json.loads(read_file(name, "reports/test/metrics.json"))["temperature"]
         parts.append(table.select(["id", "label", "class"]))
         shares.append(probabilities(np.stack(table["logits"].to_numpy()), temperature))
     table = pa.concat_tables(parts)
+    if len({part.shape[1] for part in shares}) > 1 or len(set(table["id"].to_pylist())) < len(table):
+        raise DataError(
+            f"{', '.join(names)} are no folds of the same data: their classes differ, or their test images overlap."
+        )
     labels, names_of = table["label"].to_numpy().astype(np.int64), table["class"].to_pylist()
     classes: dict[int, str] = dict(zip(labels.tolist(), names_of, strict=True))
     num_classes = shares[0].shape[1]

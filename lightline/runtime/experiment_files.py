@@ -1,0 +1,29 @@
+"""Files of an experiment, without applying it: from git, and from DVC's cache or remote."""
+
+from pathlib import Path
+
+from lightline.errors import DataError
+from lightline.redaction import redacted
+
+WORKSPACE = "workspace"
+
+
+def read_file(experiment: str, path: str) -> bytes:
+    """Read a file as an experiment or a commit has it; `workspace`: as it lies here.
+
+    Raises:
+        DataError: there is no such experiment, or what it has does not lie here.
+    """
+    import dvc.api
+
+    try:
+        if experiment == WORKSPACE:
+            return Path(path).read_bytes()
+        with dvc.api.open(path, rev=experiment, mode="rb") as file:
+            return file.read()
+    except Exception as error:  # DVC, git and remotes fail in as many ways as they are
+        reason = redacted(str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{experiment!r} has no results that can be read here ({reason}); `dvc exp show` lists experiments, and "
+            f"`dvc exp pull` brings what lies on a remote."
+        ) from error
