@@ -14,6 +14,7 @@ from lightline.errors import LightlineError, ParameterError
 from lightline.redaction import names_secret, redacted, secret_in
 
 PARAMS_FILE = Path("params.yaml")
+PARAMS_VARIABLE = "LIGHTLINE_PARAMS"  # of a node that has joined another one's training: where those lie
 ADVICE = (  # the last line of what is said of wrong parameters
     "Edit conf/ and type `make params`, or give a value for one run: `-S KEY=VALUE`. "
     "`make params` also takes back what a run that failed has left in params.yaml."

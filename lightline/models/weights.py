@@ -13,7 +13,7 @@ from torch import nn
 from lightline.config.model import LibraryModel
 from lightline.errors import ParameterError, some
 from lightline.models.transforms import Preprocessing
-from lightline.runtime.supervision import is_first_process
+from lightline.runtime.ranks import is_first_process
 from lightline.runtime.weights_file import is_safetensors, read_beginning, unusable_weights
 
 StateDict = Mapping[str, torch.Tensor]

@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from lightline.runtime.locks import lock
+from lightline.runtime.ranks import local_rank
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
@@ -40,7 +41,7 @@ def _quotas() -> Iterator[int]:
 @contextmanager
 def counted_training() -> Iterator[None]:
     """Be counted among the trainings of this machine; of a distributed one, the first process of a machine is."""
-    held = _take_lock() if os.environ.get("LOCAL_RANK", "0") == "0" else None
+    held = _take_lock() if local_rank() == 0 else None
     try:
         yield
     finally:

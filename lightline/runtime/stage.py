@@ -16,13 +16,14 @@ from lightline.runtime.loading import load_quickly  # isort: skip  (and called b
 load_quickly()
 
 from lightline.config.extensions import EXTENSIONS
-from lightline.config.load import ADVICE, is_conf_right, load_params
+from lightline.config.load import ADVICE, PARAMS_FILE, PARAMS_VARIABLE, is_conf_right, load_params
 from lightline.config.params import Params
 from lightline.errors import LightlineError, ParameterError, explain_full_disk
 from lightline.redaction import redacted
 from lightline.runtime.integrity import check_inputs
 from lightline.runtime.interruption import INTERRUPTED, end_at_once, end_in_order
-from lightline.runtime.supervision import end_with_parent, is_first_process, occupy_folder
+from lightline.runtime.ranks import forget_leaked_rank, is_first_process
+from lightline.runtime.supervision import end_with_parent, occupy_folder
 
 _FAILED, _MAY_PASS = 1, 75  # exit statuses; 75 is sysexits' EX_TEMPFAIL, which the flow tries again
 
@@ -61,6 +62,7 @@ def run_stage(work: Callable[[Params], None], kept: str = "the same command goes
 
 def _do(work: Callable[[Params], None]) -> None:
     params = _load_params()
+    forget_leaked_rank(params.hardware.num_nodes)
     end_with_parent()
     if is_first_process():
         occupy_folder()
@@ -71,7 +73,7 @@ def _do(work: Callable[[Params], None]) -> None:
 def _load_params() -> Params:
     """Read all parameters; of wrong ones, say whether conf/ has them, or an override of `dvc exp run` brought them."""
     try:
-        return load_params()
+        return load_params(Path(os.environ.get(PARAMS_VARIABLE, PARAMS_FILE)))
     except ParameterError as error:
         if "DVC_EXP_BASELINE_REV" not in os.environ or not is_conf_right():
             raise

@@ -18,6 +18,7 @@ import psutil
 
 from lightline.errors import LightlineError
 from lightline.runtime.locks import lock
+from lightline.runtime.ranks import local_rank
 
 GRACE = 20.0  # seconds a stage has to end after SIGTERM; as many as the flow gives it
 _POLL = 0.2  # seconds
@@ -49,15 +50,10 @@ def end_with_parent() -> None:
         if keeper is None:
             raise BusyError("The DVC process that started this stage has ended; run the same command again.")
         keepers.append(keeper)
-    if os.environ.get("LOCAL_RANK", "0") != "0":
+    if local_rank():
         keepers += psutil.Process().parents()[:1]
     if keepers:
         threading.Thread(target=_watch, args=(keepers,), daemon=True).start()
-
-
-def is_first_process() -> bool:
-    """Tell whether this process is the one of a distributed run that writes outputs; alone, it is."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
 def occupy_folder() -> None:

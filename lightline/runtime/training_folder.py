@@ -15,6 +15,7 @@ from typing import IO, Any
 from lightline.files import write_json
 from lightline.runtime.locks import lock, still_has_name
 from lightline.runtime.origin import records
+from lightline.runtime.ranks import is_first_process
 
 # Tells the other processes of a distributed run where the first one keeps it.
 _VARIABLE = "LIGHTLINE_TRAINING_STATE"
@@ -30,10 +31,10 @@ def training_folder(fingerprint: str, ingredients: dict[str, Any]) -> Iterator[P
 
     ingredients: what the fingerprint is a digest of, from which a later training with another one tells what changed.
     """
-    if _VARIABLE in os.environ:
-        yield Path(os.environ[_VARIABLE])
+    folder = Path(os.environ.get(_VARIABLE) or _training() / fingerprint)
+    if not is_first_process():
+        yield folder
         return
-    folder = _training() / fingerprint
     with _locked(folder):
         if not folder.exists():
             _tell_of_another(folder, ingredients)
@@ -94,16 +95,17 @@ def _tell_of_another(folder: Path, ingredients: dict[str, Any]) -> None:
     for other in dict.fromkeys(state.parent for state in reversed(states)):
         if held := _try(other):
             held.close()
-            changed = list(_differences(ingredients, json.loads((other / _INGREDIENTS).read_text())))
+            changed = list(differences(ingredients, json.loads((other / _INGREDIENTS).read_text())))
             shown = ", ".join([*changed[:_SHOWN], *(["…"] if len(changed) > _SHOWN else [])])
             print(f"starting from the beginning: unfinished training in {other} differs in {shown}", flush=True)
             return
 
 
-def _differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """List in which keys, dotted, two trainings' ingredients differ."""
     for key in dict.fromkeys([*ours, *theirs]):
         mine, other = ours.get(key), theirs.get(key)
         if isinstance(mine, dict) and isinstance(other, dict):
-            yield from _differences(mine, other, f"{prefix}{key}.")
+            yield from differences(mine, other, f"{prefix}{key}.")
         elif mine != other:
             yield f"{prefix}{key}"

@@ -10,21 +10,23 @@ from lightline.models.checkpoint import BEST
 from lightline.models.device import use_share
 from lightline.models.logits import read_logits
 from lightline.runtime.cores import counted_training
-from lightline.runtime.supervision import is_first_process
+from lightline.runtime.ranks import is_first_process
 from lightline.runtime.tracking import track
 from lightline.runtime.training_folder import training_folder
 from stages.train.fingerprint import fingerprint, ingredients
 from stages.train.fit import REPORTS, Task, fit, write_outputs
 from stages.train.image_size import size_warning
+from stages.train.nodes import find_group
 from stages.train.samples import log_extremes
 from stages.train.start import start
-from stages.train.states import newest_state
+from stages.train.states import FINISHED
 from stages.train.trainer import build_trainer
 
 
 def main(params: Params) -> None:
     dataset = Dataset()
     splits = read_splits()
+    group = find_group(params)
     trainer = build_trainer(params)
     begun = start(params, len(dataset.classes))
     params, size = begun.params, begun.params.model.input_size
@@ -37,10 +39,14 @@ def main(params: Params) -> None:
         print(f"warning: {warning}", flush=True)
     with training_folder(task.fingerprint, identity) as folder, counted_training():
         use_share(params.hardware, is_counted=True)
-        state = newest_state(folder)
-        with track(params, task.fingerprint, "train", resume=state is not None, enabled=is_first_process()) as run:
+        state = group.agree(identity, folder)
+        is_first = is_first_process()
+        if not is_first and state is not None and state.name == FINISHED:
+            return
+        tracked = track(params, task.fingerprint, "train", resume=state is not None, enabled=is_first)
+        with tracked as run, group.watched():
             fitted = fit(task, trainer, folder, state, run)
-            if not is_first_process():
+            if not is_first:
                 return
             metrics = write_outputs(task, fitted)
             write_json(REPORTS / "fingerprint.json", {"fingerprint": task.fingerprint, **identity})

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from lightline.config.training import Trainer
-from lightline.runtime.supervision import is_first_process
+from lightline.runtime.ranks import is_first_process
 from lightline.runtime.tracking import Run
 from stages.train.callbacks import Progress
 from stages.train.module import Classifier

@@ -53,6 +53,16 @@ class StateFiles(TorchCheckpointIO):
         for old in states if path.name == FINISHED else states[:-_KEPT]:
             _delete(old)
 
+    def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Read it on the first process, from which the others have it: its file lies on that one's machine."""
+        if not torch.distributed.is_initialized():
+            return super().load_checkpoint(path, *arguments, **options)
+        is_first = torch.distributed.get_rank() == 0
+        held = [super().load_checkpoint(path, *arguments, **options) if is_first else None]
+        torch.distributed.broadcast_object_list(held)
+        assert held[0] is not None
+        return held[0]
+
 
 def newest_state(folder: Path) -> Path | None:
     """Find the finished state, or else the last whole one; a damaged one is named and deleted."""

@@ -19,7 +19,7 @@ from lightline.errors import ParameterError
 from lightline.extensions import build_extension
 from lightline.models.device import choose_device
 from lightline.runtime.origin import records
-from lightline.runtime.supervision import is_first_process
+from lightline.runtime.ranks import is_first_process
 from stages.train.averaging import ExponentialMovingAverage
 from stages.train.callbacks import FiniteLoss, Progress
 from stages.train.history import History
