@@ -80,7 +80,7 @@ class Hardware(Section):
     strategy: Annotated[str, Field(pattern="^[a-z_0-9]{1,64}$")]  # a name that Lightning knows
     num_nodes: Annotated[int, Field(ge=1, le=10_000)]
     # Where the first of several nodes is found: its address, null for the one that other machines see; its port.
-    master_addr: Annotated[str, Field(pattern=r"^[\w.:-]{1,255}$")] | None
+    master_addr: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,255}$")] | None
     master_port: Annotated[int, Field(ge=1, le=65_535)]
     rendezvous_timeout: PositiveFloat  # seconds that it waits for the others
     # That compute, a process. auto: OMP_NUM_THREADS, or the cores, shared among the trainings that run on the machine.
