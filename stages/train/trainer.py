@@ -26,6 +26,7 @@ from stages.train.history import History
 from stages.train.lightning_overhead import NoProfiler
 from stages.train.precision import choose_precision
 from stages.train.states import SaveState, StateFiles
+from stages.train.sync_batchnorm import BatchNormSync
 
 # What Lightning says of the hardware it does not find, and where else one could log.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -49,7 +50,7 @@ def build_trainer(params: Params) -> lightning.Trainer:
     Raises:
         ParameterError: Lightning refuses a setting, or the hardware it asks for is not there.
     """
-    settings, hardware = params.trainer, params.hardware
+    settings, hardware, device = params.trainer, params.hardware, choose_device(params.hardware)
     show_bar = sys.stdout.isatty()
     # Else torch.use_deterministic_algorithms also fills all new memory before it is written: a twentieth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -60,13 +61,12 @@ def build_trainer(params: Params) -> lightning.Trainer:
             devices=hardware.devices,
             strategy=hardware.strategy,
             num_nodes=hardware.num_nodes,
-            precision=choose_precision(settings, choose_device(hardware)),  # type: ignore[arg-type]
+            precision=choose_precision(settings, device),  # type: ignore[arg-type]
             gradient_clip_val=settings.gradient_clip_val,
             gradient_clip_algorithm=settings.gradient_clip_algorithm,
             accumulate_grad_batches=settings.accumulate_grad_batches,
             deterministic=settings.deterministic,
             **_extent(settings),
-            sync_batchnorm=settings.sync_batchnorm,
             detect_anomaly=hardware.detect_anomaly,
             callbacks=[*callbacks, *([Progress()] if show_bar else [])],
             logger=False,
@@ -76,7 +76,7 @@ def build_trainer(params: Params) -> lightning.Trainer:
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # the sampler takes its own share, as a function of seed and epoch
-            plugins=[StateFiles()],
+            plugins=[StateFiles(), *([BatchNormSync(device.type == "cpu")] if settings.sync_batchnorm else [])],
         )
     except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise ParameterError(
