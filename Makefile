@@ -1,4 +1,5 @@
 # make run    train on the embedded digits through the Prefect flow, and bring the result into this folder
+# make sweep  search parameters: ARGS="NAME -S 'optimizer.lr=tag(log, interval(0.001, 0.1))' --trials 40 --parallel 4"
 # make test   everything that is checked automatically
 # make fuzz   damaged input for some minutes; FUZZ_EXAMPLES=N for more or fewer of each kind
 # make faults runs killed N times at named points and at random, with a table of what became of them
@@ -13,12 +14,15 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: run test fuzz faults bench bench-quick lint params keep repair format lock setup
+.PHONY: run sweep test fuzz faults bench bench-quick lint params keep repair format lock setup
 .DEFAULT_GOAL := run
 
 # `make run ARGS="-S model=resnet18"` passes overrides on.
 run: setup
 	@python -m flows.pipeline --apply $(ARGS)
+
+sweep: setup
+	@python -m flows.sweep run $(ARGS)
 
 test: setup
 	@python -m pytest --numprocesses auto --dist worksteal $(ARGS)

@@ -24,6 +24,7 @@ from prefect.states import Completed, Failed
 from flows.crashes import api, clear
 from flows.errors import StageError, UnavailableError
 from flows.git import homes
+from flows.live_history import live_history
 from flows.results import Results, keep_page, publish, read_results, server_answers
 from flows.security import refuse_keys, refuse_open_server
 from flows.worker import outlive_worker
@@ -167,7 +168,8 @@ def stage_task(workspace: Workspace, name: str, stages: list[str]) -> Task[[], A
     )
     async def stage() -> State[Any]:
         try:
-            ran = await workspace.reproduce(stages, get_run_logger().info)
+            async with live_history(workspace.folder):
+                ran = await workspace.reproduce(stages, get_run_logger().info)
         except LightlineError as error:
             failed = _UNAVAILABLE if isinstance(error, UnavailableError) else "Failed"
             return Failed(name=failed, message=_failure(name, error, list(workspace.dvc.last_lines)))

@@ -47,6 +47,14 @@ def start() -> None:
     server.SubprocessASGIServer().start()
 
 
+def address() -> str | None:
+    """Give the API's address of the temporary server, for other processes; None where the user's own is used."""
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_URL
+
+    return None if PREFECT_API_URL.value() else SubprocessASGIServer().api_url
+
+
 def unreachable(message: str) -> str:
     """Say what to do about a server that does not answer; message: of Prefect's error."""
     url = message.rpartition(" ")[2]

@@ -40,7 +40,8 @@ async def _schedule_again(flow_run: str) -> bool:
 
     async with get_client() as client:
         run = await client.read_flow_run(UUID(flow_run))
-        if run.deployment_id is None:
+        # Those of a sweep are taken up by the sweep.
+        if run.deployment_id is None or any(tag.startswith("sweep:") for tag in run.tags):
             return False
         await client.create_flow_run_from_deployment(run.deployment_id, parameters=run.parameters)
     return True

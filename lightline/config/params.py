@@ -101,6 +101,18 @@ class Checkpoint(Section):
     train_time_interval: PositiveFloat | None  # seconds; with both, whichever has passed first
 
 
+class Sweep(Section):
+    """How a sweep searches; no stage depends on it. The names are Optuna's."""
+
+    sampler: Literal["tpe", "random"]
+    pruner: Literal["hyperband", "median"] | None  # by the val metric that trainer.monitor names
+    trials: Annotated[int, Field(ge=1, le=100_000)]
+    parallel: Annotated[int, Field(ge=1, le=1_000)]  # runs at once
+    n_startup_trials: Annotated[int, Field(ge=1, le=10_000)]  # at random, before the sampler and the median know enough
+    reduction_factor: Annotated[int, Field(ge=2, le=100)]  # of hyperband: one in so many goes on
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
 class Tracking(Section):
     """Weights & Biases; no stage depends on it. WANDB_MODE wins over mode."""
 
@@ -128,6 +140,7 @@ class Params(Section):
     hardware: Hardware
     checkpoint: Checkpoint
     tracking: Tracking
+    sweep: Sweep
 
     @property
     def fetch(self) -> Fetch:

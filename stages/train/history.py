@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -9,12 +10,14 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from lightline.config.training import Trainer
+from lightline.files import write_json
 from lightline.runtime.ranks import is_first_process
 from lightline.runtime.tracking import Run
 from stages.train.callbacks import Progress
 from stages.train.module import Classifier
 
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
+_LIVE = Path(".lightline", "history.json")  # in the folder that the stage works in
 STEP_COLUMNS = ("step", "epoch", "train_loss", "lr")
 Row = dict[str, float]
 
@@ -83,6 +86,7 @@ class History(Callback):
     def begin(self, metrics: Row) -> None:
         """Add the row of what training begins with, as epoch 0."""
         self.rows.append(_row({"epoch": 0, "step": 0}, metrics))
+        self._write()
         self._send(self.rows[-1])
         if is_first_process():
             print(f"epoch 0, the last layer alone: {_losses(metrics)}", flush=True)
@@ -126,12 +130,18 @@ class History(Callback):
             means, last = (results.metrics(on_step)["log"] for on_step in (False, True))
             logged = {name: last[name] for name in last if f"{name.removesuffix('_step')}_epoch" not in means} | means
         self.rows.append(_row(row, logged | self._validated))
+        self._write()
         self._validated = {}
         self._send(self.rows[-1])
         if trainer.is_global_zero:
             line = f"{self._line(trainer)}, {self._speed('epoch', images):,.0f} images/s"
             bar = trainer.progress_bar_callback
             bar.report(line) if isinstance(bar, Progress) else print(line, flush=True)
+
+    def _write(self) -> None:
+        """Leave the rows where a flow, which may show them while training runs, looks for them."""
+        if is_first_process():
+            write_json(_LIVE, self.rows)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "steps": self.steps, "before": self._before}

@@ -1,0 +1,1 @@
+"""The page of a sweep, for `python -m lightline sweep`."""

@@ -1,0 +1,1 @@
+"""Sweeps: an Optuna study whose trials are runs of the flow `pipeline`."""

@@ -1,0 +1,174 @@
+"""Sweeps from a terminal: `python -m flows.sweep run NAME -S …`, which `make sweep` calls; show, best, apply."""
+
+import argparse
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flows import temporary_server
+from flows.git import CODE, apply, can_take, git
+from flows.loading import loading
+from lightline.errors import LightlineError
+from lightline.runtime.interruption import INTERRUPTED, run_command
+
+_EPILOG = """examples:
+  python -m flows.sweep run lr -S 'optimizer.lr=tag(log, interval(0.001, 0.1))' -S 'augment=choice(light,standard)' --trials 40 --parallel 4
+  python -m flows.sweep show lr
+  python -m flows.sweep apply lr
+
+Without a Prefect server a temporary one is started, and a worker with it.
+"""  # noqa: E501
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what is asked for; gives the exit status."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return {"run": _run, "show": _show, "best": _best, "apply": _apply}[options.command](options)
+    except LightlineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.sweep",
+        description="Search parameters: trials are runs of the pipeline, chosen by Optuna.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="search, or go on with a sweep that was begun")
+    run.add_argument("name", help="its experiments are NAME-000, NAME-001, … and NAME-best")
+    told = "what is searched, in Hydra's sweep grammar, and fixed values; can be given many times"
+    run.add_argument("-S", "--set-param", dest="overrides", action="append", default=[], metavar="OVERRIDE", help=told)
+    run.add_argument("--trials", type=_count, help="how many in all; default: sweep.trials in conf/")
+    run.add_argument("--parallel", type=_count, help="how many at once; default: sweep.parallel in conf/")
+    run.add_argument("--continue-pruned", action="store_true", help="go on with trials that were ended early")
+    run.add_argument("--repo", default=".", help="a repository's path or git URL; default: this one")
+    run.add_argument("--rev", default="HEAD", help="branch, tag or commit; default: HEAD")
+    for command, told in (
+        ("show", "the table of trials"),
+        ("best", "the best trial, and the command that applies it"),
+        ("apply", "bring the best one's results into the workspace, if it is clean"),
+    ):
+        commands.add_parser(command, help=told).add_argument("name")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from flows.sweep.space import parse_space
+
+    parse_space(options.overrides)  # before a server is started for nothing
+    temporary_server.configure()
+    with loading():
+        from flows.sweep.controller import sweep
+
+        temporary_server.start()
+    asked = {key: value for key, value in vars(options).items() if key != "command"}
+    with _worker():
+        flow: Any = sweep
+        state = asyncio.run(flow(**asked, return_state=True))
+    if not state.is_completed():
+        print(f"\nerror: {state.message}", file=sys.stderr)
+        return 1
+    _show(options)
+    print(f"\n{state.message}")
+    print(f"\nNext:\n  python -m flows.sweep apply {options.name}\nLook at it: reports/sweeps/{options.name}.html")
+    return 0
+
+
+@contextmanager
+def _worker() -> Iterator[None]:
+    """Have a worker of our own, where the server is: a temporary one has no other."""
+    url = temporary_server.address()
+    if url is None:
+        yield
+        return
+    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_WORKER_QUERY_SECONDS": "2"}
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    for command in ("work-pool create local --type process --overwrite", "--no-prompt deploy --all"):
+        words = (sys.executable, "-m", "prefect", *command.split())
+        done = subprocess.run(words, cwd=CODE, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LightlineError(f"Prefect could not be set up: {done.stdout}{done.stderr}")
+    worker = subprocess.Popen((sys.executable, "-m", "flows.worker"), cwd=CODE, env=environment, **quiet)
+    try:
+        yield
+    finally:
+        worker.send_signal(signal.SIGINT)
+        try:
+            worker.wait(60)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+
+
+def _study(name: str) -> Any:
+    from flows.sweep.study import Study, journal
+
+    return Study.open(journal(CODE, name), name)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    study = _study(options.name)
+    table = Table("trial", "state", study.plan.monitor, "epochs", *study.space.searched, "")
+    for row in study.table():
+        value = "" if row.value is None else f"{row.value:.4f}"
+        values = (f"{row.values[key]:.4g}" if isinstance(row.values.get(key), float) else str(row.values.get(key, ""))
+                  for key in study.space.searched)  # fmt: skip
+        table.add_row(str(row.number), row.state, value, str(row.epochs), *values, row.reason.split("\n")[0][:60])
+    Console(highlight=False).print(table)
+    return 0
+
+
+def _best(options: argparse.Namespace) -> int:
+    study = _study(options.name)
+    best = study.best()
+    if best is None:
+        raise LightlineError(f"No trial of sweep {options.name!r} has come to its end yet.")
+    words = " ".join(f"-S '{override}'" for override in study.space.overrides(best.params))
+    print(f"trial {best.number}: {study.plan.monitor} {best.value:.4f}\n  python -m flows.pipeline {words}")
+    print(f"  python -m flows.sweep apply {options.name}")
+    return 0
+
+
+def _apply(options: argparse.Namespace) -> int:
+    """Bring the best one's results here, where nothing would be lost."""
+    study, name = _study(options.name), f"{options.name}-best"
+    here = git("rev-parse", "HEAD", folder=CODE)
+    if here != study.plan.commit:
+        raise LightlineError(
+            f"Sweep {options.name!r} is of commit {study.plan.commit[:12]}, and here is {here[:12]}. "
+            f"`git checkout {study.plan.commit[:12]}` first, or run its parameters: `python -m flows.sweep best`."
+        )
+    if f"refs/exps/{here[:2]}/{here[2:]}/{name}" not in git("for-each-ref", "--format=%(refname)", folder=CODE):
+        raise LightlineError(f"There is no experiment {name!r}: the sweep has not come to its end.")
+    if not can_take(Path(CODE), name):
+        raise LightlineError("The workspace has changes that would be lost. Commit them, or take them back, first.")
+    apply(CODE, name)
+    done = subprocess.run((sys.executable, "-m", "dvc", "checkout", "--force", "--quiet"), cwd=CODE, check=False)
+    print(f"{name} is in this workspace: models/model.onnx, reports/report.html")
+    return done.returncode
+
+
+if __name__ == "__main__":
+    run_command(main)

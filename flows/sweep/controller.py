@@ -1,0 +1,290 @@
+"""The Prefect flow of a sweep: it asks an Optuna study for trials, has them run, and tells the study how they were."""
+
+import asyncio
+import re
+import sys
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Any
+from uuid import UUID
+
+import yaml
+from optuna.trial import Trial, TrialState
+from prefect import flow, get_run_logger
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from flows.crashes import Claim, api
+from flows.errors import RequestError, StageError
+from flows.git import Origin, find_origin
+from flows.security import refuse_keys, refuse_open_server
+from flows.sweep.space import Space, parse_space
+from flows.sweep.study import ATTEMPT, CONTINUES, PRUNED, Plan, Study, journal, only_writer
+from flows.sweep.trials import Runs, has_ended
+from flows.workspace import Request, open_workspace
+from lightline.config.load import check_params
+from lightline.config.params import Params
+from lightline.errors import LightlineError
+
+_POLL = 1.0  # seconds
+_SAME_ERRORS = 3  # in a row, which end a sweep
+_ATTEMPTS = 3  # at a trial whose processes were killed
+_PAGE = 60.0  # seconds between two pages, at least
+_END = 90.0  # seconds for runs to end that are stopped
+
+
+@flow(name="sweep", description="Search parameters: trials are runs of `pipeline`, chosen by Optuna.")
+async def sweep(  # noqa: PLR0917 (the form has them all)
+    name: str,
+    overrides: list[str],
+    trials: Annotated[int, Field(ge=1)] | None = None,
+    parallel: Annotated[int, Field(ge=1)] | None = None,
+    continue_pruned: bool = False,
+    repo: str = ".",
+    rev: str = "HEAD",
+) -> State[Any]:
+    """Run trials until there are as many as asked for, then the whole pipeline with the best one's parameters.
+
+    Args:
+        name: Of the sweep: its experiments are NAME-000, NAME-001, … and NAME-best. The same name goes on with it.
+        overrides: What is searched, in Hydra's sweep grammar, as in optimizer.lr=tag(log, interval(0.01, 1)) or
+            augment=choice(light,standard), one an item; and fixed values, as of the flow `pipeline`.
+        trials: How many there are to be in all. Empty: as sweep.trials in conf/ has it.
+        parallel: How many run at once. Empty: as sweep.parallel has it.
+        continue_pruned: Go on with the trials that were ended early, from where they were.
+        repo: Where the code comes from and the experiments go to: the path of a git repository with DVC, or a git URL.
+            A dot is the repository this flow lies in.
+        rev: Branch, tag or commit to run. A sweep that is gone on with keeps the commit it began with.
+    """
+    logger = get_run_logger()
+    try:
+        refuse_keys(overrides, repo)
+        await refuse_open_server()
+        origin, space = find_origin(repo), parse_space(overrides)
+        with only_writer(origin.home, name):
+            claim = Claim(origin.home)  # so that the next start knows, should this process be killed
+            try:
+                claim.belongs_to(str(flow_run.id), api(), str(origin.project))
+                params = await _check(origin, Request(space.corners()[0], repo, rev), name, space, overrides)
+                settings = params.sweep.model_copy(
+                    update={"trials": trials or params.sweep.trials, "parallel": parallel or params.sweep.parallel}
+                )
+                study = Study.open(journal(origin.home, name), name, settings, params.trainer.max_epochs or 1)
+                runs = Runs(name, study.plan.identity, repo, study.plan.commit)
+                controller = Controller(origin, study, runs, settings.trials, settings.parallel, logger)
+                if continue_pruned:
+                    logger.info("%d pruned trials go on", study.continue_pruned())
+                return Completed(message=await controller.run())
+            finally:
+                claim.release()
+    except LightlineError as error:
+        return Failed(message=str(error))
+
+
+async def _check(origin: Origin, request: Request, name: str, space: Space, overrides: list[str]) -> Params:
+    """Check the space by what each of its corners composes to, and write the study of a new sweep.
+
+    Raises:
+        LightlineError: something cannot be used, or the name is taken.
+    """
+    file = journal(origin.home, name)
+    known = Study.open(file, name) if file.exists() else None
+    if known and known.plan.overrides != overrides:
+        was = " ".join(map(repr, known.plan.overrides))
+        raise RequestError(f"There is a sweep {name!r} already, of {was}. Choose another name, or delete {file}.")
+    if known:
+        request = Request(request.overrides, request.repo, known.plan.commit)
+    async with open_workspace(request, lambda line: None) as workspace:
+        _refuse_unread(space, workspace.folder, [stage for stages in workspace.steps for stage in stages[1]])
+        for corner in space.corners():
+            await workspace.dvc.call("compose", overrides=corner)
+        params = check_params(yaml.safe_load((workspace.folder / "params.yaml").read_bytes()), "params.yaml")
+        if not known:
+            taken = [one for one in workspace.recorded if re.fullmatch(rf"{re.escape(name)}-(\d+|best)", one)]
+            if taken:
+                raise RequestError(
+                    f"There are experiments of a sweep {name!r} on this commit already, as {taken[0]}. Choose another "
+                    f"name, or remove them with `dvc exp remove {' '.join(taken)}`."
+                )
+            Study.create(file, name, Plan(overrides, workspace.commit, params.trainer.monitor))
+    return params
+
+
+def _refuse_unread(space: Space, folder: Path, stages: list[str]) -> None:
+    """Refuse to search what nothing up to training reads: all trials would be the same.
+
+    Raises:
+        RequestError: such a key is searched.
+    """
+    pipeline = yaml.safe_load((folder / "dvc.yaml").read_bytes())["stages"]
+    before = stages[: stages.index("train") + 1] if "train" in stages else stages
+    read = {one for stage in before for one in pipeline.get(stage, {}).get("params", []) if isinstance(one, str)}
+    for key in space.searched:
+        section = key.lstrip("+~").partition(".")[0]
+        if section not in read and section not in ("recipe", "debug"):
+            raise RequestError(
+                f"{key} cannot be searched: nothing up to training reads the section {section!r}, and so no trial "
+                f"would differ from another. What is read: {', '.join(sorted(read))}."
+            )
+
+
+class Controller:
+    """Asks, watches and tells, until there are enough trials; goes on with what an earlier one has left."""
+
+    def __init__(self, origin: Origin, study: Study, runs: Runs, trials: int, parallel: int, logger: Any):
+        self._origin, self._study, self._runs, self._log = origin, study, runs, logger
+        self._trials, self._parallel = trials, parallel
+        self._open: dict[int, tuple[Trial, UUID]] = {}
+        self._errors: list[str] = []
+        self._drawn = 0.0
+
+    async def run(self) -> str:
+        """Search; gives what is to be said of it."""
+        try:
+            await self._take_up()
+            while True:
+                for number in list(self._open):
+                    await self._look(number)
+                while len(self._open) < self._parallel and (trial := self._next()):
+                    await self._start(trial)
+                if not self._open:
+                    break
+                await asyncio.sleep(_POLL)
+            return await self._finish()
+        except BaseException:
+            await asyncio.shield(self._stop_all())
+            raise
+
+    async def _take_up(self) -> None:
+        """Go on with trials that had begun, and end runs that belong to none."""
+        for frozen in self._study.open_trials():
+            if frozen.state == TrialState.RUNNING:
+                await self._start(self._study.resume(frozen.number), again=True)
+        known = {run for _, run in self._open.values()}
+        for run in await self._runs.left_running():
+            if run.id not in known:
+                self._log.warning("Run %s belongs to no trial that is open: it is ended.", run.name)
+                await self._runs.stop(run.id)
+
+    def _next(self) -> Trial | None:
+        waiting = any(trial.state == TrialState.WAITING for trial in self._study.open_trials())
+        return self._study.ask() if waiting or self._study.num_asked() < self._trials else None
+
+    async def _start(self, trial: Trial, again: bool = False) -> None:
+        attempt = trial.user_attrs.get(ATTEMPT, 0)
+        experiment = self._runs.experiment(trial.user_attrs.get(CONTINUES, trial.number))
+        overrides = self._study.space.overrides(trial.params)
+        key = attempt if CONTINUES not in trial.user_attrs else f"continued-{attempt}"
+        run = await self._runs.start(experiment, overrides, key, ["train"])
+        if again and _was_stopped(await self._runs.read(run)) and PRUNED not in trial.user_attrs:
+            trial.set_user_attr(ATTEMPT, attempt + 1)  # of a controller that was stopped, and its runs with it
+            return await self._start(trial)
+        self._open[trial.number] = trial, run
+        self._log.info("trial %d: %s", trial.number, " ".join(self._study.space.overrides(trial.params)))
+        return None
+
+    async def _look(self, number: int) -> None:
+        """See how a trial's run is: report its epochs, end it where it is not worth more, tell how it has ended."""
+        trial, run = self._open[number]
+        is_going_on = CONTINUES in trial.user_attrs
+        state = await self._runs.read(run)
+        if PRUNED not in trial.user_attrs:
+            self._report(trial, await self._runs.rows(run))
+            if not has_ended(state) and not is_going_on and trial.should_prune():
+                trial.set_user_attr(PRUNED, True)
+                await self._runs.stop(run)
+        if has_ended(state):
+            await self._end(trial, state)
+
+    def _report(self, trial: Trial, rows: list[dict[str, Any]]) -> None:
+        known = self._study.reported(trial.number)
+        for step, row in enumerate(rows, 1):
+            if step not in known and self._study.plan.monitor in row:
+                trial.report(float(row[self._study.plan.monitor]), step)
+
+    async def _end(self, trial: Trial, run: FlowRun) -> None:
+        assert run.state is not None
+        del self._open[trial.number]
+        value = await self._value(run)
+        if run.state.type == StateType.COMPLETED and value is not None:
+            self._study.tell(trial, value, TrialState.COMPLETE)
+            self._errors.clear()
+            told = f"{self._study.plan.monitor} {value:.4f}"
+        elif PRUNED in trial.user_attrs:
+            self._study.tell(trial, None, TrialState.PRUNED)
+            told = "ended early; its state is kept"
+        elif run.state.type == StateType.CRASHED and trial.user_attrs.get(ATTEMPT, 0) + 1 < _ATTEMPTS:
+            trial.set_user_attr(ATTEMPT, trial.user_attrs.get(ATTEMPT, 0) + 1)
+            self._log.warning("trial %d: its processes were killed; it goes on", trial.number)
+            return await self._start(trial)
+        else:
+            told = run.state.message or run.state.name or "no value"
+            self._study.tell(trial, None, TrialState.FAIL, told)
+            self._errors.append(re.sub(r"\d+", "#", told))
+        self._log.info("trial %d: %s", trial.number, told)
+        await self._show()
+        last = self._errors[-_SAME_ERRORS:]
+        if len(last) == _SAME_ERRORS and len(set(last)) == 1:
+            raise StageError(f"{_SAME_ERRORS} trials in a row ended with the same error: {told}")
+        return None
+
+    async def _value(self, run: FlowRun) -> float | None:
+        """Read the best epoch's metric, from what the run has shown, or from the experiment that it made."""
+        rows = await self._runs.rows(run.id, "metrics")
+        wanted = ("train", self._study.plan.monitor)
+        return next((row["value"] for row in rows if (row["stage"], row["metric"]) == wanted), None)
+
+    async def _show(self, at_once: bool = False) -> None:
+        """Have the page and Prefect's table as the study is, not more often than once a minute."""
+        if not at_once and monotonic() - self._drawn < _PAGE:
+            return
+        self._drawn = monotonic()
+        table = [
+            {"trial": row.number, "state": row.state, self._study.plan.monitor: row.value, **row.values}
+            for row in self._study.table()
+        ]
+        await acreate_table_artifact(table, key="trials", description=f"Trials of sweep {self._runs.name}")
+        if self._origin.is_here:
+            command = (sys.executable, "-m", "lightline", "sweep", self._runs.name)
+            pipe, both = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
+            process = await asyncio.create_subprocess_exec(*command, cwd=self._origin.home, stdout=pipe, stderr=both)
+            said = (await process.communicate())[0].decode(errors="replace").strip()
+            self._log.log(20 if process.returncode == 0 else 30, said)
+
+    async def _finish(self) -> str:
+        """Run the whole pipeline with the best trial's parameters: its test split is looked at for that one alone."""
+        best = self._study.best()
+        await self._show(at_once=True)
+        if best is None:
+            raise StageError("No trial came to its end: there is no best one. `show` says how each has ended.")
+        experiment = f"{self._runs.name}-best"
+        self._log.info("trial %d is the best: it is tested now, and it alone, as %s", best.number, experiment)
+        overrides = self._study.space.overrides(best.params)
+        run = await self._runs.start(experiment, overrides, best.number, [])
+        while not has_ended(state := await self._runs.read(run)):
+            await asyncio.sleep(_POLL)
+        assert state.state is not None
+        if state.state.type != StateType.COMPLETED:
+            raise StageError(f"The run of the best trial's parameters failed: {state.state.message}")
+        return (
+            f"trial {best.number} is the best: {self._study.plan.monitor} {best.value:.4f}, with "
+            f"{' '.join(self._study.space.overrides(best.params))}; {state.state.message}"
+        )
+
+    async def _stop_all(self) -> None:
+        """End what runs: Prefect does not end the children of a parent that is gone."""
+        runs = {run for _, run in self._open.values()}
+        with suppress(Exception):  # the server may be what is gone
+            for run in runs:
+                await self._runs.stop(run)
+            end = monotonic() + _END
+            while monotonic() < end and not all([has_ended(await self._runs.read(run)) for run in runs]):
+                await asyncio.sleep(_POLL)
+
+
+def _was_stopped(run: FlowRun) -> bool:
+    return run.state is not None and run.state.type in (StateType.CANCELLED, StateType.CANCELLING, StateType.CRASHED)

@@ -1,0 +1,215 @@
+"""A sweep's study: Optuna's, in a journal file that one process at a time writes."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from uuid import uuid4
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from flows.errors import RequestError
+from flows.sweep.space import Space, parse_space
+from lightline.config.params import Sweep as Settings
+from lightline.runtime.locks import lock
+
+_FOLDER = Path(".lightline", "sweeps")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
+_DUPLICATES = 100  # in a row, after which there seems to be nothing new
+REASON = "reason"  # of a trial's end, where it failed; key of its attributes, as are those below
+ATTEMPT, CONTINUES, DUPLICATE, PRUNED = "attempt", "continues", "duplicate", "pruned"
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep is: written into its study, and the same as long as it has its name."""
+
+    overrides: list[str]
+    commit: str
+    monitor: str  # the metric of the val split
+    identity: str = ""  # of this study, should another of the same name follow it
+
+    @property
+    def direction(self) -> Literal["minimize", "maximize"]:
+        return "maximize" if self.monitor.endswith("accuracy") else "minimize"
+
+
+class Shown(NamedTuple):
+    """A row of the table of trials."""
+
+    number: int
+    state: str
+    value: float | None
+    epochs: int
+    values: dict[str, Any]
+    reason: str
+
+
+def journal(home: Path, name: str) -> Path:
+    """Give the file of a sweep's study.
+
+    Raises:
+        RequestError: the name cannot be one.
+    """
+    if not _NAME.fullmatch(name):
+        raise RequestError(f"{name!r} cannot name a sweep: up to 61 letters, digits, - and _ can.")
+    return home / _FOLDER / f"{name}.journal"
+
+
+@contextmanager
+def only_writer(home: Path, name: str) -> Iterator[None]:
+    """Hold a sweep's journal.
+
+    Raises:
+        RequestError: another process does.
+    """
+    file = journal(home, name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if not lock(descriptor):
+            holder = os.pread(descriptor, 20, 0).decode() or "unknown"
+            raise RequestError(f"Sweep {name!r} is under way in process {holder}. `show` says how far it is.")
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Study:
+    """A sweep's trials, asked for and told."""
+
+    def __init__(self, study: optuna.Study):
+        self._study = study
+        attributes = study.user_attrs
+        self.plan = Plan(**{name: attributes[name] for name in ("overrides", "commit", "monitor", "identity")})
+        self.space: Space = parse_space(self.plan.overrides)
+
+    @classmethod
+    def open(cls, file: Path, name: str, settings: Settings | None = None, max_epochs: int = 1) -> "Study":
+        """Open one that is there; settings: of who will ask it.
+
+        Raises:
+            RequestError: there is none, or its file cannot be read.
+        """
+        if not file.exists():
+            there = ", ".join(sorted(path.stem for path in file.parent.glob("*.journal"))) or "none"
+            raise RequestError(f"There is no sweep {name!r} here; there is {there}.")
+        sampler, pruner = _engines(settings, max_epochs) if settings else (None, None)
+        try:
+            storage = JournalStorage(JournalFileBackend(str(file)))
+            return cls(optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner))
+        except (KeyError, ValueError) as error:
+            raise RequestError(f"{file} cannot be read: {error}. Move it away, and the sweep begins anew.") from None
+
+    @classmethod
+    def create(cls, file: Path, name: str, plan: Plan) -> None:
+        """Write a new one, whole or not at all."""
+        new = file.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        storage = JournalStorage(JournalFileBackend(str(new)))
+        study = optuna.create_study(study_name=name, storage=storage, direction=plan.direction)
+        for key, value in {**vars(plan), "identity": uuid4().hex}.items():
+            study.set_user_attr(key, value)
+        new.replace(file)
+
+    def ask(self) -> Trial | None:
+        """Begin a trial that no other is the same as; None where there seems to be none left."""
+        for _ in range(_DUPLICATES):
+            waiting = any(trial.state == TrialState.WAITING for trial in self._real())
+            if not waiting and len(self._distinct()) >= self.space.size():
+                return None
+            trial = self._study.ask(self.space.searched)
+            is_again = trial.params in [other.params for other in self._real() if other.number != trial.number]
+            if not is_again or CONTINUES in trial.user_attrs:
+                return trial
+            trial.set_user_attr(DUPLICATE, True)
+            self._study.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def resume(self, number: int) -> Trial:
+        """Take a trial up again that has not ended."""
+        return Trial(self._study, self._study.trials[number]._trial_id)
+
+    def tell(self, trial: Trial, value: float | None, state: TrialState, reason: str = "") -> None:
+        """End a trial."""
+        if reason:
+            trial.set_user_attr(REASON, reason)
+        self._study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
+
+    def open_trials(self) -> list[FrozenTrial]:
+        """List those that have not ended."""
+        return [trial for trial in self._real() if trial.state in (TrialState.RUNNING, TrialState.WAITING)]
+
+    def num_asked(self) -> int:
+        """Count the trials, those that go on with pruned ones left out."""
+        return sum(CONTINUES not in trial.user_attrs for trial in self._real())
+
+    def continue_pruned(self) -> int:
+        """Have each pruned trial, and not only one, gone on with; gives how many."""
+        begun = {trial.user_attrs.get(CONTINUES) for trial in self._real()}
+        pruned = [trial for trial in self._real() if trial.state == TrialState.PRUNED and trial.number not in begun]
+        pruned = [trial for trial in pruned if CONTINUES not in trial.user_attrs]
+        for trial in pruned:
+            self._study.enqueue_trial(trial.params, user_attrs={CONTINUES: trial.number})
+        return len(pruned)
+
+    def best(self) -> FrozenTrial | None:
+        """Find the best of those that came to their end; the first of equal ones."""
+        with suppress(ValueError):
+            return self._study.best_trial
+        return None
+
+    def reported(self, number: int) -> set[int]:
+        """Give the epochs, counted from 1, that a trial has reported."""
+        return set(self._study.trials[number].intermediate_values)
+
+    def table(self) -> list[Shown]:
+        """List all trials."""
+        return [
+            Shown(
+                trial.number,
+                trial.state.name.lower(),
+                trial.value if trial.state == TrialState.COMPLETE else _last(trial),
+                max(trial.intermediate_values, default=0),
+                trial.params,
+                trial.user_attrs.get(REASON, ""),
+            )
+            for trial in self._real()
+        ]
+
+    def _real(self) -> Sequence[FrozenTrial]:
+        return [trial for trial in self._study.get_trials(deepcopy=False) if DUPLICATE not in trial.user_attrs]
+
+    def _distinct(self) -> set[tuple[Any, ...]]:
+        return {tuple(sorted(trial.params.items())) for trial in self._real()}
+
+
+def _last(trial: FrozenTrial) -> float | None:
+    values = trial.intermediate_values
+    return values[max(values)] if values else None
+
+
+def _engines(settings: Settings, max_epochs: int) -> tuple[Any, Any]:
+    """Make the sampler and the pruner."""
+    started = settings.n_startup_trials
+    sampler = (
+        optuna.samplers.TPESampler(n_startup_trials=started, seed=settings.seed)
+        if settings.sampler == "tpe"
+        else optuna.samplers.RandomSampler(seed=settings.seed)
+    )
+    if settings.pruner == "hyperband":
+        factor = settings.reduction_factor
+        return sampler, optuna.pruners.HyperbandPruner(max_resource=max(max_epochs, 1), reduction_factor=factor)
+    if settings.pruner == "median":
+        return sampler, optuna.pruners.MedianPruner(n_startup_trials=started)
+    return sampler, optuna.pruners.NopPruner()
