@@ -39,7 +39,7 @@ def _kinds(study: Any, monitor: str) -> Iterator[tuple[str, Callable[[], Any]]]:
         return
     from optuna.visualization import matplotlib as visualization
 
-    named = {"target_name": monitor}
+    named: Any = {"target_name": monitor}
     yield "History", lambda: visualization.plot_optimization_history(study, **named)
     yield "Learning curves", lambda: visualization.plot_intermediate_values(study)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
