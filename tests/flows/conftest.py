@@ -1,13 +1,18 @@
 """A Prefect server, and a project whose stages take no time."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
+import psutil
 import pytest
 
 from tests.support.prefect_server import Server, prefect_server
+from tests.support.workspace import kill_all, until
 
 _STAGES = """
 stages:
@@ -81,3 +86,23 @@ def flow(server: Server):
 @pytest.fixture
 def set_work():
     return work
+
+
+@pytest.fixture
+def start_worker(small_project, server) -> Iterator[Callable[..., psutil.Popen]]:
+    """Start a worker, and wait until its pool is there; nothing of it lives on after the test."""
+    started: list[psutil.Popen] = []
+
+    def start(**variables: str) -> psutil.Popen:
+        command = (sys.executable, "-m", "flows.worker", "--name", small_project.path.parent.name)
+        quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        own = {"PREFECT_API_URL": server.url, "PREFECT_WORKER_QUERY_SECONDS": "1", **variables}
+        started.append(psutil.Popen(command, cwd=small_project.path, env={**os.environ, **own}, **quiet))
+        until(lambda: httpx.get(f"{server.url}/work_pools/local").is_success, "the work pool is there")
+        return started[-1]
+
+    yield start
+    for worker in started:
+        if worker.is_running():
+            kill_all([worker, *worker.children(recursive=True)])
+        worker.wait()

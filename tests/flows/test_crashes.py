@@ -4,17 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
 from tests.support.prefect_server import prefect_server
-from tests.support.workspace import until
+from tests.support.workspace import kill_all, until
 
 _HANG = """
 if 'HANG' in os.environ:
@@ -51,7 +49,7 @@ class Runs:
     def kill(self, run: str) -> None:
         """All of a run's processes at once, so that none can tell of the end of another."""
         process = self._processes[run]
-        _kill([process, *process.children(recursive=True)])
+        kill_all([process, *process.children(recursive=True)])
         process.wait()
 
     def state(self, run: str) -> dict[str, Any]:
@@ -65,13 +63,6 @@ class Runs:
         for run, process in self._processes.items():
             if process.poll() is None:
                 self.kill(run)
-
-
-def _kill(processes: list[Any]) -> None:
-    for do in (psutil.Process.suspend, psutil.Process.kill):
-        for each in processes:
-            with suppress(psutil.NoSuchProcess):
-                do(each)
 
 
 @pytest.fixture
@@ -134,26 +125,6 @@ def test_a_server_that_goes_away_in_the_middle_costs_a_warning(
     assert "alone" in small_project.experiments()
 
 
-@pytest.fixture
-def start_worker(small_project, server) -> Iterator[Callable[..., psutil.Popen]]:
-    """Start a worker, and wait until its pool is there; nothing of it lives on after the test."""
-    started: list[psutil.Popen] = []
-
-    def start(**variables: str) -> psutil.Popen:
-        command = (sys.executable, "-m", "flows.worker", "--name", small_project.path.parent.name)
-        quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        own = {"PREFECT_API_URL": server.url, "PREFECT_WORKER_QUERY_SECONDS": "1", **variables}
-        started.append(psutil.Popen(command, cwd=small_project.path, env={**os.environ, **own}, **quiet))
-        until(lambda: httpx.get(f"{server.url}/work_pools/local").is_success, "the work pool is there")
-        return started[-1]
-
-    yield start
-    for worker in started:
-        if worker.is_running():
-            _kill([worker, *worker.children(recursive=True)])
-        worker.wait()
-
-
 def test_a_worker_takes_up_what_died_with_the_one_before(small_project, set_work, server, start_worker, tmp_path: Path):
     set_work(small_project, _HANG)
     hangs = tmp_path / "hangs"
@@ -161,7 +132,7 @@ def test_a_worker_takes_up_what_died_with_the_one_before(small_project, set_work
     _ask_for_a_run(small_project, server, "again")
     until(hangs.exists, "the train stage runs")
     (died,) = (run["id"] for run in server.flow_runs() if run["state_type"] == "RUNNING")
-    _kill([first, *first.children(recursive=True)])
+    kill_all([first, *first.children(recursive=True)])
     first.wait()
     start_worker()
     until(lambda: "again" in small_project.experiments(), "the run is taken up")
@@ -188,7 +159,7 @@ def test_a_run_goes_on_without_its_worker_and_the_next_leaves_it_alone(
         may_go.touch()
         psutil.wait_procs(processes, timeout=180)
     finally:
-        _kill(processes)
+        kill_all(processes)
     (state,) = (each["state"] for each in server.flow_runs() if each["id"] == run)
     assert state["type"] == "COMPLETED", state["message"]
     assert "nobody reads this" in server.logs(run)

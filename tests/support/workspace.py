@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -146,3 +147,11 @@ def lives(pid: int) -> bool:
     with suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False
+
+
+def kill_all(processes: list[Any]) -> None:
+    """Kill processes at once, so that none can tell of the end of another."""
+    for do in (psutil.Process.suspend, psutil.Process.kill):
+        for each in processes:
+            with suppress(psutil.NoSuchProcess):
+                do(each)

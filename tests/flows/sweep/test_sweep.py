@@ -1,0 +1,125 @@
+"""Sweeps on a real server with a real worker, of a project whose training takes as long as a test says."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.prefect_server import Server
+from tests.support.workspace import kill_all, until
+
+_WORK = """
+import json, os, pathlib, sys, time
+import yaml
+
+stage = sys.argv[1]
+reports = pathlib.Path("reports", stage)
+reports.mkdir(parents=True, exist_ok=True)
+trainer = yaml.safe_load(open("params.yaml"))["trainer"]
+metrics = {"epochs": trainer["max_epochs"]}
+if stage == "train":
+    size, kept = trainer["batch_size"], pathlib.Path(os.environ["KEPT"], str(trainer["batch_size"]))
+    with open(os.environ["KEPT"] + "/begun", "a") as file:
+        print(size, os.environ.get("WANDB_RUN_GROUP"), file=file)
+    if size == 13:
+        sys.exit("error: 13 is no number")
+    rows = json.loads(kept.read_text()) if kept.exists() else []
+    while len(rows) < trainer["max_epochs"]:
+        rows.append({"epoch": len(rows) + 1, "val_loss": size + 1 / (len(rows) + 1)})
+        kept.write_text(json.dumps(rows))
+        pathlib.Path(".lightline").mkdir(exist_ok=True)
+        pathlib.Path(".lightline/history.json").write_text(json.dumps(rows))
+        time.sleep(float(os.environ.get("EPOCH", "0")) * (size > 50))
+    pathlib.Path("models").mkdir(exist_ok=True)
+    pathlib.Path("models/model.onnx").write_text("model")
+    metrics["val_loss"] = rows[-1]["val_loss"]
+(reports / "metrics.json").write_text(json.dumps(metrics))
+"""
+
+
+@pytest.fixture
+def sweep(small_project, server: Server, start_worker: Callable[..., psutil.Popen], tmp_path: Path):
+    """Run `python -m flows.sweep` in a project whose deployments a worker serves; gives what starts it."""
+    (small_project.path / "work.py").write_text(_WORK)
+    small_project.commit("a sweep's work")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    variables = {"PREFECT_API_URL": server.url, "KEPT": str(kept), "EPOCH": "2"}
+    start_worker(**variables)
+    small_project.run("prefect", "--no-prompt", "deploy", "--all", **variables)
+
+    def run(*arguments: str) -> subprocess.Popen[str]:
+        command = (sys.executable, "-m", "flows.sweep", *arguments)
+        environment = {**os.environ, **variables}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(command, cwd=small_project.path, env=environment, text=True, **pipes)
+
+    return run
+
+
+def _begun(tmp_path: Path) -> list[str]:
+    file = tmp_path / "kept" / "begun"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+@pytest.mark.timeout(300)
+def test_a_sweep_prunes_survives_its_controllers_death_and_goes_on_with_what_was_pruned(
+    sweep, small_project, server: Server, tmp_path: Path
+):
+    arguments = (
+        "run", "s", "-S", "trainer.batch_size=choice(8,13,16,64)", "-S", "trainer.max_epochs=6",
+        "-S", "sweep=median", "-S", "sweep.n_startup_trials=1", "--parallel", "2",
+    )  # fmt: skip
+    first = sweep(*arguments)
+    until(lambda: "64 s" in _begun(tmp_path), "the slow one trains")
+    kill_all([psutil.Process(first.pid)])
+    first.communicate()
+    again = sweep(*arguments)
+    out, _ = again.communicate(timeout=200)
+    assert again.returncode == 0, out
+    assert "is the best: val_loss 8.1667" in out
+    assert "13 is no number" in out
+    assert sorted(_begun(tmp_path)) == ["13 s", "16 s", "64 s", "8 s"], "each has run once, the best from the cache"
+    assert small_project.experiments() == {"s-best", *(f"s-{number:03d}" for number in _numbers(small_project, 8, 16))}
+    states = {row["parameters"]["experiment"]: row["state_type"] for row in _runs(server)}
+    assert sorted(states.values()) == ["CANCELLED", "COMPLETED", "COMPLETED", "COMPLETED", "FAILED"]
+    page = (small_project.path / "reports/sweeps/s.html").read_text()
+    assert "2 complete" in page
+    assert "1 pruned" in page
+
+    out, _ = sweep(*arguments, "--continue-pruned").communicate(timeout=200)
+    assert "val_loss 64.1667" in out, out
+    kept = json.loads((tmp_path / "kept/64").read_text())
+    assert [row["epoch"] for row in kept] == list(range(1, 7))
+    (told,) = sweep("best", "s").communicate(timeout=60)[:1]
+    assert "python -m flows.pipeline -S 'trainer.max_epochs=6' -S 'trainer.batch_size=8'" in told
+    refused = sweep("run", "s", "-S", "trainer.batch_size=1,2").communicate(timeout=100)[0]
+    assert "There is a sweep 's' already" in refused
+
+
+def _runs(server: Server) -> list[dict]:
+    return [run for run in server.flow_runs() if any(tag == "sweep:s" for tag in run["tags"])]
+
+
+def _numbers(project, *sizes: int) -> list[int]:
+    """The trials' numbers by the batch sizes that they had."""
+    shown = project.run(sys.executable, "-m", "flows.sweep", "show", "s").stdout
+    rows = [[cell.strip() for cell in line.split("│")] for line in shown.splitlines() if line.startswith("│")]
+    return [int(row[1]) for row in rows if row[5] in map(str, sizes)]
+
+
+@pytest.mark.timeout(200)
+def test_the_same_error_three_times_and_what_no_stage_reads_end_a_sweep(sweep, small_project, tmp_path: Path):
+    out, _ = sweep("run", "e", "-S", "trainer.batch_size=13", "-S", "trainer.lr_find=1,2").communicate(timeout=100)
+    assert "trainer.lr_find = " in out
+    out, _ = sweep("run", "e", "-S", "hardware.num_threads=1,2").communicate(timeout=100)
+    assert "nothing up to training reads the section 'hardware'" in out
+    same = ("-S", "trainer.batch_size=13", "-S", "trainer.max_epochs=range(1,9)")
+    out, _ = sweep("run", "e", *same).communicate(timeout=100)
+    assert "3 trials in a row ended with the same error" in out
+    assert len(_begun(tmp_path)) == 3
