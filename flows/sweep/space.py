@@ -1,8 +1,9 @@
 """What a sweep searches, written in Hydra's sweep grammar, as Optuna's distributions."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from optuna.distributions import (
@@ -34,6 +35,12 @@ class Space:
         first = {key: values[0] for key, values in ends.items()}
         others = [first | {key: value} for key, values in ends.items() for value in values[1:]]
         return [self.overrides(values) for values in (first, *others)]
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """Go through all points of a finite space."""
+        grids = {key: _grid(distribution) for key, distribution in self.searched.items()}
+        for values in product(*grids.values()):
+            yield dict(zip(grids, values, strict=True))
 
     def size(self) -> float:
         """Count the points; infinity where there is an interval."""
@@ -89,6 +96,8 @@ def _written(value: Any) -> str:
     """Write a choice as Hydra's grammar has it."""
     from hydra.core.override_parser.types import Override, QuotedString
 
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, QuotedString):
         return value.with_quotes()
     return Override._get_value_element_as_str(value)
@@ -109,6 +118,14 @@ def _ends(distribution: BaseDistribution) -> list[Any]:
         return list(distribution.choices)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     return [distribution.low, distribution.high]
+
+
+def _grid(distribution: BaseDistribution) -> list[Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    step = distribution.step or 1  # of an interval of one point
+    return [distribution.low + number * step for number in range(int(_size(distribution)))]
 
 
 def _size(distribution: BaseDistribution) -> float:

@@ -1,5 +1,6 @@
 """A sweep's study: Optuna's, in a journal file that one process at a time writes."""
 
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -134,7 +135,15 @@ class Study:
                 return trial
             trial.set_user_attr(DUPLICATE, True)
             self._study.tell(trial, state=TrialState.FAIL)
+            if math.isfinite(self.space.size()):
+                self._enqueue_new()
         return None
+
+    def _enqueue_new(self) -> None:
+        """Have a point of a finite space that no trial has had asked for next: a sampler may never come to it."""
+        had = [trial.params for trial in self._real()]
+        if point := next((point for point in self.space.points() if point not in had), None):
+            self._study.enqueue_trial(point)
 
     def resume(self, number: int) -> Trial:
         """Take a trial up again that has not ended."""

@@ -99,6 +99,8 @@ class Checkpoint(Section):
 
     every_n_train_steps: PositiveInt | None  # optimizer steps
     train_time_interval: PositiveFloat | None  # seconds; with both, whichever has passed first
+    # Where each state goes too, for other machines to go on from: a path, or s3://BUCKET/PREFIX.
+    store: Annotated[Text, Field(pattern=r"^(s3://[^/]|[^:]+$)")] | None
 
 
 class Sweep(Section):

@@ -16,6 +16,7 @@ from lightline.files import write_json
 from lightline.runtime.locks import lock, still_has_name
 from lightline.runtime.origin import records
 from lightline.runtime.ranks import is_first_process
+from lightline.runtime.state_store import StateStore
 
 # Tells the other processes of a distributed run where the first one keeps it.
 _VARIABLE = "LIGHTLINE_TRAINING_STATE"
@@ -48,13 +49,15 @@ def training_folder(fingerprint: str, ingredients: dict[str, Any]) -> Iterator[P
                 shutil.rmtree(folder)
 
 
-def forget(fingerprint: str) -> None:
-    """Delete the state of a training whose results DVC has, unless a process works with it."""
+def forget(fingerprint: str, store: str | None = None) -> None:
+    """Delete the state of a training whose results DVC has, unless a process works with it; store: checkpoint.store."""
     folder = _training() / fingerprint
     if folder.exists() and (held := _try(folder)):
         with held:
             shutil.rmtree(folder, ignore_errors=True)
             _lock_file(folder).unlink(missing_ok=True)
+    if store is not None:
+        StateStore(store, fingerprint).forget()
 
 
 def _training() -> Path:

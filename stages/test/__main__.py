@@ -19,7 +19,7 @@ from stages.test.slices import columns_of, sentence
 def main(params: Params) -> None:
     use_share(params.hardware)
     dataset, splits, checkpoint = Dataset(), read_splits(), load_checkpoint(BEST)
-    forget(checkpoint.fingerprint)  # DVC has what the train stage wrote
+    forget(checkpoint.fingerprint, params.checkpoint.store)  # DVC has what the train stage wrote
     splits.check_dataset(dataset)
     checkpoint.check_dataset(dataset)
     rows, settings = splits.rows("test"), params.evaluate

@@ -11,6 +11,7 @@ from lightline.models.device import use_share
 from lightline.models.logits import read_logits
 from lightline.runtime.cores import counted_training
 from lightline.runtime.ranks import is_first_process
+from lightline.runtime.state_store import FINISHED, state_store
 from lightline.runtime.tracking import track
 from lightline.runtime.training_folder import training_folder
 from stages.train.fingerprint import fingerprint, ingredients
@@ -19,8 +20,7 @@ from stages.train.image_size import size_warning
 from stages.train.nodes import find_group
 from stages.train.samples import log_extremes
 from stages.train.start import start
-from stages.train.states import FINISHED
-from stages.train.trainer import build_trainer
+from stages.train.trainer import build_trainer, send_states
 
 
 def main(params: Params) -> None:
@@ -37,10 +37,15 @@ def main(params: Params) -> None:
     heights, widths = dataset.column("height")[rows], dataset.column("width")[rows]
     if is_first_process() and (warning := size_warning(heights, widths, size)):
         print(f"warning: {warning}", flush=True)
-    with training_folder(task.fingerprint, identity) as folder, counted_training():
+    is_first = is_first_process()
+    place = params.checkpoint.store if is_first else None
+    stored = state_store(place, task.fingerprint, identity)
+    with training_folder(task.fingerprint, identity) as folder, counted_training(), stored as store:
         use_share(params.hardware, is_counted=True)
+        if store is not None:
+            store.fetch(folder)
+            send_states(trainer, store)
         state = group.agree(identity, folder)
-        is_first = is_first_process()
         if not is_first and state is not None and state.name == FINISHED:
             return
         tracked = track(params, task.fingerprint, "train", resume=state is not None, enabled=is_first)

@@ -19,11 +19,11 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from lightline.config.params import Params
 from lightline.files import file_digest, whole_file
+from lightline.runtime.state_store import FINISHED, StateStore
 from stages.train.callbacks import FiniteLoss
 from stages.train.history import History
 from stages.train.module import Classifier
 
-FINISHED = "finished.ckpt"
 _KEPT = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,6 +40,10 @@ class StateFiles(TorchCheckpointIO):
     leaves it to the system when bytes reach the disk.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.store: StateStore | None = None  # which gets each state that is saved
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write it under another name in the same folder, on the disk, and then rename it; older states but one go."""
         path = Path(path)
@@ -52,6 +56,8 @@ class StateFiles(TorchCheckpointIO):
         states = _states(path.parent)
         for old in states if path.name == FINISHED else states[:-_KEPT]:
             _delete(old)
+        if self.store is not None:
+            self.store.send(path)
 
     def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
         """Read it on the first process, from which the others have it: its file lies on that one's machine."""

@@ -55,7 +55,7 @@ class BatchNormSync(LayerSync):
 
 def _converted_for_gpu(module: nn.Module) -> nn.Module:
     if type(module).__module__.startswith("timm."):
-        from timm.layers import convert_sync_batchnorm
+        from timm.layers.norm_act import convert_sync_batchnorm
 
         return convert_sync_batchnorm(module)
     return nn.SyncBatchNorm.convert_sync_batchnorm(module)

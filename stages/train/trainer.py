@@ -20,6 +20,7 @@ from lightline.extensions import build_extension
 from lightline.models.device import choose_device
 from lightline.runtime.origin import records
 from lightline.runtime.ranks import is_first_process
+from lightline.runtime.state_store import StateStore
 from stages.train.averaging import ExponentialMovingAverage
 from stages.train.callbacks import FiniteLoss, Progress
 from stages.train.history import History
@@ -98,6 +99,13 @@ def keep_states(
     own: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     trainer.callbacks = [history, *callbacks, *own, finite_loss, states]  # type: ignore[attr-defined]
     return states
+
+
+def send_states(trainer: lightning.Trainer, store: StateStore) -> None:
+    """Have each state that the Trainer saves sent to a store, too."""
+    files = trainer.strategy.checkpoint_io
+    assert isinstance(files, StateFiles)
+    files.store = store
 
 
 def _extent(settings: Settings) -> dict[str, Any]:
