@@ -141,12 +141,14 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _best(options: argparse.Namespace) -> int:
+    from flows.sweep.study import label
+
     study = _study(options.name)
     best = study.best()
     if best is None:
         raise LightlineError(f"No trial of sweep {options.name!r} has come to its end yet.")
     words = " ".join(f"-S '{override}'" for override in study.space.overrides(best.params))
-    print(f"trial {best.number}: {study.plan.monitor} {best.value:.4f}\n  python -m flows.pipeline {words}")
+    print(f"trial {label(best)}: {study.plan.monitor} {best.value:.4f}\n  python -m flows.pipeline {words}")
     print(f"  python -m flows.sweep apply {options.name}")
     return 0
 

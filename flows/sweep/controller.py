@@ -23,7 +23,7 @@ from flows.errors import RequestError, StageError
 from flows.git import Origin, find_origin
 from flows.security import refuse_keys, refuse_open_server
 from flows.sweep.space import Space, parse_space
-from flows.sweep.study import ATTEMPT, CONTINUES, PRUNED, Plan, Study, journal, only_writer
+from flows.sweep.study import ATTEMPT, CONTINUES, PRUNED, Plan, Study, journal, label, only_writer
 from flows.sweep.trials import Runs, has_ended
 from flows.workspace import Request, open_workspace
 from lightline.config.load import check_params
@@ -176,7 +176,7 @@ class Controller:
 
     async def _start(self, trial: Trial, again: bool = False) -> None:
         attempt = trial.user_attrs.get(ATTEMPT, 0)
-        experiment = self._runs.experiment(trial.user_attrs.get(CONTINUES, trial.number))
+        experiment = self._runs.experiment(trial.user_attrs.get(CONTINUES, label(trial)))
         overrides = self._study.space.overrides(trial.params)
         key = attempt if CONTINUES not in trial.user_attrs else f"continued-{attempt}"
         run = await self._runs.start(experiment, overrides, key, ["train"])
@@ -184,7 +184,7 @@ class Controller:
             trial.set_user_attr(ATTEMPT, attempt + 1)  # of a controller that was stopped, and its runs with it
             return await self._start(trial)
         self._open[trial.number] = trial, run
-        self._log.info("trial %d: %s", trial.number, " ".join(self._study.space.overrides(trial.params)))
+        self._log.info("trial %d: %s", label(trial), " ".join(self._study.space.overrides(trial.params)))
         return None
 
     async def _look(self, number: int) -> None:
@@ -219,13 +219,13 @@ class Controller:
             told = "ended early; its state is kept"
         elif run.state.type == StateType.CRASHED and trial.user_attrs.get(ATTEMPT, 0) + 1 < _ATTEMPTS:
             trial.set_user_attr(ATTEMPT, trial.user_attrs.get(ATTEMPT, 0) + 1)
-            self._log.warning("trial %d: its processes were killed; it goes on", trial.number)
+            self._log.warning("trial %d: its processes were killed; it goes on", label(trial))
             return await self._start(trial)
         else:
             told = run.state.message or run.state.name or "no value"
             self._study.tell(trial, None, TrialState.FAIL, told)
             self._errors.append(re.sub(r"\d+", "#", told))
-        self._log.info("trial %d: %s", trial.number, told)
+        self._log.info("trial %d: %s", label(trial), told)
         await self._show()
         last = self._errors[-_SAME_ERRORS:]
         if len(last) == _SAME_ERRORS and len(set(last)) == 1:
@@ -262,7 +262,7 @@ class Controller:
         if best is None:
             raise StageError("No trial came to its end: there is no best one. `show` says how each has ended.")
         experiment = f"{self._runs.name}-best"
-        self._log.info("trial %d is the best: it is tested now, and it alone, as %s", best.number, experiment)
+        self._log.info("trial %d is the best: it is tested now, and it alone, as %s", label(best), experiment)
         overrides = self._study.space.overrides(best.params)
         run = await self._runs.start(experiment, overrides, best.number, [])
         while not has_ended(state := await self._runs.read(run)):
@@ -271,7 +271,7 @@ class Controller:
         if state.state.type != StateType.COMPLETED:
             raise StageError(f"The run of the best trial's parameters failed: {state.state.message}")
         return (
-            f"trial {best.number} is the best: {self._study.plan.monitor} {best.value:.4f}, with "
+            f"trial {label(best)} is the best: {self._study.plan.monitor} {best.value:.4f}, with "
             f"{' '.join(self._study.space.overrides(best.params))}; {state.state.message}"
         )
 

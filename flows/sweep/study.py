@@ -24,7 +24,7 @@ _FOLDER = Path(".lightline", "sweeps")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 _DUPLICATES = 100  # in a row, after which there seems to be nothing new
 REASON = "reason"  # of a trial's end, where it failed; key of its attributes, as are those below
-ATTEMPT, CONTINUES, DUPLICATE, PRUNED = "attempt", "continues", "duplicate", "pruned"
+ATTEMPT, CONTINUES, DUPLICATE, LABEL, PRUNED = "attempt", "continues", "duplicate", "label", "pruned"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -132,6 +132,8 @@ class Study:
             trial = self._study.ask(self.space.searched)
             is_again = trial.params in [other.params for other in self._real() if other.number != trial.number]
             if not is_again or CONTINUES in trial.user_attrs:
+                # Optuna's own numbers count what was asked for twice, too.
+                trial.set_user_attr(LABEL, len(self._real()) - 1)
                 return trial
             trial.set_user_attr(DUPLICATE, True)
             self._study.tell(trial, state=TrialState.FAIL)
@@ -166,10 +168,10 @@ class Study:
     def continue_pruned(self) -> int:
         """Have each pruned trial, and not only one, gone on with; gives how many."""
         begun = {trial.user_attrs.get(CONTINUES) for trial in self._real()}
-        pruned = [trial for trial in self._real() if trial.state == TrialState.PRUNED and trial.number not in begun]
+        pruned = [trial for trial in self._real() if trial.state == TrialState.PRUNED and label(trial) not in begun]
         pruned = [trial for trial in pruned if CONTINUES not in trial.user_attrs]
         for trial in pruned:
-            self._study.enqueue_trial(trial.params, user_attrs={CONTINUES: trial.number})
+            self._study.enqueue_trial(trial.params, user_attrs={CONTINUES: label(trial)})
         return len(pruned)
 
     def best(self) -> FrozenTrial | None:
@@ -186,7 +188,7 @@ class Study:
         """List all trials."""
         return [
             Shown(
-                trial.number,
+                label(trial),
                 trial.state.name.lower(),
                 trial.value if trial.state == TrialState.COMPLETE else _last(trial),
                 max(trial.intermediate_values, default=0),
@@ -201,6 +203,11 @@ class Study:
 
     def _distinct(self) -> set[tuple[Any, ...]]:
         return {tuple(sorted(trial.params.items())) for trial in self._real()}
+
+
+def label(trial: Trial | FrozenTrial) -> int:
+    """Give the number that people see: of a trial's experiment, in tables and logs."""
+    return trial.user_attrs.get(LABEL, trial.number)
 
 
 def _last(trial: FrozenTrial) -> float | None:

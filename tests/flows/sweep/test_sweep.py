@@ -49,7 +49,7 @@ def sweep(small_project, server: Server, start_worker: Callable[..., psutil.Pope
     small_project.commit("a sweep's work")
     kept = tmp_path / "kept"
     kept.mkdir()
-    variables = {"PREFECT_API_URL": server.url, "KEPT": str(kept), "EPOCH": "2"}
+    variables = {"PREFECT_API_URL": server.url, "KEPT": str(kept), "EPOCH": "5"}
     start_worker(**variables)
     small_project.run("prefect", "--no-prompt", "deploy", "--all", **variables)
 
