@@ -132,12 +132,17 @@ def _show(options: argparse.Namespace) -> int:
     study = _study(options.name)
     table = Table("trial", "state", study.plan.monitor, "epochs", *study.space.searched, "")
     for row in study.table():
-        value = "" if row.value is None else f"{row.value:.4f}"
-        values = (f"{row.values[key]:.4g}" if isinstance(row.values.get(key), float) else str(row.values.get(key, ""))
-                  for key in study.space.searched)  # fmt: skip
-        table.add_row(str(row.number), row.state, value, str(row.epochs), *values, row.reason.split("\n")[0][:60])
+        values = [row.value, row.epochs, *(row.values.get(key) for key in study.space.searched)]
+        reason = row.reason.rpartition("\n")[2].strip()[:60]  # of what a stage printed, the error comes last
+        table.add_row(str(row.number), row.state, *map(_cell, values), reason)
     Console(highlight=False).print(table)
     return 0
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _best(options: argparse.Namespace) -> int:

@@ -69,7 +69,7 @@ async def sweep(  # noqa: PLR0917 (the form has them all)
             claim = Claim(origin.home)  # so that the next start knows, should this process be killed
             try:
                 claim.belongs_to(str(flow_run.id), api(), str(origin.project))
-                params = await _check(origin, Request(space.corners()[0], repo, rev), name, space, overrides)
+                params = await check(origin, Request(space.corners()[0], repo, rev), name, space, overrides)
                 settings = params.sweep.model_copy(
                     update={"trials": trials or params.sweep.trials, "parallel": parallel or params.sweep.parallel}
                 )
@@ -85,7 +85,7 @@ async def sweep(  # noqa: PLR0917 (the form has them all)
         return Failed(message=str(error))
 
 
-async def _check(origin: Origin, request: Request, name: str, space: Space, overrides: list[str]) -> Params:
+async def check(origin: Origin, request: Request, name: str, space: Space, overrides: list[str]) -> Params:
     """Check the space by what each of its corners composes to, and write the study of a new sweep.
 
     Raises:

@@ -20,10 +20,17 @@ _HINT = "as in 'optimizer.lr=tag(log, interval(0.01, 1))' or 'augment=choice(lig
 
 @dataclass(frozen=True)
 class Space:
-    """fixed: overrides of every trial. searched: distributions by key, as an override has it before the =."""
+    """What is searched, and what is not.
+
+    Attributes:
+        fixed: overrides of every trial.
+        searched: distributions by key, as an override has it before the =.
+        own: overrides of how to search, which the trials have nothing to do with.
+    """
 
     fixed: list[str]
     searched: dict[str, BaseDistribution]
+    own: list[str]
 
     def overrides(self, values: dict[str, Any]) -> list[str]:
         """Write a trial's overrides; values: by key, as the distributions gave them."""
@@ -34,7 +41,7 @@ class Space:
         ends = {key: _ends(distribution) for key, distribution in self.searched.items()}
         first = {key: values[0] for key, values in ends.items()}
         others = [first | {key: value} for key, values in ends.items() for value in values[1:]]
-        return [self.overrides(values) for values in (first, *others)]
+        return [[*self.own, *self.overrides(values)] for values in (first, *others)]
 
     def points(self) -> Iterator[dict[str, Any]]:
         """Go through all points of a finite space."""
@@ -56,22 +63,22 @@ def parse_space(overrides: Sequence[str]) -> Space:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    parser, fixed, searched = OverridesParser.create(), [], {}
+    parser, fixed, own, searched = OverridesParser.create(), [], [], {}
     for text in overrides:
         try:
             override = parser.parse_override(text)
         except HydraException as error:
             raise RequestError(f"{text!r} cannot be read: {' '.join(str(error).split())}") from None
-        if not override.is_sweep_override():
-            fixed.append(text)
-            continue
         key = override.get_key_element()
+        if not override.is_sweep_override():
+            (own if key.partition(".")[0] == "sweep" else fixed).append(text)
+            continue
         if key in searched:
             raise RequestError(f"{key} is searched twice: give it one sweep.")
         searched[key] = _distribution(text, override.value())
     if not searched:
         raise RequestError(f"There is nothing to search: give an override as a sweep, {_HINT}.")
-    return Space(fixed, searched)
+    return Space(fixed, searched, own)
 
 
 def _distribution(text: str, sweep: Any) -> BaseDistribution:

@@ -14,7 +14,7 @@ from tests.support.prefect_server import Server
 from tests.support.project import Project, copy_project
 
 _SHARE = 0.05  # of wrong labels
-_PER_CLASS = 100
+_PER_CLASS = 150
 _QUIET = {"OMP_NUM_THREADS": "2", "WANDB_MODE": "disabled"}
 
 
@@ -38,7 +38,7 @@ def planted(tmp_path: Path) -> tuple[Project, set[str]]:
 @pytest.mark.timeout(900)  # two trainings, and all stages around them twice
 def test_planted_errors_are_found_and_the_deployment_finds_the_same_in_the_cache(planted, server: Server, tmp_path):
     project, wrong = planted
-    settings = ["data=folder", f"data.path={tmp_path / 'photos'}", "trainer.max_epochs=10", "data.max_rejected=0"]
+    settings = ["data=folder", f"data.path={tmp_path / 'photos'}", "trainer.max_epochs=12", "data.max_rejected=0"]
     words = [word for setting in settings for word in ("-S", setting)]
     done = project.run(sys.executable, "-m", "lightline", "labels", "--folds", "2", *words, **_QUIET)
     rows = _suspects(project)
