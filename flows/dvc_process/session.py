@@ -164,7 +164,10 @@ class Session:
             targets = [stage.addressing for stage in self._repo.index.stages]
         # A .dvc file is as the commit has it, and what it tracks need not be here.
         experiments.save(targets=[target for target in targets if not target.endswith(".dvc")], name=name)
-        pushed = experiments.push("origin", name, push_cache=self._uses_remote)
+        # With the run cache another machine finds what ran here, whatever experiment asks for it; http has none.
+        url = self._repo.config["remote"].get(self._repo.config["core"].get("remote"), {}).get("url", "")
+        runs = self._uses_remote and not url.startswith("http")
+        pushed = experiments.push("origin", name, push_cache=self._uses_remote, run_cache=runs)
         if not {*pushed.get("success", ()), *pushed.get("up_to_date", ())} >= {name}:
             raise RequestError(
                 f"Another run has recorded an experiment {name!r} meanwhile. This run's results are in the cache: "
