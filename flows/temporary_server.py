@@ -1,9 +1,13 @@
 """The Prefect server that a run from a terminal starts, and ends, where there is none to use."""
 
 import os
+import signal
 import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 # For the temporary server alone; one that the user runs has its own settings.
 _SETTINGS = {
@@ -41,10 +45,21 @@ def start() -> None:
 
     class InOwnSession(subprocess.Popen[Any]):
         def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, start_new_session=True, **options)
+            super().__init__(*arguments, start_new_session=True, preexec_fn=end_with_parent, **options)
 
     server.__dict__["subprocess"] = SimpleNamespace(**{**vars(subprocess), "Popen": InOwnSession})
     server.SubprocessASGIServer().start()
+
+
+def end_with_parent() -> None:
+    """Have the kernel end a new process when the one that starts it is killed; where it can, which is on Linux.
+
+    For the main thread: it is that thread's end that counts.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def address() -> str | None:

@@ -103,6 +103,7 @@ def _worker() -> Iterator[None]:
         return
     environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_WORKER_QUERY_SECONDS": "2"}
     quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    quiet["preexec_fn"] = temporary_server.end_with_parent
     for command in ("work-pool create local --type process --overwrite", "--no-prompt deploy --all"):
         words = (sys.executable, "-m", "prefect", *command.split())
         done = subprocess.run(words, cwd=CODE, env=environment, capture_output=True, text=True, check=False)

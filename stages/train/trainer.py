@@ -29,6 +29,8 @@ from stages.train.precision import choose_precision
 from stages.train.states import SaveState, StateFiles
 from stages.train.sync_batchnorm import BatchNormSync
 
+# torch 2.14 deprecated what Lightning 2.6 gathers metrics with.
+warnings.filterwarnings("ignore", "torch.distributed.nn.functional.all_gather is deprecated")
 # What Lightning says of the hardware it does not find, and where else one could log.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 # Lightning 2.6 calls torch's pytree in a way that torch 2.14 deprecated: Lightning-AI/pytorch-lightning#21326.
