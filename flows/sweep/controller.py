@@ -1,6 +1,7 @@
 """The Prefect flow of a sweep: it asks an Optuna study for trials, has them run, and tells the study how they were."""
 
 import asyncio
+import json
 import re
 import sys
 from contextlib import suppress
@@ -20,7 +21,7 @@ from pydantic import Field
 
 from flows.crashes import Claim, api
 from flows.errors import RequestError, StageError
-from flows.git import Origin, find_origin
+from flows.git import Origin, experiments, find_origin, git
 from flows.security import refuse_keys, refuse_open_server
 from flows.sweep.space import Space, parse_space
 from flows.sweep.study import ATTEMPT, CONTINUES, PRUNED, Plan, Study, journal, label, only_writer
@@ -139,6 +140,7 @@ class Controller:
         self._origin, self._study, self._runs, self._log = origin, study, runs, logger
         self._trials, self._parallel = trials, parallel
         self._open: dict[int, tuple[Trial, UUID]] = {}
+        self._adopted: set[int] = set()  # whose runs another controller has started
         self._errors: list[str] = []
         self._drawn = 0.0
 
@@ -184,6 +186,8 @@ class Controller:
             trial.set_user_attr(ATTEMPT, attempt + 1)  # of a controller that was stopped, and its runs with it
             return await self._start(trial)
         self._open[trial.number] = trial, run
+        if again:
+            self._adopted.add(trial.number)
         self._log.info("trial %d: %s", label(trial), " ".join(self._study.space.overrides(trial.params)))
         return None
 
@@ -199,6 +203,10 @@ class Controller:
                 await self._runs.stop(run)
         if has_ended(state):
             await self._end(trial, state)
+        elif number in self._adopted and (value := self._recorded(trial)) is not None:
+            del self._open[number]
+            self._study.tell(trial, value, TrialState.COMPLETE)
+            self._log.info("trial %d: %s %.4f", label(trial), self._study.plan.monitor, value)
 
     def _report(self, trial: Trial, rows: list[dict[str, Any]]) -> None:
         known = self._study.reported(trial.number)
@@ -231,6 +239,17 @@ class Controller:
         if len(last) == _SAME_ERRORS and len(set(last)) == 1:
             raise StageError(f"{_SAME_ERRORS} trials in a row ended with the same error: {told}")
         return None
+
+    def _recorded(self, trial: Trial) -> float | None:
+        """Read the metric of an experiment whose run has ended without its server, which knows nothing of that."""
+        if not self._origin.is_here:
+            return None
+        name = self._runs.experiment(trial.user_attrs.get(CONTINUES, label(trial)))
+        commit = experiments(self._origin, self._study.plan.commit, self._origin.home).get(name)
+        if commit is None:
+            return None
+        told = git("show", f"{commit}:./reports/train/metrics.json", folder=self._origin.home)
+        return json.loads(told)[self._study.plan.monitor]
 
     async def _value(self, run: FlowRun) -> float | None:
         """Read the best epoch's metric, from what the run has shown, or from the experiment that it made."""
