@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from lightline.runtime.locks import lock
 
 _SUFFIX = ".run"
+TEMPORARY = "LIGHTLINE_TEMPORARY_SERVER"  # tells a worker, and its runs, that theirs is one
 _MESSAGE = (
     "The processes of this run were killed, or the machine went down. Run the same again: what was finished comes from "
     "the cache, and unfinished training goes on."
@@ -136,7 +137,8 @@ def api() -> str:
     """Return the address of the server in use; for a temporary one, where its database lies."""
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
-    return str(PREFECT_API_URL.value() or PREFECT_HOME.value())
+    is_temporary = TEMPORARY in os.environ  # whose address is another the next time
+    return str((not is_temporary and PREFECT_API_URL.value()) or PREFECT_HOME.value())
 
 
 async def report_crash(flow_run: str) -> None:

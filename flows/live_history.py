@@ -14,7 +14,10 @@ _INTERVAL = 1.0  # seconds
 
 @asynccontextmanager
 async def live_history(folder: Path) -> AsyncIterator[None]:
-    """Show what a stage in a folder writes of its training; what there was before the stage is not of it."""
+    """Show what a stage in a folder writes of its training; what there was before the stage is not of it.
+
+    A server that has gone does not matter: the run goes on without.
+    """
     file = folder / _FILE
     file.unlink(missing_ok=True)
     follower = asyncio.create_task(_follow(file))
@@ -33,7 +36,8 @@ async def _follow(file: Path) -> None:
             await asyncio.sleep(_INTERVAL)
         finally:  # at the end too
             if (rows := _read(file)) and rows != seen:
-                artifact, seen = await _show(rows, artifact), rows
+                with suppress(Exception):
+                    artifact, seen = await _show(rows, artifact), rows
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import temporary_server
+from flows.crashes import TEMPORARY
 from flows.git import CODE, apply, can_take, git
 from flows.loading import loading
 from lightline.errors import LightlineError
@@ -83,8 +84,7 @@ def _run(options: argparse.Namespace) -> int:
         temporary_server.start()
     asked = {key: value for key, value in vars(options).items() if key != "command"}
     with _worker():
-        flow: Any = sweep
-        state = asyncio.run(flow(**asked, return_state=True))
+        state = _to_the_end(sweep(**asked, return_state=True))
     if not state.is_completed():
         print(f"\nerror: {state.message}", file=sys.stderr)
         return 1
@@ -94,6 +94,15 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _to_the_end(flow: Any) -> Any:
+    from prefect.exceptions import TerminationSignal
+
+    try:
+        return asyncio.run(flow)
+    except (TerminationSignal, asyncio.CancelledError):  # what Prefect makes of SIGTERM
+        raise KeyboardInterrupt from None
+
+
 @contextmanager
 def _worker() -> Iterator[None]:
     """Have a worker of our own, where the server is: a temporary one has no other."""
@@ -101,7 +110,7 @@ def _worker() -> Iterator[None]:
     if url is None:
         yield
         return
-    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_WORKER_QUERY_SECONDS": "2"}
+    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_WORKER_QUERY_SECONDS": "2", TEMPORARY: "1"}
     quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     quiet["preexec_fn"] = temporary_server.end_with_parent
     for command in ("work-pool create local --type process --overwrite", "--no-prompt deploy --all"):
