@@ -21,7 +21,7 @@ from pydantic import Field
 
 from flows.crashes import Claim, api
 from flows.errors import RequestError, StageError
-from flows.git import Origin, experiments, find_origin, git
+from flows.git import Origin, experiments, find_origin
 from flows.security import refuse_keys, refuse_open_server
 from flows.sweep.space import Space, parse_space
 from flows.sweep.study import ATTEMPT, CONTINUES, PRUNED, Plan, Study, journal, label, only_writer
@@ -30,6 +30,7 @@ from flows.workspace import Request, open_workspace
 from lightline.config.load import check_params
 from lightline.config.params import Params
 from lightline.errors import LightlineError
+from lightline.runtime.experiment_files import read_file
 
 _POLL = 1.0  # seconds
 _SAME_ERRORS = 3  # in a row, which end a sweep
@@ -203,7 +204,7 @@ class Controller:
                 await self._runs.stop(run)
         if has_ended(state):
             await self._end(trial, state)
-        elif number in self._adopted and (value := self._recorded(trial)) is not None:
+        elif number in self._adopted and (value := await asyncio.to_thread(self._recorded, trial)) is not None:
             del self._open[number]
             self._study.tell(trial, value, TrialState.COMPLETE)
             self._log.info("trial %d: %s %.4f", label(trial), self._study.plan.monitor, value)
@@ -245,11 +246,10 @@ class Controller:
         if not self._origin.is_here:
             return None
         name = self._runs.experiment(trial.user_attrs.get(CONTINUES, label(trial)))
-        commit = experiments(self._origin, self._study.plan.commit, self._origin.home).get(name)
-        if commit is None:
+        if (commit := experiments(self._origin, self._study.plan.commit, self._origin.home).get(name)) is None:
             return None
-        told = git("show", f"{commit}:./reports/train/metrics.json", folder=self._origin.home)
-        return json.loads(told)[self._study.plan.monitor]
+        metrics = json.loads(read_file(commit, "reports/train/metrics.json", self._origin.home))
+        return metrics[self._study.plan.monitor]
 
     async def _value(self, run: FlowRun) -> float | None:
         """Read the best epoch's metric, from what the run has shown, or from the experiment that it made."""

@@ -81,6 +81,7 @@ def only_writer(home: Path, name: str) -> Iterator[None]:
             raise RequestError(f"Sweep {name!r} is under way in process {holder}. `show` says how far it is.")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        file.with_name(f"{file.name}.lock").unlink(missing_ok=True)  # Optuna's own, of a writer that was killed
         yield
     finally:
         os.close(descriptor)

@@ -8,8 +8,10 @@ from lightline.redaction import redacted
 WORKSPACE = "workspace"
 
 
-def read_file(experiment: str, path: str) -> bytes:
+def read_file(experiment: str, path: str, repo: Path | None = None) -> bytes:
     """Read a file as an experiment or a commit has it; `workspace`: as it lies here.
+
+    repo: where DVC's project is; None: here.
 
     Raises:
         DataError: there is no such experiment, or what it has does not lie here.
@@ -19,7 +21,7 @@ def read_file(experiment: str, path: str) -> bytes:
     try:
         if experiment == WORKSPACE:
             return Path(path).read_bytes()
-        with dvc.api.open(path, rev=experiment, mode="rb") as file:
+        with dvc.api.open(path, repo=str(repo) if repo else None, rev=experiment, mode="rb") as file:
             return file.read()
     except Exception as error:  # DVC, git and remotes fail in as many ways as they are
         reason = redacted(str(error) or type(error).__name__).splitlines()[0]
