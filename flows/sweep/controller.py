@@ -178,6 +178,8 @@ class Controller:
         return self._study.ask() if waiting or self._study.num_asked() < self._trials else None
 
     async def _start(self, trial: Trial, again: bool = False) -> None:
+        if again and await self._is_recorded(trial):
+            return None
         attempt = trial.user_attrs.get(ATTEMPT, 0)
         experiment = self._runs.experiment(trial.user_attrs.get(CONTINUES, label(trial)))
         overrides = self._study.space.overrides(trial.params)
@@ -185,7 +187,7 @@ class Controller:
         run = await self._runs.start(experiment, overrides, key, ["train"])
         if again and _was_stopped(await self._runs.read(run)) and PRUNED not in trial.user_attrs:
             trial.set_user_attr(ATTEMPT, attempt + 1)  # of a controller that was stopped, and its runs with it
-            return await self._start(trial)
+            return await self._start(trial, again=True)
         self._open[trial.number] = trial, run
         if again:
             self._adopted.add(trial.number)
@@ -204,10 +206,8 @@ class Controller:
                 await self._runs.stop(run)
         if has_ended(state):
             await self._end(trial, state)
-        elif number in self._adopted and (value := await asyncio.to_thread(self._recorded, trial)) is not None:
+        elif number in self._adopted and await self._is_recorded(trial):
             del self._open[number]
-            self._study.tell(trial, value, TrialState.COMPLETE)
-            self._log.info("trial %d: %s %.4f", label(trial), self._study.plan.monitor, value)
 
     def _report(self, trial: Trial, rows: list[dict[str, Any]]) -> None:
         known = self._study.reported(trial.number)
@@ -229,7 +229,7 @@ class Controller:
         elif run.state.type == StateType.CRASHED and trial.user_attrs.get(ATTEMPT, 0) + 1 < _ATTEMPTS:
             trial.set_user_attr(ATTEMPT, trial.user_attrs.get(ATTEMPT, 0) + 1)
             self._log.warning("trial %d: its processes were killed; it goes on", label(trial))
-            return await self._start(trial)
+            return await self._start(trial, again=True)
         else:
             told = run.state.message or run.state.name or "no value"
             self._study.tell(trial, None, TrialState.FAIL, told)
@@ -240,6 +240,14 @@ class Controller:
         if len(last) == _SAME_ERRORS and len(set(last)) == 1:
             raise StageError(f"{_SAME_ERRORS} trials in a row ended with the same error: {told}")
         return None
+
+    async def _is_recorded(self, trial: Trial) -> bool:
+        """Tell the study how a trial was, where its experiment is there already."""
+        if (value := await asyncio.to_thread(self._recorded, trial)) is None:
+            return False
+        self._study.tell(trial, value, TrialState.COMPLETE)
+        self._log.info("trial %d: %s %.4f", label(trial), self._study.plan.monitor, value)
+        return True
 
     def _recorded(self, trial: Trial) -> float | None:
         """Read the metric of an experiment whose run has ended without its server, which knows nothing of that."""
