@@ -61,7 +61,7 @@ def _read(name: str) -> tuple[Any, str]:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what cannot be drawn is left out
     folder = records() / "sweeps"
     file = folder / f"{name}.journal"
     if not file.is_file() or file.parent != folder:
