@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
     parse_space(options.overrides)  # before a server is started for nothing
     temporary_server.configure()
     with loading():
-        from flows.sweep.controller import sweep
+        from flows.sweep.flow import sweep
 
         temporary_server.start()
     asked = {key: value for key, value in vars(options).items() if key != "command"}

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from flows.git import find_origin
-from flows.sweep.controller import check
+from flows.sweep.flow import check
 from flows.sweep.space import parse_space
 from flows.sweep.study import Plan, Study, journal, only_writer
 from flows.workspace import Request
