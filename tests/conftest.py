@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -121,3 +122,11 @@ def exported(once) -> Callable[..., tuple[Any, Path]]:
         return load_checkpoint(place / "best.ckpt"), place / "model.onnx"
 
     return give
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
