@@ -69,14 +69,17 @@ class Decision:
             fewest = fewest_images(self.target_risk, self.confidence)
             why = f"it takes at least {fewest}" if self.images < fewest else "too many of the surest are wrong"
             told.append(
-                f"no answer is accepted: val's {self.images} images cannot show with export.confidence = "
+                f"no answer is accepted: the {self.images} validation images cannot show with export.confidence = "
                 f"{self.confidence:g} that at most {self.target_risk:g} of some answers are wrong "
-                f"(export.target_risk); {why}. A larger split.val or export.target_risk may do; null accepts all."
+                f"(export.target_risk); {why}. A larger split.val or export.target_risk may do; "
+                "export.target_risk=null accepts all."
             )
         if self.coverage is not None and self.set_threshold == _ALL:
+            fewest = math.ceil(1 / (1 - self.coverage) - 1 - 1e-9)
+            why = f"are too few, it takes {fewest}" if self.images < fewest else "have one that nothing speaks for"
             told.append(
-                f"sets of all classes: val's {self.images} images are too few for export.coverage = {self.coverage:g}, "
-                f"which takes {math.ceil(1 / (1 - self.coverage) - 1 - 1e-9)}; null makes the set the likeliest class."
+                f"sets of all classes: for export.coverage = {self.coverage:g} the {self.images} validation images "
+                f"{why}; export.coverage=null makes the set the likeliest class."
             )
         return told
 
@@ -86,10 +89,20 @@ class Decision:
             return "Every answer is accepted (export.target_risk was null)."
         if judged["selective_risk"] is None:
             return "It accepts none of its answers to the test images."
+        missed = " On the test images it is more." if judged["selective_risk"] > self.target_risk else ""
         return (
             f"It answers {judged['accepted_share']:.1%} of the test images and is wrong in "
             f"{_told('selective_risk', judged)} of those; asked for: at most {_percent(self.target_risk)}, with "
-            f"{_percent(self.confidence or 0)} confidence."
+            f"{_percent(self.confidence or 0)} confidence.{missed}"
+        )
+
+    def sets_sentence(self, judged: dict[str, float | None]) -> str:
+        """Say how large the sets are, and how often they hold the right class; judged: see `judge`."""
+        if self.coverage is None:
+            return "`set` is the likeliest class (`export.coverage` was null)."
+        return (
+            f"`set`, {judged['set_size']:.2f} classes on average, holds the right one for "
+            f"{_told('set_coverage', judged)} of the test images; asked for: {_percent(self.coverage)}."
         )
 
     def markdown(self, judged: dict[str, float | None]) -> str:
@@ -98,14 +111,8 @@ class Decision:
             f"Fitted to {self.images:,} validation images: temperature {self.temperature:.6g}; `accepted` from a "
             f"`confidence` of {self.threshold:.6g} on.",
             self.sentence(judged),
+            self.sets_sentence(judged),
         ]
-        if self.coverage is None:
-            lines.append("`set` is the likeliest class (`export.coverage` was null).")
-        else:
-            lines.append(
-                f"`set`, {judged['set_size']:.2f} classes on average, holds the right one for "
-                f"{_told('set_coverage', judged)} of the test images; asked for: {_percent(self.coverage)}."
-            )
         return "\n\n".join([" ".join(lines), *(f"**Not shown**: {shortfall}" for shortfall in self.shortfalls)])
 
 
@@ -202,7 +209,8 @@ def fit_set_threshold(of_label: np.ndarray, coverage: float) -> float | None:
     """
     rank = math.floor((len(of_label) + 1) * (1 - coverage) + 1e-9)  # of the probability, from below
     ordered = np.sort(of_label.round(_DECIMALS))
-    return None if rank < 1 else _just_below(ordered, ordered[rank - 1])
+    # Below the smallest there is none to go half the way to.
+    return None if rank < 1 else _just_below(ordered, ordered[rank - 1]) or float(ordered[rank - 1] / 2)
 
 
 def _just_below(ordered: np.ndarray, value: float) -> float:

@@ -5,6 +5,7 @@ const PAGE = 60;
 const $ = (id) => document.getElementById(id);
 const state = { gallery: "worst", label: null, answer: null, by: null, value: null, shown: PAGE, open: null };
 const marks = new Map(); // number of the image -> "drop" or the right class
+let kept = true; // whether all marks are in a file that was downloaded
 
 // Whatever users named is set as text, never as HTML.
 function make(tag, attributes = {}, ...children) {
@@ -28,7 +29,7 @@ const galleries = {
   worst: ["wrong, the surest first", () => everything.filter(wrong).sort(byConfidence(-1))],
   unsure: ["the least sure first", () => [...everything].sort(byConfidence(1))],
   rejected: ["not accepted", () => everything.filter((i) => !images.accepted[i]).sort(byConfidence(-1))],
-  suspects: ["labels that are likely wrong", () => everything.filter((i) => images.suspect[i] !== null).sort((a, b) => images.suspect[a] - images.suspect[b] || a - b)],
+  suspects: ["labels worth a look, the likeliest to be wrong first: the model is sure of another (of a weak model, many are its own mistakes)", () => everything.filter((i) => images.suspect[i] !== null).sort((a, b) => images.suspect[a] - images.suspect[b] || a - b)],
   all: ["all", () => everything],
 };
 const ordered = Object.fromEntries(Object.entries(galleries).map(([name, [, order]]) => [name, order()]));
@@ -71,7 +72,7 @@ function show(changes, jump = false) {
 
 const none = { label: null, answer: null, by: null, value: null };
 for (const name of Object.keys(galleries)) {
-  const button = make("button", { type: "button", "data-gallery": name, onclick: () => show({ gallery: name }) }, `${name} (${ordered[name].length})`);
+  const button = make("button", { type: "button", "data-gallery": name, onclick: () => show({ gallery: name }) }, ordered[name].length < total ? `${name} (${ordered[name].length})` : name);
   $("galleries").append(button);
 }
 for (const id of ["by-class", "by-answer"]) {
@@ -108,7 +109,7 @@ function confusion() {
   const cell = (label, answer, count, most) => {
     const button = make("button", { type: "button", class: count ? null : "zero", "aria-label": `${count} of ${classes[label]} answered ${classes[answer]}`, onclick: () => show({ gallery: "all", ...none, label, answer }, true) }, String(count));
     const element = make("td", {}, button);
-    element.style.backgroundColor = `rgba(var(--cell), ${count ? 0.08 + 0.7 * Math.sqrt(count / most) : 0})`;
+    element.style.backgroundColor = `rgba(var(--cell), ${count ? 0.08 + 0.4 * Math.sqrt(count / most) : 0})`;
     return element;
   };
   if (data.confusion.counts) {
@@ -137,9 +138,9 @@ function open(i) {
   $("answer").textContent = `${said} ${classes[images.predicted[i]]} with ${percent(images.confidence[i])}; labelled ${classes[images.label[i]]}. ${images.accepted[i] ? "Accepted." : "Not accepted."}`;
   $("top").replaceChildren(...images.top[i].map(([number, share]) => make("li", {}, `${classes[number]} ${percent(share)}`)));
   const reasons = [`Set: ${images.set[i].map((number) => classes[number]).join(", ") || "none"}${images.set[i].length < images.set_size[i] ? ` and ${images.set_size[i] - images.set[i].length} more` : ""}.`];
-  if (images.suspect[i] !== null) reasons.push("Its label is likely wrong.");
+  if (images.suspect[i] !== null) reasons.push(`Its label is worth a look: it fits ${images.suspect[i].toFixed(2)} of 1.`);
   $("why").textContent = reasons.join(" ");
-  $("right-label").value = wrong(i) ? images.predicted[i] : images.label[i];
+  $("right-label").value = ""; // a person says it, not the model
   $("neighbours").replaceChildren(
     ...images.near[i].map((n) => make("div", {}, picture(data.train.thumb[n], data.train.id[n]), make("div", { class: data.train.label[n] === images.label[i] ? "" : "wrong" }, classes[data.train.label[n]]))),
   );
@@ -172,17 +173,34 @@ function drawHeat() {
 }
 $("show-heat").addEventListener("change", drawHeat);
 
-$("right-label").append(...classes.map((name, number) => make("option", { value: number }, name)));
+// The images before and after it, in the order of the gallery.
+function step(by) {
+  const found = chosen(), next = found[found.indexOf(state.open) + by];
+  if (next !== undefined) open(next);
+}
+$("previous").addEventListener("click", () => step(-1));
+$("next").addEventListener("click", () => step(1));
+$("detail").addEventListener("keydown", (event) => {
+  const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (by && event.target.tagName !== "SELECT") step(by);
+});
+
+$("right-label").append(make("option", { value: "" }, "choose"), ...classes.map((name, number) => make("option", { value: number }, name)));
 function mark(what) {
   if (what === null) marks.delete(state.open);
   else marks.set(state.open, what);
+  kept = marks.size === 0;
   $("marks").className = marks.size ? "some" : "";
   $("marked").textContent = `${marks.size} image${marks.size === 1 ? "" : "s"} marked.`;
   $("detail").close();
   draw();
   $("grid").querySelector(`[data-image="${state.open}"]`)?.focus(); // the one that had it is drawn anew
 }
-$("mark").addEventListener("click", () => mark(classes[Number($("right-label").value)]));
+$("mark").addEventListener("click", () => {
+  const number = numberOf($("right-label").value);
+  if (number === null) $("right-label").focus();
+  else mark(classes[number]);
+});
 $("drop").addEventListener("click", () => mark("drop"));
 $("unmark").addEventListener("click", () => mark(null));
 
@@ -192,7 +210,12 @@ $("download").addEventListener("click", () => {
   const text = [["id", "label", "why", "split"], ...rows].map((row) => row.map(quoted).join(",")).join("\n") + "\n";
   const link = make("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "corrections.csv" });
   link.click();
+  kept = true;
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+});
+
+addEventListener("beforeunload", (event) => {
+  if (!kept) event.preventDefault();
 });
 
 // The map.

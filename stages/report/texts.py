@@ -17,6 +17,7 @@ from stages.report.content import sampled
 from stages.report.findings import Findings, Row
 
 _SHOWN = 200  # lines of a list
+_FEWEST = 5  # images of a part of the confidences that the reliability is drawn of
 _STEPS = 200  # points of the curve of risk and coverage
 _PLACES = ("hardware", "checkpoint", "tracking")  # sections of where it ran, which change no result
 
@@ -34,6 +35,7 @@ def texts_of(found: Findings, params: Params) -> dict[str, Any]:
         ),
         "sure": found.decision.sentence(found.metrics["export/metrics"]),
         "shortfalls": found.decision.shortfalls,
+        "accepts": _accepts(found),
         "confused": _confused(found),
         "classes": _classes(found),
         "slices_told": _slices(found, params),
@@ -50,6 +52,15 @@ def texts_of(found: Findings, params: Params) -> dict[str, Any]:
         "latency": found.tables["export/latency"],
         **_lineage(found, params),
     }
+
+
+def _accepts(found: Findings) -> str:
+    """Say from where on an answer is accepted, and what the sets are."""
+    threshold = found.decision.threshold
+    known = {0.0: "Every answer is accepted.", 2.0: "No answer is accepted."}
+    told = known.get(threshold, f"An answer is accepted from a confidence of {threshold:.4g} on.")
+    sets = found.decision.sets_sentence(found.metrics["export/metrics"]).replace("`", "")
+    return f"{told} For each image, {sets}"
 
 
 def _confused(found: Findings) -> str:
@@ -113,7 +124,8 @@ def _trained(found: Findings) -> str:
 
 def _reliability(found: Findings) -> Any:
     def points(name: str) -> list[tuple[float, float]]:
-        return [(float(row["confidence"]), float(row["accuracy"])) for row in found.tables[f"test/calibration_{name}"]]
+        rows = [row for row in found.tables[f"test/calibration_{name}"] if int(row["images"]) >= _FEWEST]
+        return [(float(row["confidence"]), float(row["accuracy"])) for row in rows]
 
     test = found.metrics["test/metrics"]
     lines = (
@@ -143,6 +155,8 @@ def _curves(history: list[Row]) -> list[Any]:
         return Line(name.split("_")[0], kind, points)
 
     charts = []
+    if len(history) < 2:
+        return charts  # a dot is no curve
     for what in ("loss", "accuracy"):
         lines = [line(f"train_{what}", "line-0"), line(f"val_{what}", "line-1")]
         charts.append(line_chart([one for one in lines if one.points], "epoch", what))
@@ -173,7 +187,9 @@ def _list(found: Findings, name: str) -> tuple[str, list[str], list[list[str]], 
 def _lineage(found: Findings, params: Params) -> dict[str, Any]:
     composed = compose()
     values = params.model_dump(mode="json") | {name: composed[name] for name in _PLACES}
-    changed = [(name, _text(before), _text(now)) for name, before, now in differences(composed, values)]
+    # A section's other choice has other keys: what is null there is as if it were not.
+    differing = [change for change in differences(composed, values) if change[1:] != (None, None)]
+    changed = [(name, _text(before), _text(now)) for name, before, now in differing]
     md5 = hashlib.md5(BEST.read_bytes(), usedforsecurity=False).hexdigest()
     return {
         "lineage": [
@@ -199,4 +215,4 @@ def _commands(values: dict[str, Any]) -> Iterable[str]:
 
 
 def _text(value: Any) -> str:
-    return redacted(str(value))
+    return "" if value is None else redacted(str(value))

@@ -106,9 +106,9 @@ def test_what_cannot_be_shown_is_said_with_what_it_would_take():
     decision = fit_decision(logits, labels, asked)
     assert (decision.threshold, decision.set_threshold) == (2.0, 0.0)
     risk, sets = decision.shortfalls
-    assert "val's 15 images cannot show" in risk
+    assert "the 15 validation images cannot show" in risk
     assert f"at least {fewest_images(0.01, 0.95)}" in risk
-    assert "15 images are too few for export.coverage = 0.95, which takes 19" in sets
+    assert "for export.coverage = 0.95 the 15 validation images are too few, it takes 19" in sets
     card = decision.markdown(judge(decision, logits, labels))
     assert "It accepts none" in card
     assert card.count("**Not shown**") == 2

@@ -59,6 +59,7 @@ def made_up(num_images: int = 130) -> dict[str, Any]:
 
 TEXTS: dict[str, Any] = {
     "title": EVIL, "headline": "Right.", "sure": "Sure.", "shortfalls": [EVIL], "confused": EVIL,
+    "accepts": "From 0.5 on.",
     "classes": [{"class": name, "images": 1, "precision": 1, "recall": 1, "f1": 1, "number": number}
                 for number, name in enumerate(CLASSES)],
     "slices_told": "None.", "sampled": "All.", "map_told": "Map.", "trained": "Yes.",
@@ -146,6 +147,10 @@ def test_what_is_marked_is_a_file_of_corrections(tab, chromium):
         tab.run("document.getElementById('reset').click()")
         tab.run(f"document.querySelector('[data-image=\"{image}\"]').click()")
         assert tab.run("document.getElementById('detail').open")
+        if button == "mark":  # nothing is preset, least of all the model's answer
+            tab.run("document.getElementById('mark').click()")
+            assert tab.run("document.activeElement.id") == "right-label"
+            tab.run("document.getElementById('right-label').value = '1'")
         tab.run(f"document.getElementById('{button}').click()")
     assert tab.run("document.getElementById('marked').textContent") == "2 images marked."
     tab.run("document.getElementById('download').click()")
@@ -155,6 +160,16 @@ def test_what_is_marked_is_a_file_of_corrections(tab, chromium):
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
     assert [(row["label"], row["split"]) for row in rows] == [(EVIL, "test"), ("drop", "test")]
     assert rows[0]["id"] == f"{EVIL}/0.jpg"
+
+
+def test_previous_and_next_go_through_the_gallery(tab):
+    tab.run("document.getElementById('reset').click(); document.querySelector('[data-image=\"5\"]').click()")
+    tab.run("document.getElementById('next').click()")
+    tab.press("ArrowRight")
+    assert tab.run("state.open") == 7
+    tab.run("document.getElementById('previous').click()")
+    assert tab.run("state.open") == 6
+    assert tab.run("document.getElementById('detail').open")
 
 
 def test_where_the_network_looked_lies_over_the_image(tab):
