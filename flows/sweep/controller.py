@@ -23,6 +23,7 @@ _POLL = 1.0  # seconds
 _SAME_ERRORS = 3  # in a row, which end a sweep
 _ATTEMPTS = 3  # at a trial whose processes were killed
 _PAGE = 60.0  # seconds between two pages, at least
+_UNTAKEN = 30.0  # seconds after which it is said that no worker takes a run
 _END = 90.0  # seconds for runs to end that are stopped
 
 
@@ -36,6 +37,7 @@ class Controller:
         self._adopted: set[int] = set()  # whose runs another controller has started
         self._errors: list[str] = []
         self._drawn = 0.0
+        self._taken = monotonic()  # when a run was last seen to be under way, or there was none
 
     async def run(self) -> str:
         """Search; gives what is to be said of it."""
@@ -91,6 +93,7 @@ class Controller:
         trial, run = self._open[number]
         is_going_on = CONTINUES in trial.user_attrs
         state = await self._runs.read(run)
+        self._watch_for_workers(state)
         if PRUNED not in trial.user_attrs:
             self._report(trial, await self._runs.rows(run))
             if not has_ended(state) and not is_going_on and trial.should_prune():
@@ -100,6 +103,14 @@ class Controller:
             await self._end(trial, state)
         elif number in self._adopted and await self._is_recorded(trial):
             del self._open[number]
+
+    def _watch_for_workers(self, run: FlowRun) -> None:
+        """Say, once, that nobody takes the runs."""
+        if run.state is None or not run.state.is_scheduled():
+            self._taken = monotonic()
+        elif monotonic() - self._taken > _UNTAKEN:
+            self._log.warning("No worker has taken run %s: `python -m flows.worker` starts one.", run.name)
+            self._taken = float("inf")
 
     def _report(self, trial: Trial, rows: list[dict[str, Any]]) -> None:
         known = self._study.reported(trial.number)
