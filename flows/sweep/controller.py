@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.errors import StageError
 from flows.git import Origin, experiments
-from flows.sweep.study import ATTEMPT, CONTINUES, PRUNED, Study, label
+from flows.sweep.study import ATTEMPT, CONTINUES, PRUNED, RUN_SECONDS, Study, label
 from flows.sweep.trials import Runs, has_ended
 from lightline.runtime.experiment_files import read_file
 
@@ -121,6 +121,8 @@ class Controller:
     async def _end(self, trial: Trial, run: FlowRun) -> None:
         assert run.state is not None
         del self._open[trial.number]
+        if run.created and run.end_time:
+            trial.set_user_attr(RUN_SECONDS, (run.end_time - run.created).total_seconds())
         value = await self._value(run)
         if run.state.type == StateType.COMPLETED and value is not None:
             self._study.tell(trial, value, TrialState.COMPLETE)

@@ -24,6 +24,7 @@ _FOLDER = Path(".lightline", "sweeps")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 _DUPLICATES = 100  # in a row, after which there seems to be nothing new
 REASON = "reason"  # of a trial's end, where it failed; key of its attributes, as are those below
+RUN_SECONDS = "run_seconds"  # from when a trial's run was asked for to its end
 ATTEMPT, CONTINUES, DUPLICATE, LABEL, PRUNED = "attempt", "continues", "duplicate", "label", "pruned"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
