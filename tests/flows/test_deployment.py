@@ -76,7 +76,7 @@ def _check(url: str) -> None:
     stages = ("download", "split", "train", "test", "export", "report")
     assert {task["name"]: task["state_name"] for task in tasks} == dict.fromkeys(stages, "Ran")
     artifacts = httpx.post(f"{url}/artifacts/filter", json={}).json()
-    assert {artifact["key"] for artifact in artifacts} == {"metrics", "summary", "confusion", "report"}
+    assert {artifact["key"] for artifact in artifacts} == {"history", "metrics", "summary", "confusion", "report"}
     runs = httpx.post(f"{url}/flow_runs/filter", json={}).json()
     (run,) = [run for run in runs if run["state_type"] == "COMPLETED"]
     assert len(run["labels"]["fingerprint"]) == 64

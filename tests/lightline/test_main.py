@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import ROOT
 
-NAMES = ["keep", "labels", "predict", "repair", "report", "tune"]
+NAMES = ["join", "keep", "labels", "predict", "repair", "report", "sweep", "tune"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
