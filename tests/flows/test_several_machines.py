@@ -40,6 +40,7 @@ def _machine(small_project, tmp_path: Path, name: str):
     return type(small_project)(tmp_path / name), {"XDG_CACHE_HOME": str(tmp_path / f"{name}-cache")}
 
 
+@pytest.mark.timeout(900)
 def test_what_one_has_computed_the_other_finds_and_two_pushes_at_once_lose_nothing(
     small_project, repository, server: Server, tmp_path: Path
 ):
@@ -62,7 +63,7 @@ def test_what_one_has_computed_the_other_finds_and_two_pushes_at_once_lose_nothi
         command = (*flow, "-n", f"at-once-{number}", "-S", f"trainer.max_epochs={number + 1}")
         environment = {**os.environ, "PREFECT_API_URL": server.url, **own}
         started.append(subprocess.Popen(command, cwd=machine.path, env=environment, stdout=subprocess.DEVNULL))
-    assert [process.wait(120) for process in started] == [0, 0]
+    assert [process.wait(400) for process in started] == [0, 0]
     refs = first.run("git", "ls-remote", repository, "refs/exps/*").stdout
     assert {line.rpartition("/")[2] for line in refs.splitlines()} == {"one", "two", "at-once-0", "at-once-1"}
     third, others = _machine(small_project, tmp_path, "third")

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lightline.files import file_digest
 from tests.support.project import Project
 from tests.support.workspace import until
@@ -14,6 +16,7 @@ _TRAIN = (sys.executable, "-m", "stages.train")
 _BEST = "models/checkpoints/best.ckpt"
 
 
+@pytest.mark.timeout(900)
 def test_a_killed_training_goes_on_on_another_machine_to_the_byte(finished_project: Project, tmp_path: Path):
     first, second = (_machine(finished_project, tmp_path, name) for name in ("first", "second"))
     with (tmp_path / "log").open("w") as log:

@@ -74,7 +74,7 @@ def _join(port: int) -> tuple[str, ...]:
     return (sys.executable, "-m", "lightline", "join", f"127.0.0.1:{port}")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_two_nodes_through_the_doors_and_one_killed_in_the_middle(nodes, start: Start, free_port, tmp_path: Path):
     first, second = nodes
     flow = (sys.executable, "-m", "flows.pipeline", "-n", "killed", *_settings(free_port), "train")
@@ -82,11 +82,11 @@ def test_two_nodes_through_the_doors_and_one_killed_in_the_middle(nodes, start: 
     until(lambda: "epoch 1/3" in _said(tmp_path), "an epoch is over")
     for each in _with_children(joined.pid):
         each.kill()
-    assert broken.wait(120) == 1
+    assert broken.wait(400) == 1
     told = " ".join(_said(tmp_path).split())
     assert re.search(r"Node 1 \(\S+\) has ended or cannot be reached\. What was saved last stays", told), told
     again, joined = start(first.path, *flow), start(second.path, *_join(free_port))
-    assert (again.wait(120), joined.wait(30)) == (0, 0), _said(tmp_path)
+    assert (again.wait(400), joined.wait(120)) == (0, 0), _said(tmp_path)
     assert "going on with the unfinished training" in _said(tmp_path)
     assert second.run("git", "status", "--porcelain").stdout == ""
     assert not (second.path / "models").exists()
@@ -95,7 +95,7 @@ def test_two_nodes_through_the_doors_and_one_killed_in_the_middle(nodes, start: 
     first.run("rm", "-rf", ".dvc/cache/runs", ".lightline/training")
     whole = start(first.path, "dvc", "exp", "run", "--temp", "-n", "whole", *_settings(free_port), "train")
     joined = start(second.path, *_join(free_port))
-    assert (whole.wait(120), joined.wait(30)) == (0, 0), _said(tmp_path)
+    assert (whole.wait(400), joined.wait(120)) == (0, 0), _said(tmp_path)
     assert _best(first, "killed") == _best(first, "whole")
 
 
@@ -111,7 +111,7 @@ def _ref(project: Project, experiment: str) -> str:
     return ref
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(900)
 def test_a_node_with_other_data_is_refused_by_name_and_one_alone_does_not_wait_for_ever(
     nodes, start: Start, free_port, tmp_path: Path
 ):
@@ -121,7 +121,7 @@ def test_a_node_with_other_data_is_refused_by_name_and_one_alone_does_not_wait_f
     train = (sys.executable, "-m", "stages.train")
     first.run("dvc", "exp", "run", *_settings(free_port), "split", **_QUIET)
     here, joined = start(first.path, *train), start(second.path, *_join(free_port))
-    assert (here.wait(60), joined.wait(30)) == (1, 1), _said(tmp_path)
+    assert (here.wait(240), joined.wait(120)) == (1, 1), _said(tmp_path)
     told = _said(tmp_path)
     assert len(re.findall(r"error: Node 1 \(\S+\) would train something else than node 0 \(\S+\)", told)) == 2, told
     assert "they differ in splits." in told
@@ -167,6 +167,7 @@ def _launch(start: Start, folder: Path, node: int, port: int) -> subprocess.Pope
     return start(folder, *torchrun, *where, "run.py", PYTHONPATH=str(ROOT))
 
 
+@pytest.mark.timeout(900)
 def test_two_processes_with_half_the_batch_learn_as_one_does(start: Start, free_port, tmp_path: Path):
     """By torchrun, with batch normalisation over both, in float32."""
     common = {"trainer__precision": "32-true", "trainer__sync_batchnorm": True, "trainer__max_epochs": 6}
@@ -176,7 +177,7 @@ def test_two_processes_with_half_the_batch_learn_as_one_does(start: Start, free_
     alone = _write(tmp_path / "alone", common | {"trainer__batch_size": 32})
     processes = [_launch(start, folder, node, free_port) for node, folder in enumerate(folders)]
     processes.append(start(alone, sys.executable, "run.py", PYTHONPATH=str(ROOT)))
-    assert [process.wait(120) for process in processes] == [0, 0, 0], _said(tmp_path)
+    assert [process.wait(400) for process in processes] == [0, 0, 0], _said(tmp_path)
     assert not (tmp_path / "1/models").exists()
     (one, two) = (_losses(tmp_path / name) for name in ("alone", "0"))
     assert two == pytest.approx(one, rel=1e-5)
@@ -187,6 +188,7 @@ def _losses(folder: Path) -> list[float]:
     return [float(row[header.index(name)]) for row in rows for name in ("train_loss", "val_loss")]
 
 
+@pytest.mark.timeout(900)
 def test_a_node_that_falls_silent_ends_the_other(start: Start, free_port, tmp_path: Path):
     settings = {"hardware__num_nodes": 2, "hardware__strategy": "ddp", "trainer__max_epochs": 10_000}
     folders = [_write(tmp_path / str(node), settings | {"trainer__early_stopping_patience": None}) for node in range(2)]
@@ -197,4 +199,4 @@ def test_a_node_that_falls_silent_ends_the_other(start: Start, free_port, tmp_pa
         each.send_signal(signal.SIGSTOP)
     # gloo by itself would wait for half an hour.
     until(lambda: "has ended or cannot be reached" in _said(tmp_path), "the first notices")
-    assert processes[0].wait(60) != 0
+    assert processes[0].wait(240) != 0
