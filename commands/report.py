@@ -15,7 +15,7 @@ import yaml
 
 from lightline.errors import DataError, LightlineError
 from lightline.redaction import redacted
-from lightline.runtime.experiment_files import WORKSPACE, read_file
+from lightline.runtime.experiment_files import WORKSPACE, read_file, reading
 
 _SHOWN = 60  # images of each gallery
 _SIDE = 96  # pixels
@@ -57,9 +57,10 @@ def _read(name: str) -> Any:
 
     from commands.comparing.pairs import Experiment
 
-    table = pq.read_table(BytesIO(read_file(name, "reports/test/predictions.parquet")))
-    metrics = [json.loads(read_file(name, f"reports/{stage}/metrics.json")) for stage in ("test", "export")]
-    return Experiment(name, table, metrics[0] | metrics[1], yaml.safe_load(read_file(name, "params.yaml")))
+    with reading(name):
+        table = pq.read_table(BytesIO(read_file(name, "reports/test/predictions.parquet")))
+        metrics = [json.loads(read_file(name, f"reports/{stage}/metrics.json")) for stage in ("test", "export")]
+        return Experiment(name, table, metrics[0] | metrics[1], yaml.safe_load(read_file(name, "params.yaml")))
 
 
 def _headline(first: str, second: str, pairs: Any) -> str:

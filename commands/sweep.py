@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from lightline.errors import DataError, LightlineError
-from lightline.runtime.origin import records
+from lightline.runtime.origin import origin
+from lightline.runtime.sweep_journal import (
+    FOLDER,
+    cell,
+    label,
+    latest_value,
+    load_study,
+    no_such_sweep,
+    real_trials,
+)
 
 _FOLDER = Path("reports", "sweeps")
 
@@ -41,7 +50,7 @@ def _write(name: str, output: Path) -> str:
         Path(__file__).parent / "sweeping",
         name=name,
         headline=_headline(study, monitor, best),
-        origin=f"Commit {commit[:12]}; {monitor} of the val split: the test split is looked at for the best one alone.",
+        where=f"Commit {commit[:12]}; {monitor} of the val split: the test split is looked at for the best one alone.",
         drawings=drawings(study, monitor),
         header=["trial", "state", monitor, "epochs", *keys],
         rows=[_row(trial, keys) for trial in study.trials],
@@ -58,18 +67,14 @@ def _read(name: str) -> tuple[Any, str]:
         DataError: there is none.
     """
     import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what cannot be drawn is left out
-    folder = records() / "sweeps"
-    file = folder / f"{name}.journal"
-    if not file.is_file() or file.parent != folder:
-        there = ", ".join(sorted(path.stem for path in folder.glob("*.journal"))) or "none"
-        raise DataError(f"There is no sweep {name!r} here; there is {there}.")
-    kept = optuna.load_study(study_name=name, storage=JournalStorage(JournalFileBackend(str(file))))
+    file = origin() / FOLDER / f"{name}.journal"
+    if not file.is_file() or file.parent != origin() / FOLDER:
+        raise DataError(no_such_sweep(file))
+    kept = load_study(file, name)
     study = optuna.create_study(direction=kept.direction)
-    study.add_trials([trial for trial in kept.get_trials(deepcopy=False) if "duplicate" not in trial.user_attrs])
+    study.add_trials(real_trials(kept))
     study.set_user_attr("monitor", kept.user_attrs["monitor"])
     return study, kept.user_attrs["commit"]
 
@@ -84,18 +89,11 @@ def _headline(study: Any, monitor: str, best: Any) -> str:
     first = f"{len(states)} trials: {', '.join(told)}." if states else "No trial yet."
     if best is None:
         return first
-    values = ", ".join(f"{key} = {_cell(value)}" for key, value in best.params.items())
-    return f"{first} Trial {best.number} is the best: {monitor} {best.value:.4f} with {values}."
+    values = ", ".join(f"{key} = {cell(value)}" for key, value in best.params.items())
+    return f"{first} Trial {label(best)} is the best: {monitor} {best.value:.4f} with {values}."
 
 
 def _row(trial: Any, keys: list[str]) -> list[str]:
-    steps = trial.intermediate_values
-    value = trial.value if trial.value is not None else (steps[max(steps)] if steps else None)
-    numbers = [trial.number, trial.state.name.lower(), value, max(steps, default=0)]
-    return [_cell(cell) for cell in (*numbers, *(trial.params.get(key) for key in keys))]
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    epochs = max(trial.intermediate_values, default=0)
+    numbers = [label(trial), trial.state.name.lower(), latest_value(trial), epochs]
+    return [cell(value) for value in (*numbers, *(trial.params.get(key) for key in keys))]

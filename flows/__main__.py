@@ -5,7 +5,6 @@ import asyncio
 import logging
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -146,22 +145,14 @@ def _leave_failures_to_the_end() -> None:
 
 
 def _apply(results: "Results") -> bool:
-    """Bring the results into the workspace they belong to, where nothing there would be lost.
-
-    As `dvc exp apply` does, which would also take all that git does not track, photos too, away and bring it back.
-    """
-    from flows.git import apply, can_take, git
+    """Bring the results into the workspace they belong to, where nothing there would be lost."""
+    from flows.apply import apply, can_take
+    from flows.git import git
 
     origin = Path(results.origin)
     if not origin.is_dir() or git("rev-parse", "HEAD", folder=origin) != results.commit:
         return False
-    if not can_take(origin, results.experiment):
-        return False
-    apply(origin, results.experiment)
-    command = (sys.executable, "-m", "dvc", "checkout", "--force", "--quiet")
-    done = subprocess.run(command, cwd=origin, stderr=subprocess.PIPE, text=True, check=False)
-    # Stages that were not asked for and never ran have nothing to bring.
-    return done.returncode == 0 or "Checkout failed" in done.stderr
+    return can_take(origin, results.experiment) and apply(origin, results.experiment)
 
 
 def _show(results: "Results", apply: bool) -> None:

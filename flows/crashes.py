@@ -9,8 +9,8 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -54,6 +54,17 @@ class Claim:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.record.unlink(missing_ok=True)
         os.close(self.descriptor)
+
+
+@contextmanager
+def claimed(home: Path, flow_run: str, project: str) -> Iterator[None]:
+    """Have the next start know of a run that works in no clone of its own, should it be killed."""
+    claim = Claim(home)
+    try:
+        claim.belongs_to(flow_run, api(), project)
+        yield
+    finally:
+        claim.release()
 
 
 def _place(home: Path) -> Path:

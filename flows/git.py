@@ -186,30 +186,6 @@ def experiments(origin: Origin, commit: str, folder: Path) -> dict[str, str]:
     return {line.rpartition("/")[2]: line.partition("\t")[0] for line in listed.splitlines()}
 
 
-def can_take(root: Path, experiment: str) -> bool:
-    """Tell whether an experiment can be applied to a workspace and nothing there is lost.
-
-    It may be as its commit, or as an experiment that was applied to it; files that git does not track may lie beside,
-    where the experiment has none of their names.
-    """
-    commit = git("rev-parse", "HEAD", folder=root)
-    recorded = experiments(Origin(str(root), root), commit, root)
-    if git("status", "--porcelain", "--untracked-files=no", folder=root) and not any(
-        equals_here(one, root) for one in recorded.values()
-    ):
-        return False
-    listed = git("ls-files", "-z", "--others", "--exclude-standard", "--full-name", ":/", folder=root)
-    brought = git("ls-tree", "-r", "-z", "--full-tree", "--name-only", recorded[experiment], folder=root).split("\0")
-    return not {*listed.split("\0")} & {*brought} - {""}
-
-
-def apply(root: Path, experiment: str) -> None:
-    """Give the files of a workspace that git tracks the content they have in an experiment."""
-    commit = experiments(Origin(str(root), root), git("rev-parse", "HEAD", folder=root), root)[experiment]
-    git("restore", f"--source={commit}", "--worktree", "--", ":/", ":(exclude).dvc/tmp", folder=root)
-    git("update-ref", "refs/exps/exec/EXEC_APPLY", commit, folder=root)  # DVC's note of what was applied last
-
-
 def equals_here(commit: str, folder: Path) -> bool:
     """Tell whether the files in a folder are as in an experiment's commit."""
     # DVC puts files into it that git does not track here: plots, the arguments it had.

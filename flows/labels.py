@@ -1,9 +1,6 @@
 """The Prefect flow of `python -m lightline labels`: a run of the pipeline a fold, then what their answers say."""
 
-import asyncio
 import csv
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +12,10 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.crashes import Claim, api
+from flows.crashes import claimed
 from flows.errors import RequestError, StageError
-from flows.git import Origin, find_origin
+from flows.git import find_origin
+from flows.own_command import run_own_command
 from flows.pipeline import pipeline
 from lightline.config.folds import of_fold
 from lightline.errors import LightlineError
@@ -47,23 +45,12 @@ async def labels(
         origin = find_origin(repo)
         if not origin.is_here:
             raise RequestError(f"repo = {repo!r}: reports/labels/ needs a folder to lie in, give the path of a clone.")
-        with _claimed(origin):
+        with claimed(origin.home, str(flow_run.id), str(origin.project)):  # a fold has a clone of its own
             experiments = [await _run_fold(fold, folds, overrides, repo, rev) for fold in range(folds)]
             told = await read_answers(origin.home, experiments)
         return Completed(message=told)
     except LightlineError as error:
         return Failed(message=str(error))
-
-
-@contextmanager
-def _claimed(origin: Origin) -> Any:
-    """Have the next start know, should this run be killed; a fold's clone and record are its own."""
-    claim = Claim(origin.home)
-    try:
-        claim.belongs_to(str(flow_run.id), api(), str(origin.project))
-        yield
-    finally:
-        claim.release()
 
 
 async def _run_fold(fold: int, folds: int, overrides: list[str], repo: str, rev: str) -> str:
@@ -77,13 +64,10 @@ async def _run_fold(fold: int, folds: int, overrides: list[str], repo: str, rev:
 @task(name="read_answers", cache_policy=NO_CACHE)
 async def read_answers(home: Path, experiments: list[str]) -> str:
     """Have the command read what the runs found, and show it; gives its first line."""
-    command = (sys.executable, "-m", "lightline", "labels", "--of", *experiments)
-    pipe, both = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
-    process = await asyncio.create_subprocess_exec(*command, cwd=home, stdout=pipe, stderr=both)
-    lines = (await process.communicate())[0].decode(errors="replace").splitlines()
+    status, lines = await run_own_command(home, "labels", "--of", *experiments)
     for line in lines:
         get_run_logger().info(line)
-    if process.returncode:
+    if status:
         raise StageError("\n".join(lines[-5:]))
     for name in ("suspects", "odd"):
         with (home / _REPORTS / f"{name}.csv").open(encoding="utf-8", newline="") as file:

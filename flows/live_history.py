@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lightline.runtime.origin import LIVE_HISTORY
+
 HISTORY = "history"  # the artifact's key
-_FILE = Path(".lightline", "history.json")  # where stages.train.history writes it
 _INTERVAL = 1.0  # seconds
 
 
@@ -18,7 +19,7 @@ async def live_history(folder: Path) -> AsyncIterator[None]:
 
     A server that has gone does not matter: the run goes on without.
     """
-    file = folder / _FILE
+    file = folder / LIVE_HISTORY
     file.unlink(missing_ok=True)
     follower = asyncio.create_task(_follow(file))
     try:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from flows.crashes import clear
 from flows.git import CODE, homes
+from flows.sweep import TAG
 
 # `prefect`, which a Ctrl-C while it loads ends without a traceback through its imports.
 _PREFECT = "import lightline.runtime.interruption as i; i.end_at_once(); from prefect.cli import app; app()"
@@ -41,7 +42,7 @@ async def _schedule_again(flow_run: str) -> bool:
     async with get_client() as client:
         run = await client.read_flow_run(UUID(flow_run))
         # Those of a sweep are taken up by the sweep.
-        if run.deployment_id is None or any(tag.startswith("sweep:") for tag in run.tags):
+        if run.deployment_id is None or any(tag.startswith(TAG) for tag in run.tags):
             return False
         await client.create_flow_run_from_deployment(run.deployment_id, parameters=run.parameters)
     return True

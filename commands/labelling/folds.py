@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from lightline.config.folds import of_fold
 from lightline.errors import DataError, LightlineError
 from lightline.models.temperature import probabilities
-from lightline.runtime.experiment_files import read_file
+from lightline.runtime.experiment_files import read_file, reading
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,11 @@ def read_folds(names: Sequence[str]) -> OutOfFold:
     """
     parts, shares = [], []
     for name in names:
-        table = pq.read_table(BytesIO(read_file(name, "reports/test/predictions.parquet")))
-        temperature = json.loads(read_file(name, "reports/test/metrics.json"))["temperature"]
-        parts.append(table.select(["id", "label", "class"]))
-        shares.append(probabilities(np.stack(table["logits"].to_numpy()), temperature))
+        with reading(name):
+            table = pq.read_table(BytesIO(read_file(name, "reports/test/predictions.parquet")))
+            temperature = json.loads(read_file(name, "reports/test/metrics.json"))["temperature"]
+            parts.append(table.select(["id", "label", "class"]))
+            shares.append(probabilities(np.stack(table["logits"].to_numpy()), temperature))
     table = pa.concat_tables(parts)
     if len({part.shape[1] for part in shares}) > 1 or len(set(table["id"].to_pylist())) < len(table):
         raise DataError(

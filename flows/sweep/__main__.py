@@ -3,20 +3,22 @@
 import argparse
 import asyncio
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from flows import temporary_server
+from flows.apply import apply, can_take
 from flows.crashes import TEMPORARY
-from flows.git import CODE, apply, can_take, git
+from flows.git import CODE, experiments, find_origin, git
 from flows.loading import loading
 from lightline.errors import LightlineError
 from lightline.runtime.interruption import INTERRUPTED, run_command
+from lightline.runtime.sweep_journal import cell, label
 
 _EPILOG = """examples:
   python -m flows.sweep run lr -S 'optimizer.lr=tag(log, interval(0.001, 0.1))' -S 'augment=choice(light,standard)' --trials 40 --parallel 4
@@ -48,22 +50,23 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("name", help="the sweep's; its experiments are NAME-000, NAME-001, … and NAME-best")
+    common.add_argument("--repo", default=".", help="a repository's path or git URL; default: this one")
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="search, or go on with a sweep that was begun")
-    run.add_argument("name", help="its experiments are NAME-000, NAME-001, … and NAME-best")
+    run = commands.add_parser("run", help="search, or go on with a sweep that was begun", parents=[common])
     told = "what is searched, in Hydra's sweep grammar, and fixed values; can be given many times"
     run.add_argument("-S", "--set-param", dest="overrides", action="append", default=[], metavar="OVERRIDE", help=told)
     run.add_argument("--trials", type=_count, help="how many in all; default: sweep.trials in conf/")
     run.add_argument("--parallel", type=_count, help="how many at once; default: sweep.parallel in conf/")
     run.add_argument("--continue-pruned", action="store_true", help="go on with trials that were ended early")
-    run.add_argument("--repo", default=".", help="a repository's path or git URL; default: this one")
     run.add_argument("--rev", default="HEAD", help="branch, tag or commit; default: HEAD")
     for command, told in (
         ("show", "the table of trials"),
         ("best", "the best trial, and the command that applies it"),
         ("apply", "bring the best one's results into the workspace, if it is clean"),
     ):
-        commands.add_parser(command, help=told).add_argument("name")
+        commands.add_parser(command, help=told, parents=[common])
     return parser
 
 
@@ -90,8 +93,17 @@ def _run(options: argparse.Namespace) -> int:
         return 1
     _show(options)
     print(f"\n{state.message}")
-    print(f"\nNext:\n  python -m flows.sweep apply {options.name}\nLook at it: reports/sweeps/{options.name}.html")
+    origin = find_origin(options.repo)
+    if not origin.is_here:
+        print(f"\nNext:\n  dvc exp pull origin {options.name}-best")
+        return 0
+    print(f"\nNext:\n  {_command('apply', options)}\nLook at it: {origin.home}/reports/sweeps/{options.name}.html")
     return 0
+
+
+def _command(what: str, options: argparse.Namespace) -> str:
+    repo = "" if options.repo == "." else f" --repo {shlex.quote(options.repo)}"
+    return f"python -m flows.sweep {what} {options.name}{repo}"
 
 
 def _to_the_end(flow: Any) -> Any:
@@ -129,62 +141,59 @@ def _worker() -> Iterator[None]:
             worker.kill()
 
 
-def _study(name: str) -> Any:
+def _study(options: argparse.Namespace) -> Any:
     from flows.sweep.study import Study, journal
 
-    return Study.open(journal(CODE, name), name)
+    return Study.open(journal(find_origin(options.repo).home, options.name), options.name)
 
 
 def _show(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    study = _study(options.name)
-    table = Table("trial", "state", study.plan.monitor, "epochs", *study.space.searched, "")
+    study = _study(options)
+    table = Table("trial", "state", study.plan.monitor, "epochs", *study.space.searched)
     for row in study.table():
         values = [row.value, row.epochs, *(row.values.get(key) for key in study.space.searched)]
-        reason = row.reason.rpartition("\n")[2].strip()[:60]  # of what a stage printed, the error comes last
-        table.add_row(str(row.number), row.state, *map(_cell, values), reason)
-    Console(highlight=False).print(table)
+        table.add_row(str(row.number), row.state, *map(cell, values))
+    console = Console(highlight=False)
+    console.print(table)
+    for row in study.table():
+        if row.reason:  # of what a stage printed, the error comes last
+            console.print(f"trial {row.number}: {row.reason.splitlines()[-1].strip()}", soft_wrap=True, markup=False)
     return 0
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _best(options: argparse.Namespace) -> int:
-    from flows.sweep.study import label
-
-    study = _study(options.name)
+    study = _study(options)
     best = study.best()
     if best is None:
         raise LightlineError(f"No trial of sweep {options.name!r} has come to its end yet.")
     words = " ".join(f"-S '{override}'" for override in study.space.overrides(best.params))
     print(f"trial {label(best)}: {study.plan.monitor} {best.value:.4f}\n  python -m flows.pipeline {words}")
-    print(f"  python -m flows.sweep apply {options.name}")
+    print(f"  {_command('apply', options)}")
     return 0
 
 
 def _apply(options: argparse.Namespace) -> int:
     """Bring the best one's results here, where nothing would be lost."""
-    study, name = _study(options.name), f"{options.name}-best"
-    here = git("rev-parse", "HEAD", folder=CODE)
+    study, name, origin = _study(options), f"{options.name}-best", find_origin(options.repo)
+    if not origin.is_here:
+        raise LightlineError(f"{options.repo} is elsewhere: `dvc exp pull origin {name}` in a clone of it.")
+    here = git("rev-parse", "HEAD", folder=origin.home)
     if here != study.plan.commit:
         raise LightlineError(
             f"Sweep {options.name!r} is of commit {study.plan.commit[:12]}, and here is {here[:12]}. "
-            f"`git checkout {study.plan.commit[:12]}` first, or run its parameters: `python -m flows.sweep best`."
+            f"`git checkout {study.plan.commit[:12]}` first, or run its parameters: `{_command('best', options)}`."
         )
-    if f"refs/exps/{here[:2]}/{here[2:]}/{name}" not in git("for-each-ref", "--format=%(refname)", folder=CODE):
+    if name not in experiments(origin, here, origin.home):
         raise LightlineError(f"There is no experiment {name!r}: the sweep has not come to its end.")
-    if not can_take(Path(CODE), name):
+    if not can_take(origin.home, name):
         raise LightlineError("The workspace has changes that would be lost. Commit them, or take them back, first.")
-    apply(CODE, name)
-    done = subprocess.run((sys.executable, "-m", "dvc", "checkout", "--force", "--quiet"), cwd=CODE, check=False)
+    if not apply(origin.home, name):
+        raise LightlineError(f"DVC could not bring all of {name!r}: `dvc checkout` says what is missing.")
     print(f"{name} is in this workspace: models/model.onnx, reports/report.html")
-    return done.returncode
+    return 0
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
+import logging
 import re
-import sys
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -15,9 +15,11 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.errors import StageError
 from flows.git import Origin, experiments
-from flows.sweep.study import ATTEMPT, CONTINUES, PRUNED, RUN_SECONDS, Study, label
+from flows.own_command import run_own_command
+from flows.sweep.study import ATTEMPT, CONTINUES, PRUNED, RUN_SECONDS, Study
 from flows.sweep.trials import Runs, has_ended
 from lightline.runtime.experiment_files import read_file
+from lightline.runtime.sweep_journal import label
 
 _POLL = 1.0  # seconds
 _SAME_ERRORS = 3  # in a row, which end a sweep
@@ -75,28 +77,29 @@ class Controller:
         if again and await self._is_recorded(trial):
             return None
         attempt = trial.user_attrs.get(ATTEMPT, 0)
-        experiment = self._runs.experiment(trial.user_attrs.get(CONTINUES, label(trial)))
         overrides = self._study.space.overrides(trial.params)
         key = attempt if CONTINUES not in trial.user_attrs else f"continued-{attempt}"
-        run = await self._runs.start(experiment, overrides, key, ["train"])
+        run = await self._runs.start(self._experiment(trial), overrides, key, ["train"])
         if again and _was_stopped(await self._runs.read(run)) and PRUNED not in trial.user_attrs:
             trial.set_user_attr(ATTEMPT, attempt + 1)  # of a controller that was stopped, and its runs with it
             return await self._start(trial, again=True)
         self._open[trial.number] = trial, run
         if again:
             self._adopted.add(trial.number)
-        self._log.info("trial %d: %s", label(trial), " ".join(self._study.space.overrides(trial.params)))
+        self._log.info("trial %d: %s", label(trial), " ".join(overrides))
         return None
+
+    def _experiment(self, trial: Trial) -> str:
+        return self._runs.experiment(trial.user_attrs.get(CONTINUES, label(trial)))
 
     async def _look(self, number: int) -> None:
         """See how a trial's run is: report its epochs, end it where it is not worth more, tell how it has ended."""
         trial, run = self._open[number]
-        is_going_on = CONTINUES in trial.user_attrs
         state = await self._runs.read(run)
         self._watch_for_workers(state)
         if PRUNED not in trial.user_attrs:
             self._report(trial, await self._runs.rows(run))
-            if not has_ended(state) and not is_going_on and trial.should_prune():
+            if not has_ended(state) and CONTINUES not in trial.user_attrs and trial.should_prune():
                 trial.set_user_attr(PRUNED, True)
                 await self._runs.stop(run)
         if has_ended(state):
@@ -158,14 +161,14 @@ class Controller:
         """Read the metric of an experiment whose run has ended without its server, which knows nothing of that."""
         if not self._origin.is_here:
             return None
-        name = self._runs.experiment(trial.user_attrs.get(CONTINUES, label(trial)))
-        if (commit := experiments(self._origin, self._study.plan.commit, self._origin.home).get(name)) is None:
+        recorded = experiments(self._origin, self._study.plan.commit, self._origin.home)
+        if (commit := recorded.get(self._experiment(trial))) is None:
             return None
         metrics = json.loads(read_file(commit, "reports/train/metrics.json", self._origin.home))
         return metrics[self._study.plan.monitor]
 
     async def _value(self, run: FlowRun) -> float | None:
-        """Read the best epoch's metric, from what the run has shown, or from the experiment that it made."""
+        """Read the best epoch's metric from what a run that has ended shows."""
         rows = await self._runs.rows(run.id, "metrics")
         wanted = ("train", self._study.plan.monitor)
         return next((row["value"] for row in rows if (row["stage"], row["metric"]) == wanted), None)
@@ -181,11 +184,8 @@ class Controller:
         ]
         await acreate_table_artifact(table, key="trials", description=f"Trials of sweep {self._runs.name}")
         if self._origin.is_here:
-            command = (sys.executable, "-m", "lightline", "sweep", self._runs.name)
-            pipe, both = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
-            process = await asyncio.create_subprocess_exec(*command, cwd=self._origin.home, stdout=pipe, stderr=both)
-            said = (await process.communicate())[0].decode(errors="replace").strip()
-            self._log.log(20 if process.returncode == 0 else 30, said)
+            status, lines = await run_own_command(self._origin.home, "sweep", self._runs.name)
+            self._log.log(logging.WARNING if status else logging.INFO, "\n".join(lines))
 
     async def _finish(self) -> str:
         """Run the whole pipeline with the best trial's parameters: its test split is looked at for that one alone."""
@@ -204,7 +204,7 @@ class Controller:
             raise StageError(f"The run of the best trial's parameters failed: {state.state.message}")
         return (
             f"trial {label(best)} is the best: {self._study.plan.monitor} {best.value:.4f}, with "
-            f"{' '.join(self._study.space.overrides(best.params))}; {state.state.message}"
+            f"{' '.join(overrides)}; {state.state.message}"
         )
 
     async def _stop_all(self) -> None:

@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.crashes import Claim, api
+from flows.crashes import claimed
 from flows.errors import RequestError
 from flows.git import Origin, find_origin
 from flows.security import refuse_keys, refuse_open_server
@@ -19,6 +19,7 @@ from flows.sweep.controller import Controller
 from flows.sweep.space import Space, parse_space
 from flows.sweep.study import Plan, Study, journal, only_writer
 from flows.sweep.trials import Runs
+from flows.worker import outlive_worker
 from flows.workspace import Request, open_workspace
 from lightline.config.load import check_params
 from lightline.config.params import Params
@@ -52,23 +53,19 @@ async def sweep(  # noqa: PLR0917 (the form has them all)
     try:
         refuse_keys(overrides, repo)
         await refuse_open_server()
+        outlive_worker()
         origin, space = find_origin(repo), parse_space(overrides)
-        with only_writer(origin.home, name):
-            claim = Claim(origin.home)  # so that the next start knows, should this process be killed
-            try:
-                claim.belongs_to(str(flow_run.id), api(), str(origin.project))
-                params = await check(origin, Request(space.corners()[0], repo, rev), name, space, overrides)
-                settings = params.sweep.model_copy(
-                    update={"trials": trials or params.sweep.trials, "parallel": parallel or params.sweep.parallel}
-                )
-                study = Study.open(journal(origin.home, name), name, settings, params.trainer.max_epochs or 1)
-                runs = Runs(name, study.plan.identity, repo, study.plan.commit)
-                controller = Controller(origin, study, runs, settings.trials, settings.parallel, logger)
-                if continue_pruned:
-                    logger.info("%d pruned trials go on", study.continue_pruned())
-                return Completed(message=await controller.run())
-            finally:
-                claim.release()
+        with only_writer(origin.home, name), claimed(origin.home, str(flow_run.id), str(origin.project)):
+            params = await check(origin, Request(space.corners()[0], repo, rev), name, space, overrides)
+            settings = params.sweep.model_copy(
+                update={"trials": trials or params.sweep.trials, "parallel": parallel or params.sweep.parallel}
+            )
+            study = Study.open(journal(origin.home, name), name, settings, params.trainer.max_epochs or 1)
+            runs = Runs(name, study.plan.identity, repo, study.plan.commit)
+            controller = Controller(origin, study, runs, settings.trials, settings.parallel, logger)
+            if continue_pruned:
+                logger.info("%d pruned trials go on", study.continue_pruned())
+            return Completed(message=await controller.run())
     except LightlineError as error:
         return Failed(message=str(error))
 

@@ -19,13 +19,22 @@ from flows.errors import RequestError
 from flows.sweep.space import Space, parse_space
 from lightline.config.params import Sweep as Settings
 from lightline.runtime.locks import lock
+from lightline.runtime.sweep_journal import (
+    DUPLICATE,
+    FOLDER,
+    LABEL,
+    label,
+    latest_value,
+    load_study,
+    no_such_sweep,
+    real_trials,
+)
 
-_FOLDER = Path(".lightline", "sweeps")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 _DUPLICATES = 100  # in a row, after which there seems to be nothing new
 REASON = "reason"  # of a trial's end, where it failed; key of its attributes, as are those below
 RUN_SECONDS = "run_seconds"  # from when a trial's run was asked for to its end
-ATTEMPT, CONTINUES, DUPLICATE, LABEL, PRUNED = "attempt", "continues", "duplicate", "label", "pruned"
+ATTEMPT, CONTINUES, PRUNED = "attempt", "continues", "pruned"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -63,7 +72,7 @@ def journal(home: Path, name: str) -> Path:
     """
     if not _NAME.fullmatch(name):
         raise RequestError(f"{name!r} cannot name a sweep: up to 61 letters, digits, - and _ can.")
-    return home / _FOLDER / f"{name}.journal"
+    return home / FOLDER / f"{name}.journal"
 
 
 @contextmanager
@@ -105,12 +114,10 @@ class Study:
             RequestError: there is none, or its file cannot be read.
         """
         if not file.exists():
-            there = ", ".join(sorted(path.stem for path in file.parent.glob("*.journal"))) or "none"
-            raise RequestError(f"There is no sweep {name!r} here; there is {there}.")
+            raise RequestError(no_such_sweep(file))
         sampler, pruner = _engines(settings, max_epochs) if settings else (None, None)
         try:
-            storage = JournalStorage(JournalFileBackend(str(file)))
-            return cls(optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner))
+            return cls(load_study(file, name, sampler=sampler, pruner=pruner))
         except (KeyError, ValueError) as error:
             raise RequestError(f"{file} cannot be read: {error}. Move it away, and the sweep begins anew.") from None
 
@@ -151,7 +158,7 @@ class Study:
 
     def resume(self, number: int) -> Trial:
         """Take a trial up again that has not ended."""
-        return Trial(self._study, self._study.trials[number]._trial_id)
+        return Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
 
     def tell(self, trial: Trial, value: float | None, state: TrialState, reason: str = "") -> None:
         """End a trial."""
@@ -184,7 +191,7 @@ class Study:
 
     def reported(self, number: int) -> set[int]:
         """Give the epochs, counted from 1, that a trial has reported."""
-        return set(self._study.trials[number].intermediate_values)
+        return set(self._study.get_trials(deepcopy=False)[number].intermediate_values)
 
     def table(self) -> list[Shown]:
         """List all trials."""
@@ -192,7 +199,7 @@ class Study:
             Shown(
                 label(trial),
                 trial.state.name.lower(),
-                trial.value if trial.state == TrialState.COMPLETE else _last(trial),
+                latest_value(trial),
                 max(trial.intermediate_values, default=0),
                 trial.params,
                 trial.user_attrs.get(REASON, ""),
@@ -201,20 +208,10 @@ class Study:
         ]
 
     def _real(self) -> Sequence[FrozenTrial]:
-        return [trial for trial in self._study.get_trials(deepcopy=False) if DUPLICATE not in trial.user_attrs]
+        return real_trials(self._study)
 
     def _distinct(self) -> set[tuple[Any, ...]]:
         return {tuple(sorted(trial.params.items())) for trial in self._real()}
-
-
-def label(trial: Trial | FrozenTrial) -> int:
-    """Give the number that people see: of a trial's experiment, in tables and logs."""
-    return trial.user_attrs.get(LABEL, trial.number)
-
-
-def _last(trial: FrozenTrial) -> float | None:
-    values = trial.intermediate_values
-    return values[max(values)] if values else None
 
 
 def _engines(settings: Settings, max_epochs: int) -> tuple[Any, Any]:

@@ -22,9 +22,9 @@ from prefect.states import Cancelling
 
 from flows.errors import RequestError
 from flows.live_history import HISTORY
+from flows.sweep import TAG
 
 DEPLOYMENT = "pipeline/local"
-TAG = "sweep:"  # of the runs of a sweep, before its name: whoever cleans up leaves them to it
 _ENDED = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED)
 
 

@@ -125,6 +125,10 @@ class Tracking(Section):
     log_checkpoints: bool
 
 
+# Of where and how it runs: no stage depends on them, and no result differs by them.
+WITHOUT_EFFECT = ("hardware", "checkpoint", "tracking", "sweep")
+
+
 class Params(Section):
     """All of params.yaml."""
 

@@ -62,6 +62,15 @@ class Decision:
         return Answers(shares, confidence, confidence >= np.float32(self.threshold), likely)
 
     @property
+    def rule(self) -> str:
+        """Say from where on an answer is accepted."""
+        if self.threshold == _ALL:
+            return "Every answer is accepted."
+        if self.threshold == _NONE:
+            return "No answer is accepted."
+        return f"An answer is accepted from a confidence of {self.threshold:.4g} on."
+
+    @property
     def shortfalls(self) -> list[str]:
         """Say what was asked and could not be shown."""
         told = []

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 
 ORIGIN_VARIABLE = "LIGHTLINE_ORIGIN"  # set by the flow, whose clones know nothing of where they came from
+# In the folder that a stage works in, beside its lock: the rows of a training under way, for a flow to show.
+LIVE_HISTORY = Path(".lightline", "history.json")
 EXPERIMENT_VARIABLE = "LIGHTLINE_EXPERIMENT"  # set by the flow; `dvc exp run` sets DVC_EXP_NAME
 
 

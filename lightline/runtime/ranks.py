@@ -6,18 +6,16 @@ among all.
 """
 
 import os
-from collections.abc import Mapping
 
 _TORCHRUN, _SLURM = "TORCHELASTIC_RUN_ID", "SLURM_NTASKS"
 _INTERACTIVE = ("bash", "interactive")  # names of SLURM jobs in which Lightning launches for itself
-JOINED = "LIGHTLINE_JOINED"  # set by `python -m lightline join`: where the first node is
 
 
-def launcher(environment: Mapping[str, str] = os.environ) -> str:
+def launcher() -> str:
     """Name who starts the processes: torchrun, slurm or lightning."""
-    if _TORCHRUN in environment:
+    if _TORCHRUN in os.environ:
         return "torchrun"
-    if _SLURM in environment and environment.get("SLURM_JOB_NAME") not in _INTERACTIVE:
+    if _SLURM in os.environ and os.environ.get("SLURM_JOB_NAME") not in _INTERACTIVE:
         return "slurm"
     return "lightning"
 

@@ -17,10 +17,14 @@ from lightline.redaction import redacted
 from lightline.runtime.origin import origin
 
 FINISHED = "finished.ckpt"
-_KEPT = 2
+KEPT = 2  # states of an unfinished training, here and there
 _PATIENCE = 60.0  # seconds that the last state may take after training has ended
 _SHORT_PATIENCE = 10.0  # the same, where training was interrupted
 _TIMES = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}}
+
+
+class _DamagedError(Exception):
+    """A state is not what its digest says."""
 
 
 class StateStore:
@@ -69,8 +73,13 @@ class StateStore:
         here = max((_rank(path.name) for path in folder.glob("*.ckpt")), default=-1)
         try:
             for name in sorted(self._names(), key=_rank, reverse=True):
-                if _rank(name) <= here or self._fetch_one(name, folder):
+                if _rank(name) <= here:
                     return
+                try:
+                    self._fetch_one(name, folder)
+                    return
+                except _DamagedError as error:
+                    self._warn("has a state that is left out, and the one before it is used", error)
         except _trouble() as error:
             self._warn("cannot be read: training goes on from what is here", error)
 
@@ -112,12 +121,12 @@ class StateStore:
                 self._warn("could not take a state: training goes on, with its state on this machine alone", error)
 
     def _send_one(self, path: Path) -> None:
-        digest = path.with_name(f"{path.name}.sha256").read_text(encoding="utf-8")
+        digest = digest_file(path).read_text(encoding="utf-8")
         self._system.put_file(str(path), f"{self._root}/{path.name}")
         self._system.pipe_file(f"{self._root}/{path.name}.sha256", digest.encode())
         self._warned = False
         names = sorted(self._names(), key=_rank, reverse=True)
-        for old in names[1 if path.name == FINISHED else _KEPT :]:
+        for old in names[1 if path.name == FINISHED else KEPT :]:
             for name in (f"{old}.sha256", old):
                 self._system.rm_file(f"{self._root}/{name}")
 
@@ -128,16 +137,15 @@ class StateStore:
         names = {str(path).rpartition("/")[2] for path in self._system.ls(self._root, detail=False)}
         return [name for name in names if name.endswith(".ckpt") and f"{name}.sha256" in names]
 
-    def _fetch_one(self, name: str, folder: Path) -> bool:
+    def _fetch_one(self, name: str, folder: Path) -> None:
         text = self._system.cat_file(f"{self._root}/{name}.sha256").decode()
         with whole_file(folder / name) as temporary:
             self._system.get_file(f"{self._root}/{name}", str(temporary))
             if file_digest(temporary) != text.split()[0]:
-                raise OSError(f"{name} is not what its digest says")
-            with whole_file(folder / f"{name}.sha256") as digest:
+                raise _DamagedError(f"{name} is not what its digest says")
+            with whole_file(digest_file(folder / name)) as digest:
                 digest.write_text(text, encoding="utf-8")
         print(f"the state of this training comes from {redacted(self._place)}", flush=True)
-        return True
 
     def _warn(self, what: str, error: Exception) -> None:
         """Say it once, until something works again."""
@@ -166,6 +174,11 @@ def state_store(place: str | None, fingerprint: str, ingredients: dict[str, Any]
         store.close(_SHORT_PATIENCE)
         raise
     store.close(_PATIENCE)
+
+
+def digest_file(path: Path) -> Path:
+    """Name the file beside a state that has its digest, as sha256sum writes it."""
+    return path.with_name(f"{path.name}.sha256")
 
 
 def _trouble() -> tuple[type[Exception], ...]:

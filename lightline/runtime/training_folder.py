@@ -98,17 +98,21 @@ def _tell_of_another(folder: Path, ingredients: dict[str, Any]) -> None:
     for other in dict.fromkeys(state.parent for state in reversed(states)):
         if held := _try(other):
             held.close()
-            changed = list(differences(ingredients, json.loads((other / _INGREDIENTS).read_text())))
-            shown = ", ".join([*changed[:_SHOWN], *(["…"] if len(changed) > _SHOWN else [])])
-            print(f"starting from the beginning: unfinished training in {other} differs in {shown}", flush=True)
+            told = differences(ingredients, json.loads((other / _INGREDIENTS).read_text()))
+            print(f"starting from the beginning: unfinished training in {other} differs in {told}", flush=True)
             return
 
 
-def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """List in which keys, dotted, two trainings' ingredients differ."""
+def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """Name the first of the keys, dotted, in which two trainings' ingredients differ; empty where none does."""
+    changed = list(_differences(ours, theirs))
+    return ", ".join([*changed[:_SHOWN], *(["…"] if len(changed) > _SHOWN else [])])
+
+
+def _differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for key in dict.fromkeys([*ours, *theirs]):
         mine, other = ours.get(key), theirs.get(key)
         if isinstance(mine, dict) and isinstance(other, dict):
-            yield from differences(mine, other, f"{prefix}{key}.")
+            yield from _differences(mine, other, f"{prefix}{key}.")
         elif mine != other:
             yield f"{prefix}{key}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from lightline import __version__
 from lightline.config.composition import CompositionError, compose, differences, overrides_for
-from lightline.config.params import Params
+from lightline.config.params import WITHOUT_EFFECT, Params
 from lightline.models.checkpoint import BEST
 from lightline.redaction import redacted
 from stages.report.charts import Line, line_chart
@@ -19,7 +19,6 @@ from stages.report.findings import Findings, Row
 _SHOWN = 200  # lines of a list
 _FEWEST = 5  # images of a part of the confidences that the reliability is drawn of
 _STEPS = 200  # points of the curve of risk and coverage
-_PLACES = ("hardware", "checkpoint", "tracking")  # sections of where it ran, which change no result
 
 
 def texts_of(found: Findings, params: Params) -> dict[str, Any]:
@@ -56,11 +55,8 @@ def texts_of(found: Findings, params: Params) -> dict[str, Any]:
 
 def _accepts(found: Findings) -> str:
     """Say from where on an answer is accepted, and what the sets are."""
-    threshold = found.decision.threshold
-    known = {0.0: "Every answer is accepted.", 2.0: "No answer is accepted."}
-    told = known.get(threshold, f"An answer is accepted from a confidence of {threshold:.4g} on.")
     sets = found.decision.sets_sentence(found.metrics["export/metrics"]).replace("`", "")
-    return f"{told} For each image, {sets}"
+    return f"{found.decision.rule} For each image, {sets}"
 
 
 def _confused(found: Findings) -> str:
@@ -186,7 +182,7 @@ def _list(found: Findings, name: str) -> tuple[str, list[str], list[list[str]], 
 
 def _lineage(found: Findings, params: Params) -> dict[str, Any]:
     composed = compose()
-    values = params.model_dump(mode="json") | {name: composed[name] for name in _PLACES}
+    values = params.model_dump(mode="json") | {name: composed[name] for name in WITHOUT_EFFECT}
     # A section's other choice has other keys: what is null there is as if it were not.
     differing = [change for change in differences(composed, values) if change[1:] != (None, None)]
     changed = [(name, _text(before), _text(now)) for name, before, now in differing]

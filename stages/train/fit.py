@@ -20,6 +20,7 @@ from lightline.models.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from lightline.models.device import choose_device
 from lightline.models.inference import predict_logits
 from lightline.models.logits import write_logits
+from lightline.runtime.state_store import FINISHED
 from lightline.runtime.tracking import Run
 from stages.train.curves import draw_curves
 from stages.train.datamodule import ImageDataModule
@@ -31,7 +32,7 @@ from stages.train.module import Classifier, class_weights
 from stages.train.optimizers import freeze_blocks
 from stages.train.samples import SamplePredictions
 from stages.train.start import Start
-from stages.train.states import FINISHED, Best
+from stages.train.states import Best
 from stages.train.trainer import keep_states
 
 REPORTS = Path("reports/train")

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -11,13 +10,13 @@ from lightning.pytorch.callbacks import Callback
 
 from lightline.config.training import Trainer
 from lightline.files import write_json
+from lightline.runtime.origin import LIVE_HISTORY
 from lightline.runtime.ranks import is_first_process
 from lightline.runtime.tracking import Run
 from stages.train.callbacks import Progress
 from stages.train.module import Classifier
 
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
-_LIVE = Path(".lightline", "history.json")  # in the folder that the stage works in
 STEP_COLUMNS = ("step", "epoch", "train_loss", "lr")
 Row = dict[str, float]
 
@@ -141,7 +140,7 @@ class History(Callback):
     def _write(self) -> None:
         """Leave the rows where a flow, which may show them while training runs, looks for them."""
         if is_first_process():
-            write_json(_LIVE, self.rows)
+            write_json(LIVE_HISTORY, self.rows)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "steps": self.steps, "before": self._before}

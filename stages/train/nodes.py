@@ -21,16 +21,17 @@ from torch.distributed import DistError, TCPStore  # pyright: ignore[reportPriva
 from lightline.config.params import Hardware, Params
 from lightline.errors import LightlineError
 from lightline.runtime.ranks import launched_rank, launcher, node_rank, num_launched
+from lightline.runtime.state_store import FINISHED
 from lightline.runtime.training_folder import differences
 from stages.train.heartbeat import Heartbeat
-from stages.train.states import FINISHED, newest_state
+from stages.train.state_files import newest_state
 
 PARAMS, JOINED = "params", "joined"  # keys of the store, which `python -m lightline join` reads
 _STATE = "LIGHTLINE_STATE"  # tells the processes that Lightning starts on this machine which state was agreed on
 _AGENT_STORE = "TORCHELASTIC_USE_AGENT_STORE"  # torch's: at MASTER_ADDR:MASTER_PORT someone serves a store already
+_ELSEWHERE = "192.0.2.1"  # RFC 5737's, for documentation
 _POLL = 0.2  # seconds
 _FAREWELL = 5.0  # seconds for the others to read why they are refused
-_SHOWN = 5  # differences
 
 
 class NodeError(LightlineError):
@@ -139,7 +140,7 @@ class Nodes(Group):
         while missing:
             for number in [number for number in missing if self._has(number)]:
                 theirs = json.loads(self._get("ingredients", number))
-                if differing := list(differences(identity, theirs)):
+                if differing := differences(identity, theirs):
                     return _refusal(self._name(number), self._name(0), differing)
                 missing.remove(number)
             if monotonic() > end:
@@ -173,11 +174,11 @@ class Nodes(Group):
         return f"node {number} ({self._get('host', number)})"
 
 
-def _refusal(theirs: str, ours: str, differing: list[str]) -> str:
-    shown = ", ".join([*differing[:_SHOWN], *(["…"] if len(differing) > _SHOWN else [])])
+def _refusal(theirs: str, ours: str, differing: str) -> str:
     return (
-        f"{theirs[:1].upper()}{theirs[1:]} would train something else than {ours}: they differ in {shown}. Code: have "
-        "both on the same commit. Data and split: `dvc pull`, or `dvc exp run` with the same overrides up to `split`."
+        f"{theirs[:1].upper()}{theirs[1:]} would train something else than {ours}: they differ in {differing}. "
+        "Code: have both on the same commit. Data and split: `dvc pull`, or `dvc exp run` with the same overrides up "
+        "to `split`."
     )
 
 
@@ -188,15 +189,17 @@ def _address(hardware: Hardware) -> tuple[str, int]:
         from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
         host = SLURMEnvironment().main_address
-    return host or _own_address(), int(os.environ.get("MASTER_PORT") or hardware.master_port)
+    return host or _own_address(_ELSEWHERE) or "127.0.0.1", int(os.environ.get("MASTER_PORT") or hardware.master_port)
 
 
-def _own_address() -> str:
-    """Give this machine's address as others see it; nothing is sent (192.0.2.1 is RFC 5737's, for documentation)."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out, suppress(OSError):
-        out.connect(("192.0.2.1", 9))
-        return out.getsockname()[0]
-    return "127.0.0.1"
+def _own_address(host: str) -> str | None:
+    """Give this machine's address as another sees it; nothing is sent. None: there is no way there."""
+    with suppress(OSError):
+        family, _, _, _, place = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as out:
+            out.connect(place)
+            return out.getsockname()[0]
+    return None
 
 
 def _host(host: str, port: int) -> TCPStore:
@@ -230,13 +233,9 @@ def connect(host: str, port: int, patience: float) -> TCPStore:
 
 
 def _use_interface(host: str) -> None:
-    """Have gloo and NCCL talk where the first node is: by themselves they take what the machine's own name leads to."""
-    with suppress(OSError):
-        family, _, _, _, place = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, socket.SOCK_DGRAM) as out:
-            out.connect(place)
-            own = out.getsockname()[0]
-        for name, addresses in psutil.net_if_addrs().items():
-            if any(each.address == own for each in addresses):
-                os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
-                os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
+    """Have gloo and NCCL talk where the first node is; by themselves they go by the machine's own name."""
+    own = _own_address(host)
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(each.address == own for each in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", name)

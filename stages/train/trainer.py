@@ -26,7 +26,8 @@ from stages.train.callbacks import FiniteLoss, Progress
 from stages.train.history import History
 from stages.train.lightning_overhead import NoProfiler
 from stages.train.precision import choose_precision
-from stages.train.states import SaveState, StateFiles
+from stages.train.state_files import StateFiles
+from stages.train.states import SaveState
 from stages.train.sync_batchnorm import BatchNormSync
 
 # torch 2.14 deprecated what Lightning 2.6 gathers metrics with.

@@ -16,7 +16,7 @@ from lightline.runtime.training_folder import forget, training_folder
 from stages.split.strategies import Columns, assign
 from stages.train.fit import Task, fit, write_outputs
 from stages.train.start import start
-from stages.train.states import newest_state
+from stages.train.state_files import newest_state
 from stages.train.trainer import build_trainer
 from tests.support import ROOT
 

@@ -138,7 +138,7 @@ PATCHES: dict[str, Callable[[Any], None]] = {
     "lightline.data.splits": lambda module: _after("in split", module, "write_splits"),
     "stages.train.fit": _training,
     "stages.train.module": _steps,
-    "stages.train.states": _saving,
+    "stages.train.state_files": _saving,
     "stages.test.report": lambda module: _after("in test", module, "write_report"),
     "stages.export.exporter": lambda module: _after("in export", module, "export_onnx"),
     "dvc.stage": lambda module: _before(

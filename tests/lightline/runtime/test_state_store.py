@@ -89,6 +89,7 @@ def test_a_damaged_state_is_left_out_with_a_warning(place, tmp_path: Path, capfd
     store.fetch(there)
     assert "is not what its digest says" in capfd.readouterr().err
     assert [path.name for path in there.glob("step-000000006*")] == []
+    assert (there / "step-000000003.ckpt").read_bytes() == b"whole"
 
 
 def test_a_place_without_rights_is_refused_before_any_work(tmp_path: Path, s3, monkeypatch):

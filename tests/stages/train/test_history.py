@@ -19,7 +19,7 @@ from lightline.models.checkpoint import BEST, LAST, load_checkpoint
 from lightline.runtime.tracking import Run, track
 from lightline.runtime.training_folder import forget, training_folder
 from stages.train.fit import REPORTS, fit, write_outputs
-from stages.train.states import newest_state
+from stages.train.state_files import newest_state
 from stages.train.trainer import build_trainer
 from tests.support.tiny import ROOT, tiny_params, tiny_task
 from tests.support.wandb_file import read_offline_runs

@@ -17,7 +17,7 @@ from lightline.models.checkpoint import BEST
 from lightline.runtime.training_folder import forget, training_folder
 from stages.train.fit import REPORTS
 from stages.train.module import Classifier
-from stages.train.states import newest_state
+from stages.train.state_files import newest_state
 from tests.support.samples import model_settings
 from tests.support.tiny import MUON, ROOT, SGD, tiny_params, train
 
