@@ -10,13 +10,13 @@ from pathlib import Path
 from benchmarks.harness import PAIRS, Pairs, Row, in_turn, median_of, run_command
 from benchmarks.resnet import pixels, write_resnet18
 from benchmarks.settings import ROOT
-from lightline.data import images
+from lightline_predict import images
 
 _IN_TORCH = """
 import sys
 from pathlib import Path
 import torch
-from lightline.data import images
+from lightline_predict import images
 from lightline.models.checkpoint import load_checkpoint
 from lightline.model_file.pixel_classifier import PixelClassifier
 checkpoint = load_checkpoint(Path(sys.argv[1]))

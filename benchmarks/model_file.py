@@ -20,9 +20,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.harness import PAIRS, Pairs, Row, in_turn
 from benchmarks.resnet import SIZE, pixels, write_resnet18
-from lightline.model_file.onnx_model import OnnxModel
 from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import Checkpoint, load_checkpoint
+from lightline_predict.classifier import Classifier
 
 _RUNS = {1: 40, 8: 12, 64: 2}  # of a turn: some tenths of a second; of these a quarter, at least two, for --quick
 _TARGETS = {("fp32", 1): 1.0, ("fp32", 8): 1.0, ("fp32", 64): 1.0, ("int8", 1): 6.0, ("int8", 64): 10.0}
@@ -36,7 +36,7 @@ def run(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         files = write_resnet18(Path(folder))
         checkpoint = load_checkpoint(files.checkpoint)
-        answers = {"fp32": OnnxModel(files.fp32, threads).predict, "int8": OnnxModel(files.int8, threads).predict}
+        answers = {"fp32": Classifier(files.fp32, threads).predict, "int8": Classifier(files.int8, threads).predict}
     eager, rows, pairs = _eager(checkpoint), [], {}
     num_runs = {batch: max(runs // 4, 2) if quick else runs for batch, runs in _RUNS.items()}
     for numbers, answer in answers.items():

@@ -22,14 +22,14 @@ from torch import nn
 
 from benchmarks.settings import composed
 from lightline.config.params import Params
-from lightline.data import images
 from lightline.data.dataset import Dataset, Row, pixel_stacks, write_dataset
 from lightline.errors import LightlineError
-from lightline.model_file.onnx_model import OnnxModel
 from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.build import build_network, head_names
 from lightline.models.checkpoint import Checkpoint
 from lightline.models.transforms import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from lightline_predict import images
+from lightline_predict.classifier import Classifier
 from stages.export.exporter import export_onnx
 from stages.export.parity import TORCH, Differences, check_parity, typical_spread
 from stages.quantize.int8 import quantize
@@ -83,7 +83,7 @@ def _take_through(name: str, size: int, found: dict[str, Any], note: Callable[[]
     export_onnx(checkpoint, {}, params.export.opset, fp32)
     found |= {"export_seconds": time.perf_counter() - started, "bytes": fp32.stat().st_size}
     begin("gate")
-    file = OnnxModel(fp32, torch.get_num_threads())
+    file = Classifier(fp32, torch.get_num_threads())
     exact, found["gate"] = _gate(file, model.eval(), dataset, test, params)
     begin("OpenVINO")
     found["openvino"] = _compare_openvino(fp32, file, dataset)
@@ -93,7 +93,7 @@ def _take_through(name: str, size: int, found: dict[str, Any], note: Callable[[]
     except LightlineError as error:
         found["int8_failed"] = _sentence(error)
     else:
-        rounded = _classes(OnnxModel(int8, torch.get_num_threads()).predict, dataset, test)
+        rounded = _classes(Classifier(int8, torch.get_num_threads()).predict, dataset, test)
         found["int8"] = float((rounded == exact.argmax(1)).mean())
         found["int8_bytes"] = int8.stat().st_size
         begin("int8 in OpenVINO")
@@ -155,7 +155,7 @@ def _spread_out(model: PixelClassifier, dataset: Dataset, rows: np.ndarray) -> N
 
 
 def _gate(
-    file: OnnxModel, reference: nn.Module, dataset: Dataset, rows: np.ndarray, params: Params
+    file: Classifier, reference: nn.Module, dataset: Dataset, rows: np.ndarray, params: Params
 ) -> tuple[np.ndarray, float]:
     """Ask as the stage does; gives the file's logits and the largest difference as a share of the spread."""
     expected = _logits(_in_torch(reference), dataset, rows)
@@ -199,7 +199,7 @@ def _openvino_core() -> Any:
     return openvino.Core()
 
 
-def _compare_openvino(path: Path, file: OnnxModel, dataset: Dataset) -> float:
+def _compare_openvino(path: Path, file: Classifier, dataset: Dataset) -> float:
     """Give OpenVINO's largest difference to onnxruntime as a share of the typical spread of an image's logits."""
     predict, largest, spreads = _openvino(path), 0.0, []
     for height, width in _SIZES:

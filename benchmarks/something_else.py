@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.harness import Row
 from benchmarks.project import Project
-from lightline.model_file.onnx_model import OnnxModel
+from lightline_predict.classifier import Classifier
 
 _FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif")
 _LETTERS = "ABCDEFGHJKLMNPRTUVWXY"
@@ -37,12 +37,12 @@ def run(quick: bool) -> list[Row]:
         project = Project(Path(folder))
         for risk in _RISKS:
             project.run_stages("dvc", "exp", "run", *settings, "-S", f"export.target_risk={risk}", "export")
-            model = OnnxModel(project.path / "models/model.onnx")
+            model = Classifier(project.path / "models/model.onnx")
             rows += [_row(model, f"{what}, target_risk {risk}", pixels) for what, pixels in kinds.items()]
     return rows
 
 
-def _row(model: OnnxModel, what: str, pixels: np.ndarray) -> Row:
+def _row(model: Classifier, what: str, pixels: np.ndarray) -> Row:
     given = model.outputs(pixels)
     told = f"{1 - given['accepted'].mean():.1%} rejected, sets of {given['set'].sum(1).mean():.2f} classes"
     return Row(f"{len(pixels):,} images of {what}", f"{told}, median confidence {np.median(given['confidence']):.3f}")

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lightline_predict.errors import LightlineError
+
 # What a file system says that takes no more, and what to do about it.
 _NO_ROOM = {
     errno.ENOSPC: "Make room there",
@@ -15,16 +17,6 @@ _NO_ROOM = {
     errno.EFBIG: "Raise the limit of a file's size (`ulimit -f`)",
 }
 _MORE = 2**16  # bytes; where a file did not fit, so many do not fit either
-
-
-class LightlineError(Exception):
-    """What was wrong, where, what is allowed and what to do next, in sentences.
-
-    The stage runner prints the message alone, without a traceback, and exits with status 1, or with 75 where what was
-    wrong may pass by itself, so that the flow tries again.
-    """
-
-    may_pass = False
 
 
 class ParameterError(LightlineError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightline.data.dataset import Dataset
-from lightline.data.images import decode_small
+from lightline_predict.images import decode_small
 from stages.test.measures import measure
 
 _FLAT = 0.9  # share of pixels of nearly one colour

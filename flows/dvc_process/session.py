@@ -55,7 +55,7 @@ class Session:
         self._drop_damaged_lock()
         # The clone's lightline, not the flow's: parameters are checked by the code that will read them.
         sys.path.insert(0, project)
-        for name in [name for name in sys.modules if name.partition(".")[0] == "lightline"]:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("lightline", "lightline_predict")]:
             del sys.modules[name]
         os.environ[SITE_VARIABLE] = str(Path(project, ".dvc", "tmp", "site"))
         config: Any = Config(str(Path(origin, ".dvc")) if origin else None)

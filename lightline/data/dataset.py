@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lightline.data import images
 from lightline.errors import DataError
 from lightline.files import content_digest, json_text, whole_folder
+from lightline_predict import images
 
 DATASET = Path("data/dataset")
 _IMAGES, _INDEX, _SUMMARY = "images.arrow", "index.parquet", "dataset.json"
@@ -67,7 +67,7 @@ class Row:
     thumbnail: bytes | None = None
     test_class: str | None = None  # that it is judged by in test, where that is not class_name
     dropped: str | None = None
-    bits: int | None = None  # see `lightline.data.images.CheckedImage`; not kept
+    bits: int | None = None  # see `lightline_predict.images.CheckedImage`; not kept
 
 
 def write_dataset(
@@ -76,7 +76,7 @@ def write_dataset(
     """Write the dataset whole, or leave what was there; holds one batch of images in memory at a time.
 
     classes: the class names in output order; None sorts those that occur.
-    bit_depth: of 16 bits a channel those in use, as `lightline.data.images.check` took them.
+    bit_depth: of 16 bits a channel those in use, as `lightline_predict.images.check` took them.
 
     Raises:
         DataError: there is no image, two have the same id, or one has a class that is not in classes.
@@ -222,7 +222,7 @@ class Dataset:
         return pa.ipc.open_file(pa.memory_map(str(self.folder / _IMAGES))).read_all()["image"]
 
     def encoded(self, row: int) -> bytes:
-        """Return an image's bytes, JPEG or PNG; `lightline.data.images.decode` also turns it as its EXIF data say."""
+        """Return an image's bytes, JPEG or PNG, which `images.decode` also turns as its EXIF data say."""
         return self._images[int(self._positions[row])].as_py()
 
     def pixels(self, row: int) -> np.ndarray:

@@ -10,14 +10,14 @@ from typing import Any
 
 from lightline import __version__
 from lightline.config.params import Export
-from lightline.data.images import DEEPEST
 from lightline.data.splits import Splits
 from lightline.files import whole_file
 from lightline.models.checkpoint import Checkpoint
+from lightline_predict.images import DEEPEST
 
 _MAX_CLASSES = 50  # listed one by one
 
-# As lightline.data.images reads an image, with Pillow alone.
+# As lightline_predict.images reads an image, with Pillow alone.
 _LOADING = """
 ```python
 import json

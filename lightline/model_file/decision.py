@@ -3,11 +3,9 @@
 Fitted to the logits of images that training did not see, and written into the model file.
 """
 
-import json
 import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -226,25 +224,3 @@ def _just_below(ordered: np.ndarray, value: float) -> float:
     """Go half the way to the next lower one: there, rounding decides nothing."""
     lower = ordered[ordered < value]
     return float((lower[-1] + value) / 2) if len(lower) else 0.0
-
-
-def write_decision(model: Any, decision: Decision) -> None:
-    """Write the constants of a decision, and what it was fitted for, into an onnx.ModelProto that has others."""
-    from onnx.numpy_helper import from_array
-
-    constants = {constant.name: constant for constant in model.graph.initializer}
-    for name in CONSTANTS:
-        constants[name].CopyFrom(from_array(np.array(getattr(decision, name), np.float32), name))
-    kept = [entry for entry in model.metadata_props if entry.key != "decision"]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    model.metadata_props.add(key="decision", value=json.dumps(asdict(decision)))
-
-
-def replace_decision(path: Path, decision: Decision) -> None:
-    """Write another decision into a model file."""
-    import onnx
-
-    model = onnx.load(path)
-    write_decision(model, decision)
-    path.write_bytes(model.SerializeToString(deterministic=True))

@@ -16,7 +16,7 @@ from torch import nn
 
 from lightline.data.dataset import Dataset
 from lightline.files import write_csv
-from lightline.model_file.onnx_model import OnnxModel
+from lightline_predict.classifier import Classifier
 
 BATCHES = (1, 8, 64)
 _FAST = ("avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8")
@@ -74,7 +74,7 @@ def measure_latency(reference: nn.Module, files: dict[str, Path], dataset: Datas
     threads, pixels = torch.get_num_threads(), common_images(dataset, rows, max(BATCHES))
     answers: dict[str, Answer] = {"torch eager": _eager(reference)}
     for numbers, path in files.items():
-        answers[f"onnxruntime {numbers}"] = OnnxModel(path, threads).predict
+        answers[f"onnxruntime {numbers}"] = Classifier(path, threads).predict
     print("measuring how long answers take (export.latency = true)", flush=True)
     measured, slowest = [], 0.0  # seconds an image
     for batch in BATCHES:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lightline.data.images import encode
 from lightline.sources.archive import open_members
 from lightline.sources.base import SourceImage
+from lightline_predict.images import encode
 
 # The batches' file names and their split; the file with the class names and the key of the list in it.
 _SPLITS = {f"data_batch_{number}": "train" for number in range(1, 6)} | {

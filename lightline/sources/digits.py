@@ -33,7 +33,7 @@ class Digits:
     def images(self) -> Iterator[SourceImage]:
         import numpy as np  # here: `identity` does without, and every `dvc repro` asks for it
 
-        from lightline.data.images import encode
+        from lightline_predict.images import encode
 
         with gzip.open(self._file, "rt") as file:
             table = np.loadtxt(file, delimiter=",", dtype=np.int64)

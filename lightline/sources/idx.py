@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lightline.data.images import encode
 from lightline.sources.base import SourceImage
+from lightline_predict.images import encode
 
 _SPLITS = {"train": "train", "t10k": "test"}
 _UINT8 = 8  # the header's code for the type of the values

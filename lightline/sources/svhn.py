@@ -7,8 +7,8 @@ from pathlib import Path
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from lightline.data.images import encode
 from lightline.sources.base import SourceImage
+from lightline_predict.images import encode
 
 
 def classes(files: dict[str, Path]) -> Sequence[str]:

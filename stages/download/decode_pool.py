@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lightline.data import images
 from lightline.data.dataset import Row
-from lightline.data.images import pixel_digest
 from lightline.data.thumbnails import is_small, thumbnails
 from lightline.errors import LightlineError
 from lightline.runtime.cores import num_cores
 from lightline.sources.base import Refused, SourceImage
+from lightline_predict import images
+from lightline_predict.images import pixel_digest
 
 _MOST_PROCESSES = 8
 _IMAGES_PER_GROUP, _BYTES_PER_GROUP = 32, 2**20
@@ -36,7 +36,7 @@ def checked(
 ) -> Generator[Row | Refused]:
     """Yield a row for each usable image, the reason for each other, in the source's order.
 
-    max_pixels, bit_depth: see `lightline.data.images.check`.
+    max_pixels, bit_depth: see `lightline_predict.images.check`.
     To be closed: the processes last as long as it does.
 
     Raises:

@@ -10,12 +10,12 @@ from typing import Any
 
 from lightline.config.data import Source
 from lightline.data.dataset import Row, write_dataset
-from lightline.data.images import DEEPEST
 from lightline.errors import DataError, some, some_lines
 from lightline.files import write_csv, write_json
 from lightline.runtime.places import find_file
 from lightline.sources.base import EmptyClass, ImageSource, Refused, Remark, SourceImage
 from lightline.sources.corrections import Corrections
+from lightline_predict.images import DEEPEST
 from stages.download.decode_pool import checked
 
 REPORTS = Path("reports/download")

@@ -10,19 +10,19 @@ import torch
 
 from lightline.config.params import Params
 from lightline.data.dataset import Dataset
-from lightline.data.images import Reading
 from lightline.data.splits import read_splits
 from lightline.files import whole_file, write_csv, write_json
 from lightline.model_file.card import Sections, write_card
 from lightline.model_file.decision import fit_decision, judge
 from lightline.model_file.latency import Latency, measure_latency
-from lightline.model_file.onnx_model import OnnxModel
 from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.models.device import use_share
 from lightline.models.logits import read_logits
 from lightline.runtime.partial_experiment import keeping_what_is_finished
 from lightline.runtime.tracking import track
+from lightline_predict.classifier import Classifier
+from lightline_predict.images import Reading
 from stages.export.exporter import export_onnx
 from stages.export.parity import TEST, TORCH, Differences, Tie, check_parity, read_predictions, typical_spread
 
@@ -55,7 +55,7 @@ def main(params: Params) -> None:
         )
         reference = PixelClassifier(checkpoint.network(), checkpoint.preprocessing, decision).eval()
         print(f"comparing the file's answers to {len(rows)} test images with torch's", flush=True)
-        logits = check_parity(OnnxModel(temporary, torch.get_num_threads()), reference, dataset, rows, to_torch)
+        logits = check_parity(Classifier(temporary, torch.get_num_threads()), reference, dataset, rows, to_torch)
         to_test.add(tested, logits, ids, "the test split")
     accuracy = float((logits.argmax(1) == dataset.test_labels[rows]).mean())
     judged = judge(decision, logits, dataset.test_labels[rows])

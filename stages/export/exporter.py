@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from lightline import __version__
-from lightline.data.images import Reading
 from lightline.errors import LightlineError
-from lightline.model_file.decision import Decision, write_decision
-from lightline.model_file.onnx_model import CONTRACT
+from lightline.model_file.decision import Decision
+from lightline.model_file.decision_metadata import write_decision
 from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import Checkpoint
+from lightline_predict.classifier import CONTRACT
+from lightline_predict.images import Reading
 from stages.export.portability import check_portable
 
 INPUT = "image"

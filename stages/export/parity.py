@@ -18,7 +18,8 @@ from torch import nn
 from lightline.data.dataset import Dataset, pixel_stacks
 from lightline.errors import DataError, LightlineError
 from lightline.model_file.decision import Decision
-from lightline.model_file.onnx_model import OnnxModel
+from lightline.model_file.decision_metadata import read_decision
+from lightline_predict.classifier import Classifier
 
 PREDICTIONS = Path("reports/test/predictions.parquet")
 _MANY = 64  # images in the largest batch
@@ -151,7 +152,7 @@ def read_predictions(ids: np.ndarray, path: Path = PREDICTIONS) -> np.ndarray:
 
 @torch.inference_mode()
 def check_parity(
-    model: OnnxModel, reference: nn.Module, dataset: Dataset, rows: np.ndarray, differences: Differences
+    model: Classifier, reference: nn.Module, dataset: Dataset, rows: np.ndarray, differences: Differences
 ) -> np.ndarray:
     """Compare onnxruntime's logits with the reference's, and return them: float32 [len(rows), classes].
 
@@ -171,13 +172,13 @@ def check_parity(
 
 
 def _compare(
-    model: OnnxModel, reference: nn.Module, pixels: np.ndarray, differences: Differences, ids: np.ndarray, what: str
+    model: Classifier, reference: nn.Module, pixels: np.ndarray, differences: Differences, ids: np.ndarray, what: str
 ) -> np.ndarray:
     expected = reference(torch.from_numpy(pixels))[0]
     given = model.outputs(pixels)
     where = f"{what}, batch {len(pixels)}, {pixels.shape[1]}×{pixels.shape[2]} pixels"
     differences.add(expected.numpy(), given["logits"], ids, where)
-    check_answers(given, model.decision, where)
+    check_answers(given, read_decision(model.metadata), where)
     return given["logits"]
 
 

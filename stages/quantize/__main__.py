@@ -17,14 +17,15 @@ from lightline.data.splits import read_splits, stratified_choice
 from lightline.errors import DataError
 from lightline.files import temporary_files_beside, whole_file, write_json
 from lightline.model_file.card import Sections, write_card
-from lightline.model_file.decision import fit_decision, judge, replace_decision
+from lightline.model_file.decision import fit_decision, judge
+from lightline.model_file.decision_metadata import replace_decision
 from lightline.model_file.latency import Latency, measure_latency
-from lightline.model_file.onnx_model import OnnxModel
 from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.models.device import use_share
 from lightline.runtime.partial_experiment import keeping_what_is_finished
 from lightline.runtime.tracking import track
+from lightline_predict.classifier import Classifier
 from stages.quantize.gate import Quantization, compare, logits_of
 from stages.quantize.int8 import quantize
 
@@ -42,7 +43,7 @@ def main(params: Params) -> None:
     dataset, splits, checkpoint, settings = Dataset(), read_splits(), load_checkpoint(BEST), params.export
     use_share(params.hardware)
     num_threads = torch.get_num_threads()
-    fp32 = OnnxModel(SOURCE, num_threads)
+    fp32 = Classifier(SOURCE, num_threads)
     if fp32.metadata["fingerprint"] != checkpoint.fingerprint:
         raise DataError(f"{SOURCE} was not exported from {BEST}; `dvc repro` brings them together.")
     rows, val, test = (splits.rows(name) for name in ("train", "val", "test"))
@@ -50,10 +51,10 @@ def main(params: Params) -> None:
     with whole_file(MODEL) as temporary, temporary_files_beside(MODEL):
         quantize(SOURCE, pixel_stacks(dataset, rows, _BATCH), temporary)
         decision = fit_decision(
-            logits_of(OnnxModel(temporary, num_threads), dataset, val), dataset.labels[val], settings
+            logits_of(Classifier(temporary, num_threads), dataset, val), dataset.labels[val], settings
         )
         replace_decision(temporary, decision)
-        logits = logits_of(OnnxModel(temporary, num_threads), dataset, test)
+        logits = logits_of(Classifier(temporary, num_threads), dataset, test)
         found = compare(logits_of(fp32, dataset, test), logits, dataset.test_labels[test], settings.max_accuracy_drop)
     judged = judge(decision, logits, dataset.test_labels[test])
     latency = _latency(checkpoint, dataset, test) if settings.latency else Latency([])

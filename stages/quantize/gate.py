@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightline.data.dataset import Dataset, pixel_stacks
-from lightline.model_file.onnx_model import OnnxModel
+from lightline_predict.classifier import Classifier
 from stages.quantize.int8 import QuantizationError
 
 _BATCH = 64
@@ -84,7 +84,7 @@ def compare(fp32: np.ndarray, int8: np.ndarray, labels: np.ndarray, max_drop: fl
     return found
 
 
-def logits_of(model: OnnxModel, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+def logits_of(model: Classifier, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
     """Ask a file for its logits: float32 [len(rows), classes].
 
     Raises:

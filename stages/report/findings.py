@@ -15,9 +15,10 @@ from lightline.data.dataset import Dataset
 from lightline.data.splits import Splits, read_splits
 from lightline.errors import DataError
 from lightline.model_file.decision import Answers, Decision
-from lightline.model_file.onnx_model import OnnxModel
+from lightline.model_file.decision_metadata import read_decision
 from lightline.models.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.models.label_errors import label_quality, suspects
+from lightline_predict.classifier import Classifier
 
 REPORTS, MODEL = Path("reports"), Path("models/model.onnx")
 Row = dict[str, str]
@@ -67,12 +68,13 @@ def read_findings() -> Findings:
     """
     dataset, splits, checkpoint = Dataset(), read_splits(), load_checkpoint(BEST)
     checkpoint.check_dataset(dataset)
-    file = OnnxModel(MODEL, 1)
+    file = Classifier(MODEL, 1)
     if file.metadata["fingerprint"] != checkpoint.fingerprint:
         raise DataError(f"{MODEL} was not exported from {BEST}; `dvc repro` brings them together.")
     table = pq.read_table(REPORTS / "test/predictions.parquet")
     logits, labels = np.stack(table["logits"].to_numpy()), table["label"].to_numpy()
-    answers = file.decision.answers(logits)
+    decision = read_decision(file.metadata)
+    answers = decision.answers(logits)
     suspect = np.where(suspects(answers.probabilities, labels), label_quality(answers.probabilities, labels), np.inf)
     names = ("download/summary", "split/summary", "test/metrics", "export/metrics")
     listed = (
@@ -81,7 +83,7 @@ def read_findings() -> Findings:
         "export/latency",
     )
     return Findings(
-        dataset, splits, checkpoint, file.decision, splits.rows("test"), table["id"].to_pylist(), labels, logits,
+        dataset, splits, checkpoint, decision, splits.rows("test"), table["id"].to_pylist(), labels, logits,
         np.load(REPORTS / "test/embeddings.npy").astype(np.float32), _columns(table), answers, suspect,
         {name: json.loads((REPORTS / f"{name}.json").read_text(encoding="utf-8")) for name in names},
         {name: _read_csv(REPORTS / f"{name}.csv") for name in listed},

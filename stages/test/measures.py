@@ -3,7 +3,7 @@
 import numpy as np
 
 from lightline.data.dataset import Dataset
-from lightline.data.images import decode_small
+from lightline_predict.images import decode_small
 
 _SIDE = 256  # pixels that an image is brought down to: enough for all of these, and a photo is read in milliseconds
 

@@ -14,7 +14,8 @@ from stages.train.precision import choose_precision
 # What the train stage depends on, as dvc.yaml says too; a test compares the two.
 CODE = (
     *("extensions/augmentations", "extensions/callbacks", "extensions/models"),
-    *("lightline/data", "lightline/files.py", "lightline/models", "stages/train"),
+    *("lightline/data", "lightline/files.py", "lightline/models", "lightline_predict/images.py"),
+    "stages/train",
 )
 TRAIN_SECTIONS = ("seed", "augment", "model", "optimizer", "schedule", "loss", "trainer")
 

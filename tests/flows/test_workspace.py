@@ -8,8 +8,8 @@ from tempfile import mkdtemp
 
 import pytest
 
-from flows.errors import RequestError, UnavailableError
 from flows.apply import can_take
+from flows.errors import RequestError, UnavailableError
 from flows.git import clone, find_origin
 from tests.support.flow_workspace import reproduce_all, use
 

@@ -27,7 +27,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lightline.data import images
 from lightline.errors import DataError
 from lightline.sources import cifar
 from lightline.sources.archive import DamagedMemberError, open_members
@@ -35,6 +34,7 @@ from lightline.sources.archived_folder import ArchivedFolder
 from lightline.sources.benchmarks import _OTHER_MAKE
 from lightline.sources.idx import read_idx
 from lightline.sources.table_file import read_columns
+from lightline_predict import images
 
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
 MAX_PIXELS = 4096

@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import torch
 
 from lightline.config import model as config
-from lightline.data import images
 from lightline.data.dataset import Dataset, Row, write_dataset
-from lightline.data.images import pixel_digest
 from lightline.data.splits import write_splits
 from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.build import build_network, head_names
 from lightline.models.checkpoint import BEST, Checkpoint, save_checkpoint
 from lightline.models.logits import write_logits
 from lightline.models.transforms import Preprocessing
+from lightline_predict import images
+from lightline_predict.images import pixel_digest
 
 CLASSES = ("cat", "dog", "größe")
 

@@ -7,12 +7,12 @@ import yaml
 
 from lightline.config.load import check_params
 from lightline.config.params import Params
-from lightline.data import images
 from lightline.data.dataset import Dataset, Row, write_dataset
-from lightline.data.images import pixel_digest
 from lightline.data.splits import read_splits, write_splits
 from lightline.runtime.tracking import Run
 from lightline.runtime.training_folder import forget, training_folder
+from lightline_predict import images
+from lightline_predict.images import pixel_digest
 from stages.split.strategies import Columns, assign
 from stages.train.fit import Task, fit, write_outputs
 from stages.train.start import start

@@ -9,8 +9,8 @@ import pytest
 
 from lightline.data import dataset, images
 from lightline.data.dataset import Dataset, Row, write_dataset
-from lightline.data.images import pixel_digest
 from lightline.errors import DataError
+from lightline_predict.images import pixel_digest
 
 CLASSES = ("cat", "dog", "newt")
 

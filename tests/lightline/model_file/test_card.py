@@ -19,10 +19,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from lightline import __version__
 from lightline.config.params import Export
-from lightline.data import images
 from lightline.model_file.card import Sections, model_card
-from lightline.model_file.onnx_model import OnnxModel
 from lightline.models.checkpoint import Checkpoint
+from lightline_predict import images
+from lightline_predict.classifier import Classifier
 from tests.support.deep_images import png_of_16_bits, tiff, with_chunk
 from tests.support.samples import CLASSES, make_checkpoint, model_settings, random_pixels
 
@@ -191,7 +191,7 @@ class InUse(NamedTuple):
     """A card's lines, run in a folder as a reader of the card has it."""
 
     code: CodeType
-    model: OnnxModel
+    model: Classifier
     bit_depth: int
 
     def answer(self, picture: bytes, capsys) -> tuple[np.ndarray, str, float]:
@@ -228,7 +228,7 @@ def in_use(request, exported, tmp_path_factory) -> Iterator[InUse]:
     assert len(lines.splitlines()) <= (16 if bit_depth == 16 else 17)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        yield InUse(compile(lines, "model card", "exec"), OnnxModel(path), bit_depth)
+        yield InUse(compile(lines, "model card", "exec"), Classifier(path), bit_depth)
 
 
 @pytest.mark.parametrize("picture", PICTURES)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from lightline.model_file.onnx_model import OnnxModel
 from lightline.models.tta import TTANetwork, with_tta
+from lightline_predict.classifier import Classifier
 from tests.support.samples import model_settings, random_pixels
 
 
@@ -51,4 +51,4 @@ def test_the_model_file_answers_with_the_same_mean(name, exported):
     inputs = torch.from_numpy(((pixels - mean) / std).astype(np.float32)).permute(0, 3, 1, 2)
     with torch.no_grad():
         expected = network(inputs).numpy()
-    np.testing.assert_allclose(OnnxModel(path).predict(pixels)[0], expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(Classifier(path).predict(pixels)[0], expected, rtol=1e-3, atol=1e-5)

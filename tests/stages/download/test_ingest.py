@@ -19,11 +19,11 @@ import pytest
 from PIL import Image
 
 from lightline.config.data import DigitsSource
-from lightline.data import images
 from lightline.data.dataset import Dataset
 from lightline.errors import DataError, LightlineError
 from lightline.sources.base import Refused, SourceImage
 from lightline.sources.digits import Digits
+from lightline_predict import images
 from stages.download import decode_pool as checking
 from stages.download.__main__ import main
 from stages.download.ingest import download

@@ -18,10 +18,11 @@ from torch import nn
 from lightline import __version__
 from lightline.errors import LightlineError
 from lightline.model_file.decision import CONSTANTS, Decision
-from lightline.model_file.onnx_model import OnnxModel
+from lightline.model_file.decision_metadata import read_decision
 from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import Checkpoint
 from lightline.models.transforms import Preprocessing
+from lightline_predict.classifier import Classifier
 from stages.export import exporter as onnx_export
 from stages.export.exporter import export_onnx
 from tests.support import ROOT
@@ -63,7 +64,7 @@ SHAPES = [(1, 1, 1), (1, 480, 640), (2, 5, 90), (2, 131, 64), (17, 16, 16), (17,
 
 def test_it_answers_as_torch_does_at_any_size_and_batch(pair):
     checkpoint, path = pair
-    model = OnnxModel(path, num_threads=1)
+    model = Classifier(path, num_threads=1)
     reference = PixelClassifier(checkpoint.network(), checkpoint.preprocessing).eval()
     for seed, (batch, height, width) in enumerate(SHAPES):
         pixels = random_pixels(batch, height, width, 3, seed=seed)
@@ -88,7 +89,7 @@ def test_it_is_one_file_that_knows_nothing_of_this_machine(pair):
 
 def test_it_says_what_it_is(exported):
     checkpoint, path = exported("cnn", **NETWORKS["cnn"])
-    metadata = OnnxModel(path).metadata
+    metadata = Classifier(path).metadata
     assert json.loads(metadata.pop("classes")) == list(CLASSES)
     assert json.loads(metadata.pop("preprocessing")) == json.loads(json.dumps(asdict(checkpoint.preprocessing))) | {
         "max_pixels": 10**8,
@@ -104,13 +105,13 @@ def test_it_says_what_it_is(exported):
 def test_it_answers_as_its_decision_says_and_gives_what_the_last_layer_takes(views, exported, tmp_path):
     checkpoint, plain = exported("cnn", crop_pct=0.9, test_time_augmentation=views)
     pixels = random_pixels(40, 20, 31, 3)
-    logits = OnnxModel(plain).predict(pixels)[0]
+    logits = Classifier(plain).predict(pixels)[0]
     decision = Decision(temperature=0.02, target_risk=0.1, confidence=0.9, coverage=0.8, images=7)
     shares = decision.answers(logits).probabilities
     decision = replace(decision, threshold=float(np.median(shares.max(1))), set_threshold=float(np.median(shares)))
     export_onnx(checkpoint, {}, 20, tmp_path / "model.onnx", decision=decision, embedding=True)
-    model = OnnxModel(tmp_path / "model.onnx", num_threads=1)
-    assert model.decision == decision
+    model = Classifier(tmp_path / "model.onnx", num_threads=1)
+    assert read_decision(model.metadata) == decision
     given = model.outputs(pixels)
     assert np.allclose(given["logits"], logits, atol=1e-6)
     expected = decision.answers(given["logits"])
@@ -135,7 +136,7 @@ def test_a_constant_of_the_decision_serves_nothing_else(pair):
 def test_a_map_s_embedding_is_its_mean(exported, tmp_path):
     checkpoint = make_checkpoint(model_settings("squeezenet1_1", input_size=32))
     export_onnx(checkpoint, {}, 20, tmp_path / "model.onnx", embedding=True)
-    given = OnnxModel(tmp_path / "model.onnx").outputs(random_pixels(2, 33, 40, 3))
+    given = Classifier(tmp_path / "model.onnx").outputs(random_pixels(2, 33, 40, 3))
     assert given["embedding"].shape == (2, 512)
 
 
@@ -163,7 +164,7 @@ def test_it_has_the_opset_that_was_asked_for(exported, tmp_path):
     for file, opset in ((path, 20), (tmp_path / "model.onnx", 24)):
         assert {entry.domain: entry.version for entry in onnx.load(file).opset_import}[""] == opset
     pixels = random_pixels(3, 20, 31, 3)
-    answers = [OnnxModel(file).predict(pixels)[0] for file in (path, tmp_path / "model.onnx")]
+    answers = [Classifier(file).predict(pixels)[0] for file in (path, tmp_path / "model.onnx")]
     assert np.allclose(*answers, atol=1e-5)
 
 

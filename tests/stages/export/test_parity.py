@@ -14,10 +14,10 @@ from torch import nn
 from torch.nn import functional
 
 from lightline.data.dataset import Dataset, pixel_stacks
-from lightline.model_file.onnx_model import OnnxModel
 from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import Checkpoint
 from lightline.models.transforms import CropAndResize
+from lightline_predict.classifier import Classifier
 from stages.export.parity import TORCH, Differences, ParityError, check_parity, typical_spread
 from tests.support.samples import CLASSES, random_pixels, save_dataset
 
@@ -69,7 +69,7 @@ def scaled_file(path: Path, scale: float) -> Path:
 def check(
     path: Path, dataset: Dataset, reference: nn.Module, rows: np.ndarray = ROWS, scale: float = 1
 ) -> tuple[np.ndarray, Differences]:
-    model = OnnxModel(scaled_file(path, scale), num_threads=1)
+    model = Classifier(scaled_file(path, scale), num_threads=1)
     tested = np.concatenate([model.predict(pixels)[0] for pixels in pixel_stacks(dataset, rows)])
     differences = Differences(TORCH, "export.rtol", 1e-3, 1e-8, typical_spread(tested), list(CLASSES))
     return check_parity(model, Scaled(reference, scale), dataset, rows, differences), differences
@@ -198,9 +198,9 @@ def test_answers_that_the_logits_do_not_make_are_found(fault, exported, dataset,
         "accepted": lambda given: ~given["accepted"],
         "set": lambda given: ~given["set"],
     }
-    right = OnnxModel.outputs
+    right = Classifier.outputs
     monkeypatch.setattr(
-        OnnxModel, "outputs", lambda *arguments: (given := right(*arguments)) | {fault: faults[fault](given)}
+        Classifier, "outputs", lambda *arguments: (given := right(*arguments)) | {fault: faults[fault](given)}
     )
     with pytest.raises(ParityError, match=rf"the file's {fault} are not what its logits make"):
         check(path, dataset, right_reference(checkpoint))

@@ -16,10 +16,10 @@ import openvino
 import pytest
 import torch
 
-from lightline.model_file.onnx_model import OnnxModel
 from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.build import head_names
 from lightline.models.transforms import Preprocessing, evaluation_transform
+from lightline_predict.classifier import Classifier
 from stages.export import exporter
 from stages.export.exporter import export_onnx
 from stages.quantize.int8 import quantize
@@ -73,7 +73,7 @@ def file(request: pytest.FixtureRequest, once) -> Path:
 
 
 def onnxruntime(path: Path) -> Answer:
-    model = OnnxModel(path, num_threads=1)
+    model = Classifier(path, num_threads=1)
     return lambda pixels: model.predict(pixels)[0]
 
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from lightline.data.dataset import Dataset
-from lightline.model_file.onnx_model import OnnxModel
+from lightline_predict.classifier import Classifier
 from stages.quantize.gate import Comparison, Quantization, compare, logits_of
 from stages.quantize.int8 import QuantizationError
 from tests.support.samples import CLASSES, random_pixels, save_dataset
@@ -25,11 +25,11 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 @pytest.fixture
-def model(exported) -> OnnxModel:
-    return OnnxModel(exported("cnn", crop_pct=0.9)[1], num_threads=1)
+def model(exported) -> Classifier:
+    return Classifier(exported("cnn", crop_pct=0.9)[1], num_threads=1)
 
 
-def labelled(dataset: Dataset, model: OnnxModel, num_wrong: int) -> tuple[np.ndarray, np.ndarray]:
+def labelled(dataset: Dataset, model: Classifier, num_wrong: int) -> tuple[np.ndarray, np.ndarray]:
     """Give logits, and as labels the classes that they name, but for the last few images, which get others."""
     logits = logits_of(model, dataset, ROWS)
     expected = np.concatenate([model.predict(dataset.pixels(row)[None])[0] for row in ROWS])
@@ -71,7 +71,7 @@ def test_answers_that_are_no_numbers_are_stopped(dataset, exported, tmp_path):
     bias.CopyFrom(numpy_helper.from_array(np.full(len(CLASSES), np.nan, np.float32), bias.name))
     onnx.save(damaged, tmp_path / "damaged.onnx")
     with pytest.raises(QuantizationError, match="answers with what is no number"):
-        logits_of(OnnxModel(tmp_path / "damaged.onnx", num_threads=1), dataset, ROWS)
+        logits_of(Classifier(tmp_path / "damaged.onnx", num_threads=1), dataset, ROWS)
 
 
 def test_the_report_and_the_card_say_what_was_found():

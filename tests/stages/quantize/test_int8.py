@@ -11,9 +11,10 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import nn
 
-from lightline.model_file.decision import Decision, replace_decision
-from lightline.model_file.onnx_model import OnnxModel
+from lightline.model_file.decision import Decision
+from lightline.model_file.decision_metadata import read_decision, replace_decision
 from lightline.models.checkpoint import Checkpoint
+from lightline_predict.classifier import Classifier
 from stages.export.exporter import export_onnx
 from stages.quantize.int8 import QuantizationError, quantize
 from tests.support import ROOT
@@ -60,11 +61,11 @@ def test_inputs_outputs_and_metadata_are_the_fp32_file_s(pair):
         (entry.key, entry.value) for entry in before.metadata_props
     ]
     assert [(entry.domain, entry.version) for entry in after.opset_import] == [("", 20)]
-    assert OnnxModel(pair[1]).classes == list(CLASSES)
+    assert Classifier(pair[1]).classes == list(CLASSES)
 
 
 def test_it_answers_nearly_as_fp32_does_at_any_size_and_batch(pair):
-    fp32, int8 = (OnnxModel(path, num_threads=1) for path in pair)
+    fp32, int8 = (Classifier(path, num_threads=1) for path in pair)
     answers = [[], []]
     for seed, shape in enumerate(SHAPES):
         pixels = pictures(*shape, 100 + seed)
@@ -190,8 +191,8 @@ def test_an_embedding_and_the_constants_of_a_decision_come_through(exported, tmp
     quantize(tmp_path / "fp32.onnx", calibration_images(), tmp_path / "int8.onnx")
     other = Decision(temperature=0.02, threshold=0.6, set_threshold=0.1, images=9)
     replace_decision(tmp_path / "int8.onnx", other)
-    fp32, int8 = (OnnxModel(tmp_path / f"{name}.onnx", num_threads=1) for name in ("fp32", "int8"))
-    assert (fp32.decision, int8.decision) == (decision, other)
+    fp32, int8 = (Classifier(tmp_path / f"{name}.onnx", num_threads=1) for name in ("fp32", "int8"))
+    assert (read_decision(fp32.metadata), read_decision(int8.metadata)) == (decision, other)
     pixels = pictures(8, 24, 30, seed=1)
     before, after = fp32.outputs(pixels), int8.outputs(pixels)
     assert list(before) == list(after) == ["logits", "probabilities", "confidence", "accepted", "set", "embedding"]

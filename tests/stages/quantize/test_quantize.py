@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from lightline.config.params import Params
-from lightline.data import images
 from lightline.data.dataset import Dataset
 from lightline.data.splits import read_splits
 from lightline.errors import DataError, LightlineError, NoRoomError
-from lightline.model_file.onnx_model import OnnxModel
+from lightline_predict import images
+from lightline_predict.classifier import Classifier
 from stages.export import __main__ as export
 from stages.quantize import __main__ as quantize
 from stages.test import __main__ as test
@@ -65,7 +65,7 @@ def test_the_int8_file_is_as_right_smaller_and_described(folder):
     assert metrics["int8_accuracy"] > 0.9
     assert metrics["int8_bytes"] == quantize.MODEL.stat().st_size < 0.4 * quantize.SOURCE.stat().st_size
     assert metrics["int8_calibration_images"] == len(read_splits().rows("train"))
-    assert OnnxModel(quantize.MODEL).metadata == OnnxModel(quantize.SOURCE).metadata
+    assert Classifier(quantize.MODEL).metadata == Classifier(quantize.SOURCE).metadata
 
     kinds = {"torch eager", "onnxruntime fp32"}
     batches = ("1", "8", "64")
@@ -110,7 +110,7 @@ def test_both_files_and_cards_say_how_the_images_were_read(folder):
     export.main(params)
     quantize.main(params)
     for model, card in ((export.MODEL, export.CARD), (quantize.MODEL, quantize.CARD)):
-        assert OnnxModel(model).reading == images.Reading(max_pixels=900, bit_depth=12)
+        assert Classifier(model).reading == images.Reading(max_pixels=900, bit_depth=12)
         assert "12 are in use (`data.bit_depth`)" in card.read_text()
         assert "# 16 bits a channel, 12 of them in use" in card.read_text()
 

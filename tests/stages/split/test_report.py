@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from lightline.data import images
 from lightline.data.dataset import Row, write_dataset
-from lightline.data.images import pixel_digest
+from lightline_predict import images
+from lightline_predict.images import pixel_digest
 from stages.split.near_copies import NONE, NearCopies
 from stages.split.report import Report
 from stages.split.strategies import Columns

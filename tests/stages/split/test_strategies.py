@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from lightline.config.data import Split
-from lightline.data import images
 from lightline.data.dataset import Dataset, Row, codes, write_dataset
-from lightline.data.images import pixel_digest
 from lightline.data.splits import NAMES, read_splits, write_splits
 from lightline.errors import DataError
+from lightline_predict import images
+from lightline_predict.images import pixel_digest
 from stages.split.allocation import TooFewSetsError, allocate, sets_of
 from stages.split.strategies import Columns, DuplicatesError, assign
 

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from lightline.config.params import Evaluate
-from lightline.data import images
 from lightline.data.dataset import Dataset, Row, write_dataset
-from lightline.data.images import pixel_digest
 from lightline.data.splits import read_splits
 from lightline.errors import DataError, ParameterError
 from lightline.models.logits import read_logits, write_logits
+from lightline_predict import images
+from lightline_predict.images import pixel_digest
 from stages.test.evaluate import Evaluation, evaluate
 from stages.test.report import write_report
 from tests.support import ROOT

@@ -10,11 +10,11 @@ import onnx
 import pytest
 from PIL import Image
 
-from commands.predict import main
-from lightline.data import images
-from lightline.data.images import UnusableImageError
-from lightline.errors import DataError
-from lightline.model_file.onnx_model import OnnxModel
+from lightline_predict import images
+from lightline_predict.classifier import Classifier
+from lightline_predict.classify import main
+from lightline_predict.errors import ModelFileError
+from lightline_predict.images import UnusableImageError
 from tests.support import ROOT
 from tests.support.deep_images import png_of_16_bits
 from tests.support.samples import CLASSES, random_pixels
@@ -23,6 +23,10 @@ from tests.support.samples import CLASSES, random_pixels
 @pytest.fixture
 def model_file(exported) -> Path:
     return exported("cnn", crop_pct=0.9)[1]
+
+
+def pixels_in(path: Path) -> np.ndarray:
+    return images.decode(path.read_bytes())
 
 
 def run_main(*arguments: object) -> int:
@@ -34,7 +38,7 @@ def run_main(*arguments: object) -> int:
 
 
 def test_an_image_is_classified_as_its_pixels_are(model_file):
-    model = OnnxModel(model_file)
+    model = Classifier(model_file)
     pixels = random_pixels(30, 40, 3)
     logits, probabilities = model.predict(pixels[None])
     assert logits.shape == probabilities.shape == (1, 3)
@@ -51,7 +55,7 @@ def test_an_image_is_turned_as_its_exif_says(model_file, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    model = OnnxModel(model_file)
+    model = Classifier(model_file)
     _, upright = model.predict(np.ascontiguousarray(np.rot90(pixels, -1))[None])
     assert model.classify((tmp_path / "turned.png").read_bytes())[1] == pytest.approx(upright.max(), abs=1e-6)
 
@@ -69,7 +73,7 @@ def described(model_file: Path, path: Path, **changes: object) -> Path:
 def test_an_image_is_read_as_those_of_the_training_were(model_file, tmp_path):
     values = np.random.default_rng(0).integers(0, 4096, (20, 30, 3), dtype=np.uint16)
     path = described(model_file, tmp_path / "m.onnx", preprocessing={"max_pixels": 700, "bit_depth": 12})
-    model = OnnxModel(path)
+    model = Classifier(path)
     _, expected = model.predict((values >> 4).astype(np.uint8)[None])
     name, probability, _ = model.classify(png_of_16_bits(values))
     assert (name, probability) == (CLASSES[expected[0].argmax()], expected.max())
@@ -92,24 +96,24 @@ def test_the_command_says_where_an_image_has_more_bits_than_the_training_images(
 
 def test_a_model_file_from_before_it_said_how_images_are_read(model_file, tmp_path):
     path = described(model_file, tmp_path / "m.onnx", preprocessing={"input_size": 16})
-    assert OnnxModel(path).reading == images.Reading(max_pixels=10**8, bit_depth=16)
+    assert Classifier(path).reading == images.Reading(max_pixels=10**8, bit_depth=16)
 
 
 def test_bytes_that_are_no_image(model_file):
     with pytest.raises(UnusableImageError, match="not an image in a known format"):
-        OnnxModel(model_file).classify(b"text")
+        Classifier(model_file).classify(b"text")
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(DataError, match=r"model\.onnx is missing; `dvc repro` writes models/model"):
-        OnnxModel(tmp_path / "model.onnx")
+    with pytest.raises(ModelFileError, match=r"model\.onnx is missing; `dvc repro` writes models/model"):
+        Classifier(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("keep", [0, 100, -100])
 def test_a_damaged_file(model_file, tmp_path, keep):
     (tmp_path / "model.onnx").write_bytes(model_file.read_bytes()[:keep])
-    with pytest.raises(DataError, match=r"model\.onnx (is no model that onnxruntime can read: .|does not name)"):
-        OnnxModel(tmp_path / "model.onnx")
+    with pytest.raises(ModelFileError, match=r"model\.onnx (is no model that onnxruntime can read: .|does not name)"):
+        Classifier(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("place", ["../weights.bin", "{folder}/weights.bin", "link.bin", "x/../../weights.bin"])
@@ -122,22 +126,22 @@ def test_a_file_that_reads_what_lies_outside_its_folder_is_refused(model_file, t
     onnx.external_data_helper.set_external_data(weights, place.format(folder=tmp_path))
     weights.ClearField("raw_data")
     (tmp_path / "models" / "model.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(DataError, match=r"model\.onnx is no model that onnxruntime can read: .*[Ee]xternal"):
-        OnnxModel(tmp_path / "models" / "model.onnx")
+    with pytest.raises(ModelFileError, match=r"model\.onnx is no model that onnxruntime can read: .*[Ee]xternal"):
+        Classifier(tmp_path / "models" / "model.onnx")
 
 
 def test_a_model_of_another_program(model_file, tmp_path):
     model = onnx.load(model_file)
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "model.onnx")
-    with pytest.raises(DataError, match="does not name its classes; it was not written by Lightline's export"):
-        OnnxModel(tmp_path / "model.onnx")
+    with pytest.raises(ModelFileError, match="does not name its classes; it was not written by Lightline's export"):
+        Classifier(tmp_path / "model.onnx")
 
 
 def test_a_model_of_another_program_that_names_its_classes_in_its_own_way(model_file, tmp_path):
     path = described(model_file, tmp_path / "model.onnx", classes="cat,dog")
-    with pytest.raises(DataError, match="does not name its classes; it was not written by Lightline's export"):
-        OnnxModel(path)
+    with pytest.raises(ModelFileError, match="does not name its classes; it was not written by Lightline's export"):
+        Classifier(path)
 
 
 def test_a_model_that_takes_or_gives_something_else(tmp_path):
@@ -155,11 +159,11 @@ def test_a_model_that_takes_or_gives_something_else(tmp_path):
 
     uint8, float32 = onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT
     with pytest.raises(
-        DataError, match=r"takes x tensor\(float\) instead of image tensor\(uint8\); it was not written"
+        ModelFileError, match=r"takes x tensor\(float\) instead of image tensor\(uint8\); it was not written"
     ):
-        OnnxModel(save(float32, "x", ["logits", "probabilities"]))
-    with pytest.raises(DataError, match="does not give probabilities; it was not written by Lightline's export"):
-        OnnxModel(save(uint8, "image", ["logits"]))
+        Classifier(save(float32, "x", ["logits", "probabilities"]))
+    with pytest.raises(ModelFileError, match="does not give probabilities; it was not written by Lightline's export"):
+        Classifier(save(uint8, "image", ["logits"]))
 
 
 def test_the_command_prints_a_line_an_image(model_file, tmp_path, capsys):
@@ -171,7 +175,7 @@ def test_the_command_prints_a_line_an_image(model_file, tmp_path, capsys):
     assert printed.err == ""
     lines = [line.split("\t") for line in printed.out.splitlines()]
     assert [line[0] for line in lines] == [str(path) for path in paths]
-    model = OnnxModel(model_file)
+    model = Classifier(model_file)
     for path, (_, name, probability) in zip(paths, lines, strict=True):
         expected = model.classify(path.read_bytes())
         assert name == expected[0]
@@ -182,23 +186,54 @@ def test_the_command_goes_on_after_an_image_it_cannot_read_and_exits_with_1(mode
     (tmp_path / "text.png").write_text("text")
     (tmp_path / "cut.png").write_bytes(images.encode(random_pixels(40, 40, 3))[:300])
     (tmp_path / "good.png").write_bytes(images.encode(random_pixels(9, 9, 3)))
-    (tmp_path / "folder").mkdir()
-    names = ("text.png", "missing.png", "cut.png", "folder", "good.png")
+    names = ("text.png", "missing.png", "cut.png", "good.png")
     assert run_main(model_file, *(tmp_path / name for name in names)) == 1
     printed = capsys.readouterr()
     assert len(printed.out.splitlines()) == 1
     assert printed.out.startswith(f"{tmp_path / 'good.png'}\t")
     errors = printed.err.splitlines()
-    assert len(errors) == 4
+    assert len(errors) == 3
     reasons = (
         "not an image in a known format (JPEG, PNG",
         "No such file",
         "cannot be decoded",
-        f"is a folder; name the images in it, as in {tmp_path / 'folder'}/*.jpg",
     )
     for line, name, said in zip(errors, names, reasons, strict=False):
         assert line.startswith(f"{tmp_path / name}: ")
         assert said in line
+
+
+def test_the_command_answers_for_all_files_in_a_folder(model_file, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    (photos / "inner").mkdir(parents=True)
+    for name in ("b.png", "inner/c.png", "a.png", ".hidden.png"):
+        (photos / name).write_bytes(images.encode(random_pixels(9, 9, 3)))
+    assert run_main(model_file, photos) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == [str(photos / name) for name in ("a.png", "b.png", "inner/c.png")]
+    (tmp_path / "empty").mkdir()
+    assert run_main(model_file, tmp_path / "empty") == 1
+    assert "there is no file in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", [str, Path.read_bytes, lambda path: Image.open(path), lambda path: pixels_in(path)])
+def test_the_classifier_takes_pictures_in_any_form_and_many_of_many_sizes(model_file, tmp_path, form):
+    model, paths = Classifier(model_file), []
+    for number, (height, width) in enumerate([(9, 9), (12, 20), (9, 9)]):
+        paths.append(tmp_path / f"{number}.png")
+        paths[-1].write_bytes(images.encode(random_pixels(height, width, 3, seed=number)))
+    alone = [model(form(path)) for path in paths]
+    together = model([form(path) for path in paths])
+    assert together.classes == [answers.classes[0] for answers in alone]
+    np.testing.assert_allclose(together.probabilities, np.concatenate([one.probabilities for one in alone]), atol=1e-5)
+    assert together.set.shape == (3, 3)
+    assert together.accepted.tolist() == [bool(one.accepted[0]) for one in alone]
+    assert len(model([])) == 0
+
+
+def test_the_classifier_refuses_pixels_of_another_kind(model_file):
+    with pytest.raises(UnusableImageError, match=r"pixels are uint8 RGB .* these are float64 \[9, 9, 3\]"):
+        Classifier(model_file)(np.zeros((9, 9, 3)))
 
 
 def test_the_command_refuses_a_file_that_is_no_model(tmp_path, capsys):

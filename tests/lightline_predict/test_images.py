@@ -8,7 +8,7 @@ import pytest
 from PIL import ExifTags, Image, ImageFile, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from lightline.data import images
+from lightline_predict import images
 from tests.support.deep_images import png_of_16_bits, tiff, with_chunk
 
 LIMIT = 10_000  # pixels

@@ -101,6 +101,29 @@ def decode(encoded: bytes) -> np.ndarray:
         return _pixels(_upright(image))
 
 
+def checked_pixels(pixels: np.ndarray) -> np.ndarray:
+    """Give pixels back where they are uint8 RGB [height, width, 3].
+
+    Raises:
+        UnusableImageError: they are something else.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        found = f"{pixels.dtype} {list(pixels.shape)}"
+        raise UnusableImageError(f"pixels are uint8 RGB [height, width, 3]; these are {found}")
+    return pixels
+
+
+def pixels_of(image: Image.Image) -> np.ndarray:
+    """Make pixels of an opened image: uint8 RGB [height, width, 3], as `check` does of its file.
+
+    Raises:
+        UnusableImageError: it has 16 bits a channel, of which Pillow has lost some by now, or no agreed conversion.
+    """
+    if image.mode.startswith("I;16"):
+        raise UnusableImageError("of images of 16 bits a channel the file is needed, as bytes or by its path")
+    return _pixels(_standard(_upright(image)))
+
+
 def decode_small(encoded: bytes, side: int) -> Image.Image:
     """Decode to RGB or grey, upright, with the longer side at most `side` pixels: a JPEG in a fraction of its time."""
     with Image.open(io.BytesIO(encoded)) as image:

@@ -1,0 +1,188 @@
+"""A model file of Lightline, used: onnxruntime alone, no torch.
+
+from lightline_predict import Classifier
+answers = Classifier("models/model.onnx")(["cat.jpg", "dog.png"])
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+from lightline_predict import images
+from lightline_predict.errors import ModelFileError
+
+CONTRACT = 2  # 1: logits and probabilities alone, the plain softmax
+
+Picture = str | PathLike[str] | bytes | np.ndarray | Image.Image
+
+
+class Answer(NamedTuple):
+    """The likeliest class, its probability, and whether that is sure enough to be accepted."""
+
+    name: str
+    confidence: float
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model file says of images.
+
+    Attributes:
+        classes: the likeliest class of each, by name.
+        probabilities: float32 [images, classes], in the order of `Classifier.classes`.
+        accepted: bool [images], whether that is sure enough; false means "I don't know".
+        set: bool [images, classes], the classes that each may well be, the likeliest among them.
+        embedding: float32 [images, features], where the file was exported with export.embedding.
+    """
+
+    classes: list[str]
+    probabilities: np.ndarray
+    accepted: np.ndarray
+    set: np.ndarray
+    embedding: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+class Classifier:
+    """A model file of Lightline's contract.
+
+    Attributes:
+        classes: the class names, in output order.
+        reading: how image files become the pixels that it takes.
+        metadata: what else the file says of itself: fingerprint, preprocessing, decision, metrics, params, dataset,
+            lightline, contract.
+    """
+
+    def __init__(self, path: str | PathLike[str], num_threads: int = 0):
+        """Open a model file; num_threads: 0 takes all cores.
+
+        Raises:
+            ModelFileError: the file is missing, damaged or not of the contract.
+        """
+        path = Path(path)
+        if not path.is_file():
+            problem = "is a folder, not a model file" if path.is_dir() else "is missing"
+            raise ModelFileError(f"{path} {problem}; `dvc repro` writes models/model.onnx.")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.log_severity_level = 3  # errors
+        # Threads that spin for longer take the cores from whatever else wants them, and gain nothing within a run.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "50")
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # onnxruntime's own exception classes share no base of their own.
+        except Exception as error:
+            raise ModelFileError(
+                f"{path} is no model that onnxruntime can read: {str(error).splitlines()[0]}"
+            ) from error
+        self.metadata = self._session.get_modelmeta().custom_metadata_map
+        if problem := self._problem():
+            raise ModelFileError(f"{path} {problem}; it was not written by Lightline's export.")
+
+    def _problem(self) -> str | None:
+        """Tell what the file lacks of the contract; None for nothing."""
+        if not isinstance(_json(self.metadata.get("classes")), list):
+            return "does not name its classes"
+        inputs = [(taken.name, taken.type) for taken in self._session.get_inputs()]
+        if inputs != [("image", "tensor(uint8)")]:
+            return f"takes {', '.join(' '.join(taken) for taken in inputs)} instead of image tensor(uint8)"
+        missing = {"logits", "probabilities"} - {given.name for given in self._session.get_outputs()}
+        return f"does not give {' and '.join(sorted(missing))}" if missing else None
+
+    @cached_property
+    def classes(self) -> list[str]:
+        return json.loads(self.metadata["classes"])
+
+    @cached_property
+    def reading(self) -> images.Reading:
+        said = _json(self.metadata.get("preprocessing")) or {}
+        return images.Reading(**{key: said[key] for key in ("max_pixels", "bit_depth") if key in said})
+
+    def predict(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give logits and probabilities, float32 [batch, classes], of uint8 RGB [batch, height, width, 3], any size."""
+        logits, probabilities = self._session.run(["logits", "probabilities"], {"image": pixels})
+        return np.asarray(logits), np.asarray(probabilities)
+
+    def outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Give all that the file answers, by name; as docs/model-file.md lists it."""
+        names = [given.name for given in self._session.get_outputs()]
+        return dict(zip(names, map(np.asarray, self._session.run(names, {"image": pixels})), strict=True))
+
+    def __call__(self, pictures: Picture | Iterable[Picture]) -> Answers:
+        """Answer for images: paths, encoded bytes, Pillow's, or uint8 RGB pixels [height, width, 3]; one or many.
+
+        Pixels [batch, height, width, 3] are many. Those of equal size are answered together.
+
+        Raises:
+            UnusableImageError: one of them cannot be read.
+        """
+        one = isinstance(pictures, str | PathLike | bytes | Image.Image) or (
+            isinstance(pictures, np.ndarray) and pictures.ndim == 3
+        )
+        stack: Any = [pictures] if one else pictures
+        return self.answers([self._pixels(picture) for picture in stack])
+
+    def _pixels(self, picture: Picture) -> np.ndarray:
+        if isinstance(picture, np.ndarray):
+            return images.checked_pixels(picture)
+        if isinstance(picture, Image.Image):
+            return images.pixels_of(picture)
+        encoded = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+        return self.read(encoded).pixels
+
+    def read(self, encoded: bytes) -> images.CheckedImage:
+        """Read an encoded image as those of the training were read.
+
+        Raises:
+            UnusableImageError: it cannot be decoded.
+        """
+        return images.check(encoded, self.reading.max_pixels, self.reading.bit_depth)
+
+    def answers(self, pixels: list[np.ndarray]) -> Answers:
+        """Answer for uint8 RGB images [height, width, 3], each of any size."""
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for number, one in enumerate(pixels):
+            by_shape.setdefault(one.shape, []).append(number)
+        parts = [self.outputs(np.stack([pixels[number] for number in same])) for same in by_shape.values()]
+        if not parts:
+            none = np.zeros((0, len(self.classes)), np.float32)
+            return Answers([], none, np.zeros(0, bool), none.astype(bool))
+        back = np.argsort([number for same in by_shape.values() for number in same])
+        given: dict[str, Any] = {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}
+        probabilities = given["probabilities"]
+        best = probabilities.argmax(1)
+        likeliest = np.arange(len(self.classes)) == best[:, None]  # what a file of contract 1 does not say
+        return Answers(
+            [self.classes[number] for number in best],
+            probabilities,
+            given.get("accepted", np.ones(len(best), bool)),
+            given.get("set", likeliest),
+            given.get("embedding"),
+        )
+
+    def classify(self, encoded: bytes) -> Answer:
+        """Answer for an encoded image.
+
+        Raises:
+            UnusableImageError: it cannot be decoded.
+        """
+        answers = self.answers([self.read(encoded).pixels])
+        return Answer(answers.classes[0], float(answers.probabilities.max()), bool(answers.accepted[0]))
+
+
+def _json(text: str | None) -> Any:
+    try:
+        return json.loads(text or "null")
+    except ValueError:
+        return None
