@@ -3,9 +3,7 @@
 import numpy as np
 
 from lightline.data.dataset import Dataset
-from lightline_predict.images import decode_small
-
-_SIDE = 256  # pixels that an image is brought down to: enough for all of these, and a photo is read in milliseconds
+from lightline_predict.measures import measure_encoded
 
 
 def measure(dataset: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -15,7 +13,7 @@ def measure(dataset: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
     pixels a side. size: the square root of the number of pixels. aspect: width by height.
     """
     heights, widths = (dataset.column(side)[rows].astype(np.float64) for side in ("height", "width"))
-    grey = [_measured(dataset.encoded(int(row))) for row in rows]
+    grey = [measure_encoded(dataset.encoded(int(row))) for row in rows]
     brightness, contrast, sharpness = np.array(grey, np.float64).reshape(-1, 3).T
     return {
         "brightness": brightness,
@@ -24,10 +22,3 @@ def measure(dataset: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
         "size": np.sqrt(heights * widths),
         "aspect": widths / heights,
     }
-
-
-def _measured(encoded: bytes) -> tuple[float, float, float]:
-    grey = np.asarray(decode_small(encoded, _SIDE).convert("L"), np.float64)
-    padded = np.pad(grey, 1, mode="edge")
-    laplacian = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * grey
-    return float(grey.mean()), float(grey.std()), float(laplacian.std())
