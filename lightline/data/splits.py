@@ -43,6 +43,10 @@ class Splits:
             raise ValueError(f"{name!r} is no split; there are {', '.join(NAMES)}")
         return np.flatnonzero(self._table["split"].to_numpy() == name)
 
+    def sides(self) -> dict[str, str]:
+        """Give the split of each image by its id."""
+        return dict(zip(self._table["id"].to_pylist(), self._table["split"].to_pylist(), strict=True))
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of ids, labels and splits, in hexadecimal: the identity of the split, however the file is packed."""

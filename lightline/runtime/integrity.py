@@ -5,8 +5,6 @@ DVC restores an object of its cache without reading it: one that was damaged on 
 
 import json
 import os
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import yaml
 
 from lightline.errors import LightlineError
 from lightline.runtime.digests import RECORD, Digests
+from lightline.runtime.dvc_cache import cache_folder
 
 _PIPELINE, _LOCK = Path("dvc.yaml"), Path("dvc.lock")
 
@@ -74,8 +73,7 @@ def _explain(path: str, producer: str, digest: str, digests: Digests) -> str:
 
 def _damaged_object(digest: str, digests: Digests) -> Path | None:
     """Find the object in DVC's cache that is not what its name says, of those an output consists of."""
-    command = (sys.executable, "-m", "dvc", "cache", "dir")
-    cache = Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip(), "files", "md5")
+    cache = cache_folder()
     names = [digest]
     if digest.endswith(".dir"):
         with suppress(OSError, ValueError):  # a damaged list is found below

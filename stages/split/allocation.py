@@ -8,9 +8,10 @@ Of six rows, of which the first two belong together, into train and test by halv
     missing [[2 1], [2 1]]   rows of each class (column) that each part (row) is to get; falls as sets are placed
     parts   0 1 1 1 0        of each set → 0 0 1 1 1 0, of each row
 
-Each set draws a random key from the seed and its smallest id alone, so that images added later do not reshuffle the
-others. Sets of several rows are placed first, in key order, each where it is missed most; single rows then fill up each
-class exactly. Most duplicates therefore end up in the largest part: train.
+Each set draws a random key from the seed and its smallest id alone, and sizes are rounded class by class, so that
+images added later do not reshuffle the others. Sets of several rows are placed first, in key order, each where it is
+missed most; single rows then fill up each class, to within one. Most duplicates therefore end up in the largest part:
+train.
 """
 
 import hashlib
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightline.data.dataset import codes
+
+_GOLDEN = (5**0.5 - 1) / 2  # its multiples fill [0, 1) evenly, however many there are
 
 
 class TooFewSetsError(Exception):
@@ -100,7 +103,8 @@ def allocate(
     labels: int [rows], positions in the classes.
     sets: int64 [rows], numbered from 0 without gaps; rows with the same number stay together.
     keys: [sets], the order in which sets are placed.
-    fractions: size of each part, all above 0, sum 1.
+    fractions: size of each part, all above 0, sum 1. Of three, the largest belongs into the middle: a row that is added
+        then moves one other, where it would move one across each border between its part and the one that grows.
 
     Raises:
         TooFewSetsError: a class has fewer independent sets than there are parts.
@@ -120,12 +124,18 @@ def allocate(
 
 
 def _targets(rows: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
-    """Compute the rows of each class in each part: int64 [parts, classes], at least 1, totals as near as can be."""
-    until = np.cumsum(fractions)
-    until[-1] = 1
-    # Rounding running totals instead of each class keeps small classes from all being rounded the same way.
-    totals = np.rint(until[:, None] * np.concatenate([[0], np.cumsum(rows)])).astype(np.int64)
-    targets = np.diff(np.diff(totals, axis=1), axis=0, prepend=0)
+    """Compute the rows of each class in each part: int64 [parts, classes], at least 1, to within one.
+
+    Every part but the largest is rounded by itself, and every class, so that a row more leaves the others as they are.
+    """
+    # From where on a part of a row is a row: spread evenly, or all small classes would be rounded the same way.
+    phases = (0.5 + _GOLDEN * np.arange(len(rows))) % 1
+    largest = int(np.argmax(fractions))
+    others = [part for part in range(len(fractions)) if part != largest]
+    targets = np.zeros((len(fractions), len(rows)), np.int64)
+    for number, part in enumerate(others):  # not all at the same number of rows
+        targets[part] = np.floor(fractions[part] * rows + (phases + number / len(others)) % 1)
+    targets[largest] = rows - targets.sum(axis=0)
     while len(poor := np.flatnonzero((targets < 1).any(axis=0))):
         targets[targets[:, poor].argmin(axis=0), poor] += 1
         targets[targets[:, poor].argmax(axis=0), poor] -= 1

@@ -79,7 +79,7 @@ def assign(columns: Columns, split: Split, seed: int) -> np.ndarray:
 
 
 def _fractions(columns: Columns, split: StratifiedSplit | GroupSplit, seed: int, sets: np.ndarray) -> np.ndarray:
-    fractions = {TEST: split.test, VAL: split.val, TRAIN: 1 - split.test - split.val}
+    fractions = {VAL: split.val, TRAIN: 1 - split.test - split.val, TEST: split.test}
     return _cut(columns, sets, fractions, (seed, "split"))
 
 
@@ -121,7 +121,8 @@ def _cut_what_is_missing(columns: Columns, splits: np.ndarray, split: Predefined
         return
     rows = np.flatnonzero(splits == TRAIN)
     train = columns.select(rows)
-    fractions = {**shares, TRAIN: 1 - sum(shares.values())}
+    fractions = {TRAIN: 1 - sum(shares.values()), **shares}
+    fractions = {number: fractions[number] for number in (VAL, TRAIN, TEST) if number in fractions}
     splits[rows] = _cut(train, sets_of(train.digests, train.groups), fractions, (seed, "val"))
 
 

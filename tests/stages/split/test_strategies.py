@@ -70,7 +70,7 @@ def test_each_class_has_its_share_in_every_split():
 def test_totals_are_right_where_every_class_is_small():
     table = columns([label for label in range(100) for _ in range(11)])
     result = np.array(counts(table, assign(table, STRATIFIED, 0)))
-    assert result.sum(axis=0).tolist() == [770, 165, 165, 0]
+    assert np.abs(result.sum(axis=0) - [770, 165, 165, 0]).max() <= 1
     assert result[:, :3].min() >= 1
 
 
@@ -87,6 +87,18 @@ def test_new_images_leave_nearly_all_others_where_they_were():
     before = assign(table.select(fewer), STRATIFIED, 0)
     after = assign(table, STRATIFIED, 0)[fewer]
     assert (before != after).mean() < 0.05
+
+
+@pytest.mark.parametrize("added", [1, 7, 60])
+def test_no_more_images_change_sides_than_are_added(added: int):
+    moved = []
+    for seed in range(40):
+        table = columns(np.random.default_rng(seed).integers(0, 5, 460).tolist())
+        old = np.sort(np.random.default_rng(seed).permutation(460)[added:])
+        moved.append(int((assign(table, STRATIFIED, seed)[old] != assign(table.select(old), STRATIFIED, seed)).sum()))
+    # One image moves two where it falls into val and test is to grow, or turned round.
+    assert max(moved) <= max(added, 2)
+    assert np.mean(moved) <= 0.7 * added
 
 
 def test_the_smallest_possible_class_is_in_every_split():
