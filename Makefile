@@ -8,13 +8,14 @@
 # make params write params.yaml from conf/
 # make keep   write an experiment's parameters into conf/ as a recipe and choose it: EXP=name [AS=recipe] [CHOOSE=no]
 # make repair mend what a kill or a bad disk left in DVC's files, or say which command does
+# make image  a container image of the commit: TORCH=cpu, IMAGE=registry/name:tag, ARGS for docker, podman or buildah
 # make lock   resolve requirements.lock anew (needs uv)
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: run sweep test fuzz faults bench bench-quick lint params keep repair format lock setup
+.PHONY: run sweep test fuzz faults bench bench-quick lint params keep repair format image lock setup
 .DEFAULT_GOAL := run
 
 # `make run ARGS="-S model=resnet18"` passes overrides on.
@@ -63,6 +64,15 @@ repair: setup
 format: setup
 	ruff check --fix .
 	ruff format .
+
+# The first that is found; all three know `build`.
+ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell command -v $(engine)),$(engine))))
+TORCH ?= cuda
+IMAGE ?= lightline
+
+image:
+	$(or $(ENGINE),$(error no docker, podman or buildah is found)) build --build-arg TORCH=$(TORCH) --tag $(IMAGE) \
+		--label org.opencontainers.image.revision=$(shell git rev-parse HEAD) $(ARGS) .
 
 lock:
 	uv pip compile pyproject.toml --extra timm --group dev --generate-hashes --universal --no-emit-index-url \
