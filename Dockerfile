@@ -25,13 +25,14 @@ COPY --from=code /packages /opt/packages
 # For an index of your own: `--secret id=pip,src=FILE`, a pip.conf that stays in no layer.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m venv /opt/venv \
-    && install="/opt/venv/bin/pip install --no-cache-dir --no-deps" \
+    && install="/opt/venv/bin/pip install --no-cache-dir --no-deps --progress-bar off" \
     && if [ -e /opt/packages/torch.txt ]; then $install --requirement /opt/packages/torch.txt; fi \
     && $install --require-hashes --requirement /opt/packages/packages.txt \
     && /opt/venv/bin/pip check
 COPY --from=code --chown=lightline /clone /code
 
-ENV PATH=/opt/venv/bin:$PATH XDG_CACHE_HOME=/cache
+# DO_NOT_TRACK: Prefect's own commands, which its workers start here, report their use otherwise.
+ENV PATH=/opt/venv/bin:$PATH VIRTUAL_ENV=/opt/venv XDG_CACHE_HOME=/cache DO_NOT_TRACK=1
 # By its number, which Kubernetes can tell from root's.
 USER 1000
 WORKDIR /code
