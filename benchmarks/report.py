@@ -6,7 +6,7 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,18 @@ def table(rows: Sequence[Row]) -> str:
 def keep(answer: dict[str, Any], commit: str) -> None:
     """Note a question's answer, with where and when it was found, and write the page from all that are noted.
 
-    answer: as `benchmarks.question` writes it, with its name and seconds. A question asked again gets its new answer.
-    commit: what was measured, see `checked_out`.
+    answer: as `benchmarks.question` writes it, with its name and seconds; of another machine, with what `found` has.
+    A question asked again gets its new answer. commit: what was measured, see `checked_out`.
     """
     kept = json.loads(ANSWERS.read_text(encoding="utf-8")) if ANSWERS.exists() else {}
-    found = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit, "machine": machine()}
-    kept[answer["name"]] = found | answer
+    kept[answer["name"]] = found(commit) | answer
     ANSWERS.write_text(json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
     PAGE.write_text("\n".join([_INTRODUCTION, *map(_section, sorted(kept.values(), key=_name))]), encoding="utf-8")
+
+
+def found(commit: str) -> dict[str, str]:
+    """Say when and on what an answer was found; commit: see `checked_out`."""
+    return {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit, "machine": machine()}
 
 
 def _name(answer: dict[str, Any]) -> str:
@@ -47,12 +51,12 @@ def _name(answer: dict[str, Any]) -> str:
 
 
 def _section(answer: dict[str, Any]) -> str:
-    found = f"Not answered: {answer.get('skipped') or answer.get('error')}."
+    told = f"Not answered: {answer.get('skipped') or answer.get('error')}."
     if "rows" in answer:
-        found = table([Row(**row) for row in answer["rows"]])
+        told = table([Row(**row) for row in answer["rows"]])
     of = f" at {answer['commit']}" if answer.get("commit") else ""
     return (
-        f"## {answer['name'].replace('_', ' ')}\n\n{answer.get('question', '')}\n\n{found}\n\n"
+        f"## {answer['name'].replace('_', ' ')}\n\n{answer.get('question', '')}\n\n{told}\n\n"
         f"{answer['date']}{of}, {answer['seconds']:.0f} s, on {answer['machine']}\n"
     )
 
@@ -79,12 +83,19 @@ def checked_out() -> str:
 
 def machine() -> str:
     """Say what was measured on: processor, system and the versions of what matters."""
-    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    packages = ", ".join(filter(None, map(_installed, _PACKAGES)))
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
         f"{cpus} cores of {processor()}, {_accelerator()}, {platform.system()}, Python {platform.python_version()}, "
         f"{packages}"
     )
+
+
+def _installed(name: str) -> str:
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:  # `benchmarks.gpu` runs where the doors are not
+        return ""
 
 
 def _accelerator() -> str:

@@ -72,9 +72,18 @@ def cifar_project(val: float = 0.1) -> Path:
         choices = ("data=folder", f"data.path={cifar_archive()}", "split=predefined", f"split.val={val}")
         write_composed(project / "params.yaml", *choices)
         for stage in ("source", "download", "split"):
-            command = (sys.executable, "-m", f"stages.{stage}")
-            subprocess.run(command, cwd=project, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+            subprocess.run(stage_command(stage), cwd=project, env=stage_environment(), check=True)
     return project
+
+
+def stage_command(stage: str) -> tuple[str, ...]:
+    """Give the command that runs a stage by hand."""
+    return (sys.executable, "-m", f"stages.{stage}")
+
+
+def stage_environment() -> dict[str, str]:
+    """Give the environment in which a folder with nothing but params.yaml and data will do for a stage."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
 
 
 def work_folder() -> Path:
