@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -73,6 +74,8 @@ def _cells(row: Row) -> list[str]:
 
 def checked_out() -> str:
     """Name the commit that is measured, where git knows one; with a plus where files, but for this report's, differ."""
+    if shutil.which("git") is None:
+        return ""
     but = [f":!{path}" for path in (PAGE, ANSWERS, "docs/models.*")]
     commit, changed = (
         subprocess.run(("git", *arguments), capture_output=True, text=True, check=False).stdout.strip()

@@ -86,6 +86,11 @@ def stage_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
 
 
+def images_of(name: str, work: Path) -> dict[str, str]:
+    """Give the variables by which the questions are about one of several sets of images, a folder each in `work`."""
+    return {CIFAR_VARIABLE: str(work / name / "images.tar.gz"), WORK_VARIABLE: str(work / name)}
+
+
 def work_folder() -> Path:
     """Find the folder that the questions of one run share."""
     folder = os.environ.get(WORK_VARIABLE)
