@@ -77,7 +77,7 @@ class Hardware(Section):
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: Devices | Annotated[list[DeviceNumber], Field(min_length=1, max_length=1_024)] | Literal["auto"]
-    strategy: Annotated[str, Field(pattern="^[a-z_0-9]{1,64}$")]  # a name that Lightning knows
+    strategy: Annotated[str, Field(pattern="^[a-z_0-9]{1,64}$")]  # a name that Lightning knows, or ddp_gloo
     num_nodes: Annotated[int, Field(ge=1, le=10_000)]
     # Where the first of several nodes is found: its address, null for the one that other machines see; its port.
     master_addr: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,255}$")] | None

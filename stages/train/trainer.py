@@ -12,6 +12,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 
 from lightline.config.params import Params
 from lightline.config.training import Trainer as Settings
@@ -44,6 +45,9 @@ warnings.filterwarnings("ignore", "The PyTorch Profiler default schedule will be
 warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode at the start of training")
 # The images are in memory: there is nothing for worker processes to do.
 warnings.filterwarnings("ignore", ".*does not have many workers")
+
+# DDP as two processes can do it that share one GPU, which NCCL refuses. Lightning has no name for it.
+StrategyRegistry.register("ddp_gloo", DDPStrategy, process_group_backend="gloo")
 
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
