@@ -1,5 +1,6 @@
 """float32, bfloat16, float16, and compiled: seconds an epoch, memory, accuracy."""
 
+import gc
 import statistics
 from collections.abc import Iterator
 from contextlib import chdir
@@ -38,6 +39,7 @@ def _trained(plan: Plan, what: str, *overrides: str) -> Row:
     training = Training(plan, "augment.low_resolution=[]", f"trainer.max_epochs={epochs}", *few, *overrides)
     clock, has_gpu = EpochSeconds(), torch.cuda.is_available()
     if has_gpu:
+        gc.collect()  # the training before has its images there still
         torch.cuda.reset_peak_memory_stats()
     accuracy = training.accuracy(training.fit([clock]))
     memory = f"{torch.cuda.max_memory_allocated() / 2**20:,.0f} MiB" if has_gpu else "no GPU's memory"

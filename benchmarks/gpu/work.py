@@ -80,8 +80,10 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 def failed(what: str, error: BaseException) -> Row:
     """Make the row of what did not come through."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return Row(what, f"failed: {reason[:300].replace('|', '/')}", met=False)
+    reason = " ".join(str(error).replace("|", "/").split()) or type(error).__name__
+    if len(reason) > 400:
+        reason = f"{reason[:150]} … {reason[-250:]}"
+    return Row(what, f"failed: {reason}", met=False)
 
 
 def _words(args: object) -> str:
