@@ -33,6 +33,7 @@ _OF_ALL_IMAGES = ("speed", "precision")
 def main() -> int:
     """Run each part in a process of its own with a limit, so that one that fails is a row."""
     options, started = _parser().parse_args(), time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is under way is ended, too
     if options.keep:
         return _keep(options.keep)
     if unknown := [name for name in options.part if name not in _PARTS]:

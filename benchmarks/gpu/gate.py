@@ -13,10 +13,10 @@ from benchmarks.harness import Row
 from lightline.config.load import load_params
 from lightline.data.dataset import Dataset, pixel_stacks
 from lightline.data.splits import read_splits
-from lightline.model_file.onnx_model import OnnxModel
 from lightline.models.checkpoint import BEST, load_checkpoint
 from lightline.models.device import choose_device
 from lightline.models.inference import predict_logits
+from lightline_predict.classifier import Classifier
 from stages.export.parity import TEST, Differences, ParityError, typical_spread
 
 _RECIPES = ("fast_cifar", "resnet18_cifar")
@@ -48,7 +48,7 @@ def _rounded(name: str) -> Iterator[Row]:
     """Compare the file's logits with those of the GPU, as `test` computes them, in several arithmetics."""
     params, dataset, checkpoint = load_params(Path("params.yaml")), Dataset(), load_checkpoint(BEST)
     rows, device = read_splits().rows("test"), choose_device(params.hardware)
-    model = OnnxModel(Path("models/model.onnx"), torch.get_num_threads())
+    model = Classifier(Path("models/model.onnx"), torch.get_num_threads())
     answers = np.concatenate([model.outputs(pixels)["logits"] for pixels in pixel_stacks(dataset, rows, 1000)])
     ids, settings = dataset.column("id")[rows], params.export
     for how, (matrices, convolutions) in _ROUNDED.items():
