@@ -4,6 +4,7 @@
 # make fuzz   damaged input for some minutes; FUZZ_EXAMPLES=N for more or fewer of each kind
 # make faults runs killed N times at named points and at random, with a table of what became of them
 # make bench  what it costs, beside a reference; writes docs/benchmarks.md; CIFAR=FILE PHOTOS=FILE WEIGHTS=FILE for those that need them
+# make demo   the way round on the digits: train, promote, serve, notice other light, train again, promote
 # make lint   style, types, import contracts, params.yaml against conf/, known vulnerabilities where pip-audit is at hand
 # make params write params.yaml from conf/
 # make keep   write an experiment's parameters into conf/ as a recipe and choose it: EXP=name [AS=recipe] [CHOOSE=no]
@@ -15,7 +16,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: run sweep test fuzz faults bench bench-quick lint params keep repair format image lock setup
+.PHONY: run sweep test demo fuzz faults bench bench-quick lint params keep repair format image lock setup
 .DEFAULT_GOAL := run
 
 # `make run ARGS="-S model=resnet18"` passes overrides on.
@@ -24,6 +25,9 @@ run: setup
 
 sweep: setup
 	@python -m flows.sweep run $(ARGS)
+
+demo: setup
+	@python -m tools.demo $(ARGS)
 
 test: setup
 	@python -m pytest --numprocesses auto --dist worksteal $(ARGS)
