@@ -101,6 +101,10 @@ class Classifier:
         return f"does not give {' and '.join(sorted(missing))}" if missing else None
 
     @cached_property
+    def output_names(self) -> list[str]:
+        return [given.name for given in self._session.get_outputs()]
+
+    @cached_property
     def classes(self) -> list[str]:
         return json.loads(self.metadata["classes"])
 
@@ -116,7 +120,7 @@ class Classifier:
 
     def outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Give all that the file answers, by name; as docs/model-file.md lists it."""
-        names = [given.name for given in self._session.get_outputs()]
+        names = self.output_names
         return dict(zip(names, map(np.asarray, self._session.run(names, {"image": pixels})), strict=True))
 
     def __call__(self, pictures: Picture | Iterable[Picture]) -> Answers:
@@ -142,12 +146,12 @@ class Classifier:
         return self.read(encoded).pixels
 
     def read(self, encoded: bytes) -> images.CheckedImage:
-        """Read an encoded image as those of the training were read.
+        """Read an encoded image as those of the training were read: `pixels` and `bits`, without bytes to keep.
 
         Raises:
             UnusableImageError: it cannot be decoded.
         """
-        return images.check(encoded, self.reading.max_pixels, self.reading.bit_depth)
+        return images.check(encoded, self.reading.max_pixels, self.reading.bit_depth, keep=False)
 
     def answers(self, pixels: list[np.ndarray]) -> Answers:
         """Answer for uint8 RGB images [height, width, 3], each of any size."""

@@ -53,7 +53,7 @@ class Reading:
 class CheckedImage:
     """An image that decoded in full.
 
-    encoded: JPEG or PNG bytes that `decode` turns into `pixels`.
+    encoded: JPEG or PNG bytes that `decode` turns into `pixels`; empty where they were not asked for.
     pixels: uint8 RGB, [height, width, 3].
     bits: of an image of 16 bits a channel, how many its colours take, at least 8; of others None.
     """
@@ -63,10 +63,11 @@ class CheckedImage:
     bits: int | None = None
 
 
-def check(encoded: bytes, max_pixels: int, bit_depth: int = DEEPEST) -> CheckedImage:
+def check(encoded: bytes, max_pixels: int, bit_depth: int = DEEPEST, keep: bool = True) -> CheckedImage:
     """Decode an image in full; keep its bytes where they are JPEG or PNG of a plain mode, else write PNG.
 
     bit_depth: 8 to 16, the bits in use where there are 16 a channel; values that take more are white.
+    keep: whether bytes are wanted: writing PNG takes longer than reading.
 
     Raises:
         UnusableImageError: it cannot be read, is truncated, has more than max_pixels or no agreed conversion.
@@ -86,8 +87,19 @@ def check(encoded: bytes, max_pixels: int, bit_depth: int = DEEPEST) -> CheckedI
     # Pillow's readers raise whatever they stumble over in damaged bytes, struct.error and IndexError among it.
     except Exception as error:
         raise UnusableImageError(_reason(error)) from None
+    if not keep:
+        return CheckedImage(b"", _pixels(standard), bits)
     kept = kept and (bits is None or bit_depth == DEEPEST)
     return CheckedImage(encoded if kept else _png(standard), _pixels(standard), bits)
+
+
+def size_in_header(encoded: bytes) -> tuple[int, int]:
+    """Give width and height as the file states them, before it is turned upright; 0 where it cannot be read."""
+    try:
+        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+            return image.size
+    except Exception:  # as in `check`, which says what is wrong
+        return (0, 0)
 
 
 def encode(pixels: np.ndarray) -> bytes:

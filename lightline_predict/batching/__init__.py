@@ -1,0 +1,1 @@
+"""What `lightline-predict batch` is made of: inputs, places, answers, parts, progress."""
