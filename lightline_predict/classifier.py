@@ -5,9 +5,10 @@ answers = Classifier("models/model.onnx")(["cat.jpg", "dog.png"])
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,10 @@ from lightline_predict.errors import ModelFileError
 
 CONTRACT = 2  # 1: logits and probabilities alone, the plain softmax
 
-Picture = str | PathLike[str] | bytes | np.ndarray | Image.Image
+_AT_ONCE = 64  # images of one size that are answered in one run: more take memory and no less time
+
+Picture = str | PathLike[str] | bytes | bytearray | memoryview | np.ndarray | Image.Image
+_SINGLE = (str, PathLike, bytes, bytearray, memoryview, Image.Image)
 
 
 class Answer(NamedTuple):
@@ -57,6 +61,8 @@ class Answers:
 class Classifier:
     """A model file of Lightline's contract.
 
+    Threads may share one. It can be pickled, as its path: a process that takes it opens the file again.
+
     Attributes:
         classes: the class names, in output order.
         reading: how image files become the pixels that it takes.
@@ -65,11 +71,15 @@ class Classifier:
     """
 
     def __init__(self, path: str | PathLike[str], num_threads: int = 0):
-        """Open a model file; num_threads: 0 takes all cores.
+        """Open a model file; num_threads: 0 takes all cores, 1 computes in the thread that asks.
 
         Raises:
             ModelFileError: the file is missing, damaged or not of the contract.
+            ValueError: num_threads is negative.
         """
+        if num_threads < 0:
+            raise ValueError(f"num_threads is {num_threads}; 0 takes all cores, a positive number so many threads")
+        self._opened = (Path(path).absolute(), num_threads)
         path = Path(path)
         if not path.is_file():
             problem = "is a folder, not a model file" if path.is_dir() else "is missing"
@@ -89,6 +99,9 @@ class Classifier:
         self.metadata = self._session.get_modelmeta().custom_metadata_map
         if problem := self._problem():
             raise ModelFileError(f"{path} {problem}; it was not written by Lightline's export.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Classifier, self._opened)
 
     def _problem(self) -> str | None:
         """Tell what the file lacks of the contract; None for nothing."""
@@ -126,24 +139,52 @@ class Classifier:
     def __call__(self, pictures: Picture | Iterable[Picture]) -> Answers:
         """Answer for images: paths, encoded bytes, Pillow's, or uint8 RGB pixels [height, width, 3]; one or many.
 
-        Pixels [batch, height, width, 3] are many. Those of equal size are answered together.
+        Pixels [batch, height, width, 3] are many. Of many, some are held at a time, so that a generator of them may
+        give any number; those of equal size among them are answered together.
 
         Raises:
-            UnusableImageError: one of them cannot be read.
+            UnusableImageError: one of them cannot be read; the message says which.
+            OSError: a file cannot be read.
+            TypeError: it is nothing of these.
         """
-        one = isinstance(pictures, str | PathLike | bytes | Image.Image) or (
-            isinstance(pictures, np.ndarray) and pictures.ndim == 3
-        )
-        stack: Any = [pictures] if one else pictures
-        return self.answers([self._pixels(picture) for picture in stack])
+        one = isinstance(pictures, _SINGLE) or (isinstance(pictures, np.ndarray) and pictures.ndim != 4)
+        if not one and not isinstance(pictures, Iterable):
+            raise TypeError(_wrong_type(pictures))
+        if hasattr(pictures, "read"):  # an open file is an iterable, too: of lines
+            raise TypeError("an open file is no image; give its path, or what its read() gives")
+        pixels = (self._pixels(picture, number) for number, picture in enumerate([pictures] if one else pictures))  # type: ignore[arg-type]
+        return self._joined(list(self._some_at_a_time(pixels)))
 
-    def _pixels(self, picture: Picture) -> np.ndarray:
-        if isinstance(picture, np.ndarray):
-            return images.checked_pixels(picture)
-        if isinstance(picture, Image.Image):
-            return images.pixels_of(picture)
-        encoded = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
-        return self.read(encoded).pixels
+    def _some_at_a_time(self, pixels: Iterator[np.ndarray]) -> Iterator[Answers]:
+        while some := list(islice(pixels, _AT_ONCE)):
+            yield self.answers(some)
+
+    def _joined(self, parts: Sequence[Answers]) -> Answers:
+        if len(parts) < 2:
+            return parts[0] if parts else self.answers([])
+        embeddings = [part.embedding for part in parts if part.embedding is not None]
+        return Answers(
+            [name for part in parts for name in part.classes],
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate([part.accepted for part in parts]),
+            np.concatenate([part.set for part in parts]),
+            np.concatenate(embeddings) if embeddings else None,
+        )
+
+    def _pixels(self, picture: Picture, number: int) -> np.ndarray:
+        try:
+            if isinstance(picture, np.ndarray):
+                return images.checked_pixels(picture)
+            if isinstance(picture, Image.Image):
+                return images.pixels_of(picture)
+            if isinstance(picture, bytes | bytearray | memoryview):
+                return self.read(bytes(picture)).pixels
+            if isinstance(picture, str | PathLike):
+                return self.read(Path(picture).read_bytes()).pixels
+        except images.UnusableImageError as error:
+            which = picture if isinstance(picture, str | PathLike) else f"image {number}"
+            raise images.UnusableImageError(f"{which}: {error}") from None
+        raise TypeError(_wrong_type(picture))
 
     def read(self, encoded: bytes) -> images.CheckedImage:
         """Read an encoded image as those of the training were read: `pixels` and `bits`, without bytes to keep.
@@ -154,15 +195,16 @@ class Classifier:
         return images.check(encoded, self.reading.max_pixels, self.reading.bit_depth, keep=False)
 
     def answers(self, pixels: list[np.ndarray]) -> Answers:
-        """Answer for uint8 RGB images [height, width, 3], each of any size."""
+        """Answer for uint8 RGB images [height, width, 3], each of any size, all in memory together."""
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for number, one in enumerate(pixels):
             by_shape.setdefault(one.shape, []).append(number)
-        parts = [self.outputs(np.stack([pixels[number] for number in same])) for same in by_shape.values()]
+        runs = [same[at : at + _AT_ONCE] for same in by_shape.values() for at in range(0, len(same), _AT_ONCE)]
+        parts = [self.outputs(np.stack([pixels[number] for number in run])) for run in runs]
         if not parts:
             none = np.zeros((0, len(self.classes)), np.float32)
             return Answers([], none, np.zeros(0, bool), none.astype(bool))
-        back = np.argsort([number for same in by_shape.values() for number in same])
+        back = np.argsort([number for run in runs for number in run])
         given: dict[str, Any] = {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}
         probabilities = given["probabilities"]
         best = probabilities.argmax(1)
@@ -183,6 +225,13 @@ class Classifier:
         """
         answers = self.answers([self.read(encoded).pixels])
         return Answer(answers.classes[0], float(answers.probabilities.max()), bool(answers.accepted[0]))
+
+
+def _wrong_type(found: object) -> str:
+    return (
+        "an image is a path, encoded bytes, a Pillow image or uint8 RGB pixels [height, width, 3] of numpy; this is "
+        f"{type(found).__module__}.{type(found).__qualname__}"
+    )
 
 
 def _json(text: str | None) -> Any:

@@ -10,6 +10,10 @@ from lightline_predict.classifier import Classifier
 from lightline_predict.errors import LightlineError
 
 
+class UnreadableFolderError(LightlineError):
+    """A folder's names cannot be read."""
+
+
 def main(arguments: Sequence[str], prog: str = "lightline-predict classify") -> int:
     """Print a line an image: its path, the class, the probability, and "not accepted" where that is not sure enough."""
     parser = argparse.ArgumentParser(prog=prog, description="Classify images.")
@@ -20,20 +24,33 @@ def main(arguments: Sequence[str], prog: str = "lightline-predict classify") -> 
         model = Classifier(options.model)
     except LightlineError as error:
         sys.exit(f"error: {error}")
-    answered = [_print_answer(model, path) for given in options.image for path in files_of(given)]
+    try:
+        answered = [_print_answer(model, path) for given in options.image for path in files_of(given)]
+    except LightlineError as error:
+        sys.exit(f"error: {error}")
     if not answered:
         sys.exit(f"error: there is no file in {', '.join(map(str, options.image))}.")
     return 0 if all(answered) else 1
 
 
-def files_of(path: Path) -> Iterator[Path]:
-    """List the files in a folder and in those in it, hidden ones left out, in order; of a file, itself."""
+def files_of(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """List the files in a folder and in those in it, hidden ones left out, in order; of a file, itself.
+
+    above: the folders that it lies in, to which a link below does not lead back.
+
+    Raises:
+        UnreadableFolderError: what is in a folder cannot be told, and so not what is left out.
+    """
     if not path.is_dir():
         yield path
-        return
-    for inside in sorted(path.iterdir()):
-        if not inside.name.startswith("."):
-            yield from files_of(inside)
+    elif (folder := path.resolve()) not in above:
+        try:
+            names = sorted(path.iterdir())
+        except OSError as error:
+            raise UnreadableFolderError(f"The folder {path} cannot be read: {error.strerror or error}.") from error
+        for inside in names:
+            if not inside.name.startswith("."):
+                yield from files_of(inside, above | {folder})
 
 
 def _print_answer(model: Classifier, path: Path) -> bool:

@@ -1,8 +1,12 @@
 """The model file in use, from Python and from the command line."""
 
 import json
+import pickle
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +238,95 @@ def test_the_classifier_takes_pictures_in_any_form_and_many_of_many_sizes(model_
 def test_the_classifier_refuses_pixels_of_another_kind(model_file):
     with pytest.raises(UnusableImageError, match=r"pixels are uint8 RGB .* these are float64 \[9, 9, 3\]"):
         Classifier(model_file)(np.zeros((9, 9, 3)))
+
+
+@pytest.mark.parametrize("form", [bytearray, memoryview])
+def test_the_classifier_takes_bytes_of_any_kind(model_file, form):
+    content = images.encode(random_pixels(9, 9, 3))
+    assert Classifier(model_file)(form(content)).classes == Classifier(model_file)(content).classes
+
+
+def test_the_classifier_says_which_image_cannot_be_read(model_file, tmp_path):
+    good, model = random_pixels(9, 9, 3), Classifier(model_file)
+    with pytest.raises(UnusableImageError, match=r"^image 1: the file is empty"):
+        model([good, b""])
+    (tmp_path / "a.png").write_text("text")
+    with pytest.raises(UnusableImageError, match=rf"^{tmp_path / 'a.png'}: not an image in a known format"):
+        model([good, tmp_path / "a.png"])
+    with pytest.raises(UnusableImageError, match=r"these are uint8 \[9, 9\]"):
+        model(good[..., 0])
+    with pytest.raises(FileNotFoundError):
+        model(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("wrong", [3, None, [3], [["a.png"]]])
+def test_the_classifier_says_what_it_takes(model_file, wrong):
+    with pytest.raises(TypeError, match=r"^an image is a path, encoded bytes, .* this is builtins\.|NoneType"):
+        Classifier(model_file)(wrong)
+
+
+def test_the_classifier_does_not_take_the_lines_of_a_file_for_images(model_file, tmp_path):
+    (tmp_path / "a.png").write_bytes(images.encode(random_pixels(9, 9, 3)))
+    with (tmp_path / "a.png").open("rb") as file, pytest.raises(TypeError, match="an open file is no image; give its"):
+        Classifier(model_file)(file)
+
+
+def test_of_a_generator_some_images_are_held_at_a_time(model_file):
+    alive: list[weakref.ref[np.ndarray]] = []
+
+    def pictures() -> Iterator[np.ndarray]:
+        for number in range(300):
+            pixels = random_pixels(8 + number % 2, 8, 3, seed=number)
+            alive.append(weakref.ref(pixels))
+            yield pixels
+            del pixels
+            assert sum(each() is not None for each in alive) <= 128
+
+    model = Classifier(model_file)
+    answers = model(pictures())
+    again = model.answers([random_pixels(8 + number % 2, 8, 3, seed=number) for number in range(300)])
+    assert len(answers) == 300
+    assert answers.classes == again.classes
+    np.testing.assert_allclose(answers.probabilities, again.probabilities, atol=1e-5)
+
+
+def test_threads_share_a_classifier(model_file):
+    model = Classifier(model_file, num_threads=1)
+    pictures = [random_pixels(8 + number % 5, 9, 3, seed=number) for number in range(60)]
+    with ThreadPoolExecutor(4) as pool:
+        together = [answers.classes[0] for answers in pool.map(model, pictures)]
+    assert together == model(pictures).classes
+
+
+def test_a_classifier_is_pickled_as_its_path(model_file, monkeypatch, tmp_path):
+    monkeypatch.chdir(model_file.parent)
+    pickled = pickle.dumps(Classifier(model_file.name, num_threads=1))
+    monkeypatch.chdir(tmp_path)
+    assert len(pickled) < 1000
+    pixels = random_pixels(9, 9, 3)
+    assert pickle.loads(pickled)(pixels).classes == Classifier(model_file)(pixels).classes
+
+
+def test_a_negative_number_of_threads(model_file):
+    with pytest.raises(ValueError, match="num_threads is -1; 0 takes all cores"):
+        Classifier(model_file, num_threads=-1)
+
+
+def test_a_link_that_leads_back_is_followed_once(model_file, tmp_path, capsys):
+    (tmp_path / "photos" / "inner").mkdir(parents=True)
+    (tmp_path / "photos" / "inner" / "back").symlink_to(tmp_path / "photos")
+    (tmp_path / "photos" / "a.png").write_bytes(images.encode(random_pixels(9, 9, 3)))
+    assert run_main(model_file, tmp_path / "photos") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_read_is_said(model_file, tmp_path, monkeypatch, capsys):
+    def refuse(self: Path) -> None:  # root may read all folders
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert run_main(model_file, tmp_path) == 1
+    assert capsys.readouterr().err == f"error: The folder {tmp_path} cannot be read: Permission denied.\n"
 
 
 def test_the_command_refuses_a_file_that_is_no_model(tmp_path, capsys):
