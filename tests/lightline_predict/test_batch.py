@@ -23,15 +23,19 @@ from lightline_predict.batching.parts import Parts
 from lightline_predict.classifier import Classifier
 from tests.support import ROOT
 from tests.support.archives import compressed
-from tests.support.samples import CLASSES, random_pixels
+from tests.support.model_files import CLASSES, write_model
 
 # In the order of their names, with folders where they stand in it.
 NAMES = ("a.png", "b/größe.jpg", "b/z.png", "c.gif")
 
 
+def random_pixels(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
 @pytest.fixture(scope="module")
-def model_file(exported) -> Path:
-    return exported("cnn", crop_pct=0.9)[1]
+def model_file(tmp_path_factory) -> Path:
+    return write_model(tmp_path_factory.mktemp("models") / "model.onnx")
 
 
 @pytest.fixture
@@ -231,7 +235,14 @@ def test_out_may_lie_in_the_folder_that_is_read(model_file, photos, monkeypatch)
         assert [row["id"] for row in rows(Path("out.parquet"))] == list(NAMES)
 
 
-def test_the_embedding(exported, photos, tmp_path, model_file, capsys):
+def test_the_embedding(photos, tmp_path, model_file, capsys):
+    model, out = write_model(tmp_path / "model.onnx", embedding=True), tmp_path / "out.parquet"
+    assert batch(model, photos, out, "--embedding") == 0
+    check(out, model, contents_of(photos))
+    expected = Classifier(model)([photos / name for name in NAMES]).embedding
+    np.testing.assert_allclose([row["embedding"] for row in rows(out)], expected, atol=1e-5)
+    assert batch(model, photos, out) == 0
+    assert "embedding" not in rows(out)[0]
     assert batch(model_file, photos, tmp_path / "out.parquet", "--embedding") == 1
     assert "gives no embedding; export.embedding=true writes a model file that does" in capsys.readouterr().err
 
@@ -336,8 +347,8 @@ def unfinished(model_file, many, tmp_path, parts_often, monkeypatch) -> Path:
     return out
 
 
-def test_parts_of_another_model_are_refused(exported, many, unfinished, capsys):
-    other = exported("cnn", crop_pct=1.0)[1]
+def test_parts_of_another_model_are_refused(many, unfinished, tmp_path, capsys):
+    other = write_model(tmp_path / "other.onnx", seed=1)
     assert batch(other, many, unfinished) == 1
     assert capsys.readouterr().err == (
         f"error: {unfinished}.parts holds answers that were made with another model. Delete that folder to begin anew, "
