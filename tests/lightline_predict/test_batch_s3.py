@@ -1,0 +1,145 @@
+"""Images in S3, from moto's real server on 127.0.0.1."""
+
+import sys
+
+import boto3
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from moto.server import ThreadedMotoServer
+
+from lightline_predict import images
+from lightline_predict.__main__ import main
+from lightline_predict.batching import places
+from lightline_predict.classifier import Classifier
+from tests.support.model_files import write_model
+
+NAMES = ("a.png", "b/1.png", "b/2.png", "c.png")
+CONTENTS = {
+    name: images.encode(np.random.default_rng(number).integers(0, 256, (9, 9, 3), dtype=np.uint8))
+    for number, name in enumerate(NAMES)
+}
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint, monkeypatch, tmp_path):
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "s3cret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    places._s3.cache_clear()
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="data")
+    for name, content in CONTENTS.items():
+        client.put_object(Bucket="data", Key=f"photos/{name}", Body=content)
+    for hidden in ("photos/.hidden/x.png", "photos/b/.hidden.png", "photos2/x.png"):
+        client.put_object(Bucket="data", Key=hidden, Body=b"hidden")
+    client.put_object(Bucket="data", Key="photos/b/", Body=b"")
+    yield client
+    for item in client.list_objects_v2(Bucket="data").get("Contents", []):
+        client.delete_object(Bucket="data", Key=item["Key"])
+    client.delete_bucket(Bucket="data")
+    client.close()
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """Classify what lies at an address; gives the exit status, and the rows by id."""
+    model = write_model(tmp_path / "model.onnx")
+
+    def run(source: str) -> tuple[int, dict[str, dict]]:
+        out = tmp_path / "out.parquet"
+        try:
+            status = main(["batch", str(model), source, str(out)])
+        except SystemExit as end:
+            print(end.code, file=sys.stderr)
+            return 1, {}
+        return status, {row["id"]: row for row in pq.read_table(out).to_pylist()}
+
+    run.model = Classifier(model)
+    return run
+
+
+def check(found: dict[str, dict], model: Classifier, ids: dict[str, str]) -> None:
+    assert list(found) == list(ids)
+    for name, key in ids.items():
+        answers = model(CONTENTS[key])
+        assert found[name]["predicted"] == answers.classes[0]
+        np.testing.assert_allclose(found[name]["probabilities"], answers.probabilities[0], atol=1e-5)
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize("address", ["s3://data/photos", "s3://data/photos/"])
+def test_what_lies_under_a_name(batch, address):
+    status, found = batch(address)
+    assert status == 0
+    check(found, batch.model, dict(zip(NAMES, NAMES, strict=True)))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "csv"])
+def test_an_archive_or_table(batch, bucket, kind, tmp_path):
+    import tarfile
+    import zipfile
+
+    path = tmp_path / f"photos.{kind}"
+    if kind == "csv":
+        path.write_text("\n".join(["path", *NAMES[:3], "s3://data/photos/c.png"]))
+    elif kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in CONTENTS.items():
+                archive.writestr(name, content)
+    else:
+        (tmp_path / "one.png").write_bytes(CONTENTS["a.png"])
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(tmp_path / "one.png", "a.png")
+    bucket.upload_file(str(path), "data", f"photos/all.{kind}")
+    status, found = batch(f"s3://data/photos/all.{kind}")
+    assert status == 0
+    ids = {
+        "zip": dict(zip(NAMES, NAMES, strict=True)),
+        "tar.gz": {"a.png": "a.png"},
+        "csv": dict(zip([*NAMES[:3], "s3://data/photos/c.png"], NAMES, strict=True)),
+    }
+    check(found, batch.model, ids[kind])
+
+
+def test_a_local_table_that_names_objects(batch, bucket, tmp_path):
+    addresses = [f"s3://data/photos/{name}" for name in (*NAMES, "none.png")]
+    (tmp_path / "table.csv").write_text("\n".join(["path", *addresses]))
+    status, found = batch(str(tmp_path / "table.csv"))
+    assert status == 1
+    assert found.pop(addresses[-1])["error"].startswith("cannot be read: ")
+    check(found, batch.model, dict(zip(addresses, NAMES, strict=False)))
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize("address", ["s3://data/none", "s3://no-such-bucket/photos", "s3://no-such-bucket"])
+def test_what_is_not_there(batch, address, capsys):
+    assert batch(address) == (1, {})
+    assert capsys.readouterr().err == f"error: {address} does not exist.\n"
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_server_that_does_not_answer(batch, monkeypatch, free_port, capsys):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    places._s3.cache_clear()
+    assert batch("s3://data/photos") == (1, {})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: s3://data/photos cannot be read now: ")
+    assert line.endswith("The same command goes on where it stopped.")
