@@ -22,6 +22,8 @@ from lightline_predict.errors import ModelFileError
 
 CONTRACT = 2  # 1: logits and probabilities alone, the plain softmax
 
+# Bytes of pixels from which on a session gives back what a run took, 30 bytes a pixel: else it keeps the most for good.
+_GIVEN_BACK = 2**24
 _AT_ONCE = 64  # images of one size that are answered in one run: more take memory and no less time
 
 Picture = str | PathLike[str] | bytes | bytearray | memoryview | np.ndarray | Image.Image
@@ -133,8 +135,11 @@ class Classifier:
 
     def outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Give all that the file answers, by name; as docs/model-file.md lists it."""
-        names = self.output_names
-        return dict(zip(names, map(np.asarray, self._session.run(names, {"image": pixels})), strict=True))
+        names, options = self.output_names, onnxruntime.RunOptions()
+        if pixels.nbytes > _GIVEN_BACK:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        given = self._session.run(names, {"image": pixels}, options)
+        return dict(zip(names, map(np.asarray, given), strict=True))
 
     def __call__(self, pictures: Picture | Iterable[Picture]) -> Answers:
         """Answer for images: paths, encoded bytes, Pillow's, or uint8 RGB pixels [height, width, 3]; one or many.
@@ -200,7 +205,7 @@ class Classifier:
         for number, one in enumerate(pixels):
             by_shape.setdefault(one.shape, []).append(number)
         runs = [same[at : at + _AT_ONCE] for same in by_shape.values() for at in range(0, len(same), _AT_ONCE)]
-        parts = [self.outputs(np.stack([pixels[number] for number in run])) for run in runs]
+        parts = [self.outputs(_stacked([pixels[number] for number in run])) for run in runs]
         if not parts:
             none = np.zeros((0, len(self.classes)), np.float32)
             return Answers([], none, np.zeros(0, bool), none.astype(bool))
@@ -225,6 +230,10 @@ class Classifier:
         """
         answers = self.answers([self.read(encoded).pixels])
         return Answer(answers.classes[0], float(answers.probabilities.max()), bool(answers.accepted[0]))
+
+
+def _stacked(pixels: Sequence[np.ndarray]) -> np.ndarray:
+    return np.stack(pixels) if len(pixels) > 1 else pixels[0][None]  # a large photo is not copied
 
 
 def _wrong_type(found: object) -> str:

@@ -29,7 +29,7 @@ def test_every_question_asks_and_can_be_run():
         assert list(inspect.signature(module.run).parameters) == ["quick"], name
 
 
-@pytest.mark.parametrize("name", ["field", "photos"])
+@pytest.mark.parametrize("name", ["batch_answers", "field", "photos"])
 def test_without_data_a_question_says_what_it_needs(monkeypatch, name):
     for variable in (CIFAR_VARIABLE, PHOTOS_VARIABLE, WEIGHTS_VARIABLE):
         monkeypatch.delenv(variable, raising=False)
