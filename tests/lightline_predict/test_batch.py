@@ -20,10 +20,12 @@ from lightline_predict import images
 from lightline_predict.__main__ import main
 from lightline_predict.batching import run as running
 from lightline_predict.batching.parts import Parts
+from lightline_predict.batching.progress import Progress
 from lightline_predict.classifier import Classifier
 from tests.support import ROOT
 from tests.support.archives import compressed
 from tests.support.model_files import CLASSES, write_model
+from tests.support.small_disk import files_of_at_most
 
 # In the order of their names, with folders where they stand in it.
 NAMES = ("a.png", "b/größe.jpg", "b/z.png", "c.gif")
@@ -459,3 +461,36 @@ def test_two_at_once_on_one_out(model_file, photos, tmp_path, capsys):
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert batch(model_file, photos, tmp_path / "out.parquet") == 1
     assert f"Another process is writing {tmp_path / 'out.parquet'}; wait for it" in capsys.readouterr().err
+
+
+def test_a_disk_that_takes_no_more(model_file, many, tmp_path, parts_often, capsys):
+    expected, out = tmp_path / "expected.parquet", tmp_path / "out.parquet"
+    assert batch(model_file, many, expected) == 0
+    largest_part = 8_000  # bytes; all rows together take more
+    capsys.readouterr()
+    with files_of_at_most(largest_part):
+        assert batch(model_file, many, out) == 1
+    assert capsys.readouterr().err == (
+        f"error: {out} cannot be written: File too large in {tmp_path}. 300 answers are kept; the same command goes on "
+        "after them.\n"
+    )
+    assert not out.exists()
+    assert batch(model_file, many, out) == 0
+    assert out.read_bytes() == expected.read_bytes()
+
+
+def test_a_line_on_a_terminal_says_how_far_it_is():
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    shown = Progress(1000, 200, Terminal())
+    shown.add(300)
+    assert shown.line(10) == "500 of 1,000 images, 30/s, 17 s left"
+    assert Progress(100_000, 0, Terminal()).line(0) == "0 of 100,000 images, 0/s"
+    unknown = Progress(None, 0, Terminal())
+    unknown.add(60)
+    assert unknown.line(60, 0.25) == "60 images, 1/s, 25% of the archive"
+    elsewhere = io.StringIO()
+    Progress(3, 0, elsewhere).end()
+    assert elsewhere.getvalue() == ""

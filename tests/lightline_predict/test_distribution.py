@@ -1,4 +1,4 @@
-"""The distribution alone: its wheel, outside the clone, in an environment that has what it declares and nothing else."""
+"""The distribution alone: its wheel, outside the clone, where there is what it declares and nothing else."""
 
 import json
 import shutil
