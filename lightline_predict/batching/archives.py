@@ -7,7 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import IO, Any, cast
 
@@ -17,6 +17,7 @@ from lightline_predict.batching.places import LocalPlace, S3Place
 _HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
 _MAX_HEADER = 2**20  # bytes of a long name or a list of attributes, which tarfile reads into memory
 _BLOCK = 512  # bytes of a tar's header
+_DRAIN = 2**20  # bytes read at a time behind the last member
 _IS_UTF8 = 0x800  # a zip's flag for it
 
 
@@ -102,11 +103,19 @@ class TarInput:
         self._bytes = file.seek(0, 2)
         file.seek(0)
 
-    def items(self) -> Iterator[Item]:
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            yield from self._members()
+            yield
         except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
             raise InputError(f"{self._place} is damaged or no tar archive: {error}.") from error
+
+    def items(self) -> Iterator[Item]:
+        with self._explained():
+            yield from self._members()
+            # The checksum of a compressed file is behind its last byte, which tarfile does not read.
+            while self._stream.read(_DRAIN):
+                pass
 
     def _members(self) -> Iterator[Item]:
         # Names are of one encoding on every machine.
@@ -117,18 +126,18 @@ class TarInput:
                 if info.isdir() or is_hidden(name):
                     continue
                 refused = None if info.isfile() and not info.issparse() else "a link, device or file with holes"
-                read = partial(_read, archive, info)
+                read = partial(self._read, archive, info)
                 yield Item(printable(name), read, info.size, f"{info.size} {info.mtime}", refused)
+
+    def _read(self, archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+        with self._explained():
+            return cast(IO[bytes], archive.extractfile(info)).read()
 
     def count(self) -> int | None:
         return None
 
     def share(self) -> float | None:
         return self._file.tell() / self._bytes if self._bytes else None
-
-
-def _read(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    return cast(IO[bytes], archive.extractfile(info)).read()
 
 
 class _Entry(tarfile.TarInfo):

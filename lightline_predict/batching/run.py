@@ -77,11 +77,11 @@ def _parts(options: Namespace, model: Classifier) -> Parts:
 
 def _answer(source: Input, parts: Parts, answering: Answering) -> None:
     """Write the parts that are not there yet."""
-    items = source.items()
-    parts.skip(items)
     progress = Progress(None, parts.num_rows)
     if progress.is_shown:
         progress = Progress(source.count(), parts.num_rows)
+    items = source.items()  # behind the count, which may read the same file
+    parts.skip(items)
     if parts.num_rows:
         print(f"{parts.num_rows:,} images were answered before; going on after them.", file=sys.stderr)
     kept = time.monotonic()

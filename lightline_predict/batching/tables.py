@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any
 
@@ -76,11 +77,20 @@ class CsvInput(_Table):
     """A CSV or TSV table with a column of paths."""
 
     def __init__(self, place: Place, file: IO[bytes], column: str | None, id_column: str | None):
-        self._file = file
-        header = self._text().readline()
-        wanted = {name for name in (column, id_column) if name} or set(_USUAL)
-        self._separator = _separator(header, wanted)
-        super().__init__(place, column, id_column, next(csv.reader([header], delimiter=self._separator), []))
+        self._file, self._place = file, place
+        with self._explained():
+            header = self._text().readline()
+            wanted = {name for name in (column, id_column) if name} or set(_USUAL)
+            self._separator = _separator(header, wanted)
+            names = next(csv.reader([header], delimiter=self._separator), [])
+        super().__init__(place, column, id_column, names)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (csv.Error, UnicodeError) as error:
+            raise InputError(f"{self._place} cannot be read as a table in UTF-8: {error}.") from error
 
     def _text(self) -> io.TextIOWrapper:
         self._file.seek(0)
@@ -91,11 +101,9 @@ class CsvInput(_Table):
         return io.TextIOWrapper(io.BufferedReader(_Unclosed(self._file)), encoding, newline="")
 
     def _rows(self) -> Iterator[tuple[Any, Any]]:
-        try:
+        with self._explained():
             for row in csv.DictReader(self._text(), delimiter=self._separator):
                 yield row[self.column or ""], row[self.id_column] if self.id_column else None
-        except (csv.Error, UnicodeError) as error:
-            raise InputError(f"{self._place} cannot be read as a table in UTF-8: {error}.") from error
 
     def count(self) -> int | None:
         return None if self._place.is_remote else sum(1 for _ in self._rows())

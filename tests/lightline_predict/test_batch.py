@@ -156,6 +156,14 @@ def test_a_csv_of_paths(model_file, photos, tmp_path, encoding, separator):
     check(tmp_path / "out.parquet", model_file, contents | {str(photos / "a.png"): contents["a.png"]})
 
 
+def test_rows_are_counted_for_a_terminal_and_read_nevertheless(model_file, photos, tmp_path, monkeypatch, capsys):
+    (photos / "table.csv").write_text("path\n" + "\n".join(NAMES * 10))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert batch(model_file, photos / "table.csv", tmp_path / "out.parquet") == 0
+    assert [row["id"] for row in rows(tmp_path / "out.parquet")] == list(NAMES * 10)
+    assert "could not be read" not in capsys.readouterr().err
+
+
 def test_a_parquet_of_paths_with_ids(model_file, photos, tmp_path):
     table = pa.table({"number": [7, 8, 9, 10], "photo": NAMES})
     pq.write_table(table, photos / "table.parquet")
@@ -402,6 +410,10 @@ def test_a_damaged_part_is_made_again(model_file, many, unfinished, tmp_path):
         ("photos/a.png", "error: photos/a.png is nothing that can be read here"),
         ("cut.zip", "error: cut.zip is a damaged zip archive: File is not a zip file."),
         ("cut.tar.gz", "error: cut.tar.gz is damaged or no tar archive: "),
+        ("middle.tar", "error: middle.tar is damaged or no tar archive: unexpected end of data."),
+        ("middle.tar.gz", "error: middle.tar.gz is damaged or no tar archive: Compressed file ended before"),
+        ("middle.tar.zst", "error: middle.tar.zst is damaged or no tar archive: "),
+        ("latin.csv", "error: latin.csv cannot be read as a table in UTF-8: "),
         ("cut.parquet", "error: cut.parquet is a damaged Parquet file: "),
         ("x.csv", "error: x.csv has none of the columns path, image, file_name, filename, file; --column names"),
         ("label.parquet", "error: label.parquet's column 'image' is of type int64; paths (string), encoded images"),
@@ -415,6 +427,11 @@ def test_an_input_that_cannot_be_used(model_file, photos, own_folder, source, sa
     Path("x.csv").write_text("photo,label\na.png,1\n")
     Path("cut.zip").write_bytes(as_zip(photos, Path("whole.zip")).read_bytes()[:-40])
     Path("cut.tar.gz").write_bytes(as_tar(photos, Path("whole.tar.gz"), "tar.gz").read_bytes()[:-200])
+    (photos / "large.png").write_bytes(images.encode(random_pixels(200, 200, 3)))
+    for kind in ("tar", "tar.gz", "tar.zst"):
+        path = as_tar(photos, Path(f"middle.{kind}"), kind)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    Path("latin.csv").write_text("path,größe\na.png,1\n", encoding="latin-1")
     pq.write_table(pa.table({"image": [1, 2]}), "label.parquet")
     Path("cut.parquet").write_bytes(Path("label.parquet").read_bytes()[:-9])
     Path("out.parquet").write_bytes(b"an older file")
