@@ -1,0 +1,106 @@
+"""The model that a git repository's newest tag names: `git` says which, `dvc artifacts get` brings it."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightline_predict.errors import ModelFileError
+
+_LOOKING, _BRINGING = 60, 1800  # seconds
+# git asks nobody for a password, and starts no program that an address names (ext::…).
+_ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh", "DVC_NO_ANALYTICS": "1"}
+
+
+class FileSource:
+    """A model file on this machine, looked at again and again."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def state(self) -> object:
+        """Give what changes where the file does; None where there is none."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def bring(self) -> tuple[Path, str]:
+        """Give the path of the model file, and where it comes from, for a person."""
+        return self._path, str(self._path)
+
+
+class GitSource:
+    """The artifact of a git repository that is at a stage, as GTO's tags have it: ARTIFACT#STAGE#N."""
+
+    def __init__(self, url: str, artifact: str, stage: str):
+        """Look whether it can be used.
+
+        Raises:
+            ModelFileError: a program is missing, or the address is none.
+        """
+        if url.startswith("-"):
+            raise ModelFileError(f"{url} is no address of a git repository.")
+        for program, said in (
+            ("git", "install git"),
+            ("dvc", "`pip install dvc`, with the remote's kind as in dvc[s3]"),
+        ):
+            if shutil.which(program) is None:
+                raise ModelFileError(f"--from needs the program {program}: {said}; or name a model file instead.")
+        self._url, self._artifact, self._stage = url, artifact, stage
+        self._folder = tempfile.TemporaryDirectory(prefix="lightline-predict-")
+
+    def state(self) -> object:
+        """Give the tags of the stage; they change where another model is to answer.
+
+        Raises:
+            ModelFileError: git cannot ask, or there is none.
+        """
+        pattern = f"refs/tags/{self._artifact}#{self._stage}*"
+        said = _run(("git", "ls-remote", "--tags", "--refs", "--", self._url, pattern), _LOOKING)
+        if not said.strip():
+            raise ModelFileError(
+                f"{self._url} has no tag {self._artifact}#{self._stage}#N; "
+                f"`gto assign {self._artifact} --stage {self._stage}` makes one, `git push --tags` shows it."
+            )
+        return said
+
+    def bring(self) -> tuple[Path, str]:
+        """Bring the model file here; gives its path, and where it comes from, for a person.
+
+        Raises:
+            ModelFileError: DVC cannot bring it.
+        """
+        path = Path(self._folder.name, "model.onnx")
+        command = (
+            "dvc",
+            "artifacts",
+            "get",
+            "-q",
+            "-f",
+            "--stage",
+            self._stage,
+            "-o",
+            str(path),
+            self._url,
+            self._artifact,
+        )
+        _run(command, _BRINGING)
+        return path, f"{self._url} {self._artifact}#{self._stage}"
+
+
+def _run(command: Sequence[str], seconds: float) -> str:
+    try:
+        done = subprocess.run(
+            command, env=os.environ | _ENVIRONMENT, capture_output=True, text=True, check=True, timeout=seconds,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ModelFileError(f"`{' '.join(command)}` took more than {seconds} s.") from None
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.strip().splitlines() or [f"status {error.returncode}"]
+        raise ModelFileError(f"`{' '.join(command)}` failed: {lines[-1]}") from None
+    return done.stdout

@@ -1,0 +1,66 @@
+"""Encoded images to pixels, in threads: what comes at once is handed over together, as a hand-over costs more than a
+small image."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from lightline_predict.classifier import Classifier
+from lightline_predict.images import CheckedImage, UnusableImageError, check
+
+_SMALL = 2**15  # bytes
+_TOGETHER = 16  # small images a hand-over
+
+_Job = tuple[bytes, int, int, asyncio.Future[CheckedImage]]
+
+
+class Decoder:
+    """A few threads that decode."""
+
+    def __init__(self, threads: int, most_pixels: int):
+        self._threads = ThreadPoolExecutor(threads, "decode")
+        self._most_pixels = most_pixels
+        self._waiting: list[_Job] = []
+        self._loop = asyncio.get_running_loop()
+
+    def read(self, classifier: Classifier, encoded: bytes) -> asyncio.Future[CheckedImage]:
+        """Decode an image as those of the training were; the future raises UnusableImageError where that cannot be."""
+        future = self._loop.create_future()
+        if not self._waiting:
+            self._loop.call_soon(self._hand_over)
+        reading = classifier.reading
+        self._waiting.append((encoded, min(self._most_pixels, reading.max_pixels), reading.bit_depth, future))
+        return future
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._threads.shutdown(wait=False)
+
+    def _hand_over(self) -> None:
+        jobs, self._waiting = self._waiting, []
+        small = [job for job in jobs if len(job[0]) <= _SMALL]
+        groups = [small[start : start + _TOGETHER] for start in range(0, len(small), _TOGETHER)]
+        for group in [*groups, *([job] for job in jobs if len(job[0]) > _SMALL)]:
+            self._threads.submit(self._decode, group)
+
+    def _decode(self, jobs: list[_Job]) -> None:
+        done = [_checked(encoded, most, depth) for encoded, most, depth, _ in jobs]
+        self._loop.call_soon_threadsafe(_deliver, jobs, done)
+
+
+def _checked(encoded: bytes, most_pixels: int, bit_depth: int) -> CheckedImage | Exception:
+    try:
+        return check(encoded, most_pixels, bit_depth)
+    except UnusableImageError as error:
+        return error
+    except Exception as error:  # a MemoryError among them: the one who asked is told, the others are answered
+        return error
+
+
+def _deliver(jobs: list[_Job], done: list[CheckedImage | Exception]) -> None:
+    for (*_, future), result in zip(jobs, done, strict=True):
+        if future.done():
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)

@@ -1,0 +1,66 @@
+"""The model that answers now, and the next one: opened beside it, tried, then put in its place."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from lightline_predict.errors import LightlineError
+from lightline_predict.serve.champion import FileSource, GitSource
+from lightline_predict.serve.models import Loaded, agreement, load
+
+_logger = logging.getLogger("lightline_predict.serve")
+
+
+class Current:
+    """Holds the model that answers.
+
+    Attributes:
+        model: changes between two awaits; who answers a request takes it once.
+    """
+
+    def __init__(self, source: FileSource | GitSource, threads: int, examples: Sequence[bytes]):
+        """Load the first one.
+
+        Raises:
+            ModelFileError: it cannot be found, or cannot answer.
+        """
+        self._source, self._threads, self._examples = source, threads, examples
+        self._seen = source.state()
+        self.model = self._load()
+        self.look_now = asyncio.Event()
+
+    async def watch(self, every: float, told: Callable[[str], None]) -> None:
+        """Look for a new model every so many seconds, and at once where look_now is set; told: "taken" or "kept"."""
+        while True:
+            try:
+                async with asyncio.timeout(every):
+                    await self.look_now.wait()
+            except TimeoutError:
+                pass
+            self.look_now.clear()
+            try:
+                outcome = await asyncio.to_thread(self._look)
+            except Exception as error:  # whatever a file of somebody else's makes of it, the old one goes on answering
+                outcome = "kept"
+                (_logger.error if isinstance(error, LightlineError) else _logger.exception)(
+                    "no new model: %s The one from before (%s) goes on answering.", error, self.model.fingerprint[:16]
+                )
+            if outcome:
+                told(outcome)
+
+    def _look(self) -> str | None:
+        state = self._source.state()
+        if state is None or state == self._seen:
+            return None
+        self._seen = state  # what fails is not tried again before it changes
+        new, old = self._load(), self.model
+        self.model = new
+        _logger.warning(
+            "model %s answers instead of %s, from %s; %s.",
+            *(new.fingerprint[:16], old.fingerprint[:16], new.origin, agreement(new, old)),
+        )
+        return "taken"
+
+    def _load(self) -> Loaded:
+        path, origin = self._source.bring()
+        return load(path, origin, self._threads, self._examples)
