@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -25,15 +25,18 @@ from lightline_predict.serve.options import Options
 from lightline_predict.serve.reload import Current
 from lightline_predict.serve.service import Service, said
 
+if TYPE_CHECKING:
+    from lightline_predict.serve.request_log import RequestLog
+
 _LARGE = 2**17  # bytes of JSON that are read in a thread, so that others need not wait
 
 
-def make_app(options: Options, current: Current, told: Callable[[Service], None]) -> Gate:
+def make_app(options: Options, current: Current, log: "RequestLog | None", told: Callable[[Service], None]) -> Gate:
     """Make the application; told: handed the service once its event loop runs."""
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Service]]:
-        service = Service(options, current)
+        service = Service(options, current, log)
         told(service)
         async with service.working():
             yield {"service": service}

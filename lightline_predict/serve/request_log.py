@@ -11,17 +11,16 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lightline_predict.errors import LightlineError
 from lightline_predict.images import pixel_digest
 from lightline_predict.measures import MEASURED, measure_pixels
+from lightline_predict.serve.entries import Entry
 
 SCHEMA = pa.schema(
     [
@@ -48,24 +47,11 @@ class LogError(LightlineError):
     """The log's folder cannot be written to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An answer, as the log takes it; the time is in seconds since 1970."""
-
-    time: float
-    pixels: np.ndarray
-    model: str
-    predicted: str
-    accepted: bool
-    probabilities: np.ndarray
-    embedding: np.ndarray | None
-
-
 class RequestLog:
     """Takes entries at once, and writes them in a thread."""
 
-    def __init__(self, folder: Path, told: Callable[[str, int], None], seconds: float = _SECONDS):
-        """Make the folder and start; told: "written" or "dropped", and how many rows.
+    def __init__(self, folder: Path, seconds: float = _SECONDS):
+        """Make the folder; seconds: between two files.
 
         Raises:
             LogError: nothing can be written there.
@@ -76,12 +62,17 @@ class RequestLog:
             tried.unlink()
         except OSError as error:
             raise LogError(f"--log {folder} cannot be written to: {error.strerror}.") from error
-        self._folder, self._told, self._seconds = folder, told, seconds
+        self._folder, self._seconds = folder, seconds
         self._queue: queue.Queue[Entry | None] = queue.Queue(_WAITING)
         self._put = self._measured = 0  # bytes of pixels: each is changed by one thread alone
         self._rows: list[tuple] = []
         self._since = 0.0
+        self._told: Callable[[str, int], None] = lambda what, rows: None
         self._thread = threading.Thread(target=self._work, name="log")
+
+    def start(self, told: Callable[[str, int], None]) -> None:
+        """Take entries from now on; told: "written" or "dropped", and how many rows."""
+        self._told = told
         self._thread.start()
 
     def add(self, entry: Entry) -> None:

@@ -7,7 +7,8 @@ import resource
 import signal
 import socket
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -18,6 +19,9 @@ from lightline_predict.serve.champion import FileSource, GitSource
 from lightline_predict.serve.options import OptionError, Options
 from lightline_predict.serve.reload import Current
 from lightline_predict.serve.service import Service
+
+if TYPE_CHECKING:
+    from lightline_predict.serve.request_log import RequestLog
 
 _HEAD = 2**16  # bytes of a request's headers
 _BACKLOG = 2048
@@ -33,8 +37,7 @@ def serve(options: Options) -> int:
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # of malformed requests it would tell each
-    if options.log is not None:
-        _need_pyarrow()
+    log = None if options.log is None else _open_log(options.log)
     examples = [] if options.examples is None else [path.read_bytes() for path in files_of(options.examples)]
     if options.model is not None:
         source = FileSource(options.model)
@@ -45,7 +48,7 @@ def serve(options: Options) -> int:
     most = _allow_connections(options.limits.connections)
     protocol = type("Protocol", (Connection,), {"seconds": options.limits.seconds, "most": most})
     with _listen(options.host, options.port) as listening:
-        server = Server(options, current, protocol)
+        server = Server(options, current, log, protocol)
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         print(f"model {current.model.fingerprint[:16]} answers at http://{shown}:{port}", flush=True)
@@ -56,12 +59,12 @@ def serve(options: Options) -> int:
 class Server(uvicorn.Server):
     """uvicorn's, which ends with status 0 when it is told to end, and answers first."""
 
-    def __init__(self, options: Options, current: Current, protocol: type[asyncio.Protocol]):
+    def __init__(self, options: Options, current: Current, log: "RequestLog | None", protocol: type[asyncio.Protocol]):
         self._current = current
         self._service: Service | None = None
         super().__init__(
             uvicorn.Config(
-                make_app(options, current, self._take),
+                make_app(options, current, log, self._take),
                 http=protocol,
                 ws="none",
                 lifespan="on",
@@ -165,8 +168,9 @@ def _allow_connections(wanted: int) -> int:
     return wanted if allowed == resource.RLIM_INFINITY else max(1, min(wanted, allowed - 100))
 
 
-def _need_pyarrow() -> None:
+def _open_log(folder: Path) -> "RequestLog":
     try:
-        import pyarrow.parquet  # noqa: F401
+        from lightline_predict.serve.request_log import RequestLog
     except ModuleNotFoundError as error:
         raise OptionError(f"--log needs {error.name}: `pip install 'lightline-predict[serve-log]'`.") from error
+    return RequestLog(folder)

@@ -5,17 +5,21 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lightline_predict.serve.batching import Batcher, Outputs
 from lightline_predict.serve.decoding import Decoder
+from lightline_predict.serve.entries import Entry
 from lightline_predict.serve.limits import Admission, Share
 from lightline_predict.serve.metrics import Metrics
 from lightline_predict.serve.models import Loaded
 from lightline_predict.serve.options import Options
 from lightline_predict.serve.reload import Current
+
+if TYPE_CHECKING:  # it takes pyarrow, which nothing else does
+    from lightline_predict.serve.request_log import RequestLog
 
 _DECODING = min(4, os.cpu_count() or 1)  # threads
 
@@ -27,18 +31,16 @@ class Service:
         draining: nothing new is wanted; set when the server is told to end.
     """
 
-    def __init__(self, options: Options, current: Current):
+    def __init__(self, options: Options, current: Current, log: "RequestLog | None"):
         self.options, self.current = options, current
         self.draining = False
         self.metrics = Metrics()
         self.admission = Admission(options.limits)
         self.batcher = Batcher(options.delay, options.batch, self.metrics.batches.observe)
         self.decoder = Decoder(_DECODING, options.limits.pixels)
-        self.log = None
-        if options.log is not None:
-            from lightline_predict.serve.request_log import RequestLog  # takes pyarrow, which nothing else does
-
-            self.log = RequestLog(options.log, lambda what, rows: self.metrics.rows.labels(what).inc(rows))
+        self._log = log
+        if log is not None:
+            log.start(lambda what, rows: self.metrics.rows.labels(what).inc(rows))
         self.metrics.gauge("requests_in_progress", "Requests that are being answered.", lambda: self.admission.requests)
         self.metrics.gauge("held_bytes", "Bytes of their bodies and pixels.", lambda: self.admission.held)
         self.metrics.gauge("queue_length", "Images that wait for the session.", lambda: len(self.batcher))
@@ -58,8 +60,8 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.decoder.close()
-            if self.log is not None:
-                await asyncio.to_thread(self.log.close)
+            if self._log is not None:
+                await asyncio.to_thread(self._log.close)
 
     async def classify(self, model: Loaded, encoded: bytes, share: Share) -> Outputs:
         """Answer for an encoded image.
@@ -82,11 +84,11 @@ class Service:
         outputs = await self.batcher.ask(model.classifier, pixels)
         name, accepted = model.classifier.classes[outputs["probabilities"].argmax()], is_accepted(outputs)
         self.metrics.answers.labels(name, "yes" if accepted else "no").inc()
-        if self.log is not None:
-            from lightline_predict.serve.request_log import Entry
-
+        if self._log is not None:
             given = outputs["probabilities"]
-            self.log.add(Entry(time.time(), pixels, model.fingerprint, name, accepted, given, outputs.get("embedding")))
+            self._log.add(
+                Entry(time.time(), pixels, model.fingerprint, name, accepted, given, outputs.get("embedding"))
+            )
         return outputs
 
     def _swapped(self, outcome: str) -> None:
