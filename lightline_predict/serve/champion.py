@@ -1,6 +1,7 @@
 """The model that a git repository's newest tag names: `git` says which, `dvc artifacts get` brings it."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -44,6 +45,8 @@ class GitSource:
         """
         if url.startswith("-"):
             raise ModelFileError(f"{url} is no address of a git repository.")
+        if re.search(r"://[^/]*:[^/]*@|[?]", url):
+            raise ModelFileError("the address after --from holds a user or a key: leave that to git's credentials.")
         for program, said in (
             ("git", "install git"),
             ("dvc", "`pip install dvc`, with the remote's kind as in dvc[s3]"),

@@ -56,10 +56,13 @@ class Tab:
             self.complaints.append(json.dumps(params))
 
     def open(self, page: Path, width: int = 1440, dark: bool = False) -> None:
+        self.show(page.resolve().as_uri(), width, dark)
+
+    def show(self, url: str, width: int = 1440, dark: bool = False) -> None:
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
-        self.send("Page.navigate", url=page.resolve().as_uri())
+        self.send("Page.navigate", url=url)
         while self.run("document.readyState") != "complete":
             pass
 

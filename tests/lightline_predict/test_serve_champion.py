@@ -1,0 +1,75 @@
+"""The model of a repository's newest tag: real git, real DVC, a real remote."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import onnx
+import pytest
+
+from lightline_predict import images
+from tests.lightline_predict.test_serve_process import metric, until
+from tests.support.prediction_server import refused, serving
+from tests.support.samples import random_pixels
+
+ENCODED = images.encode(random_pixels(16, 16, 3))
+
+
+def run(folder: Path, *command: str) -> None:
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+
+
+def commit_model(folder: Path, model_file: Path, fingerprint: str) -> None:
+    model = onnx.load(model_file)
+    next(entry for entry in model.metadata_props if entry.key == "fingerprint").value = fingerprint
+    onnx.save(model, folder / "model.onnx")
+    run(folder, "dvc", "add", "-q", "model.onnx")
+    run(folder, "dvc", "push", "-q")
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "commit", "-qm", fingerprint[:8])
+
+
+@pytest.fixture
+def repository(exported, tmp_path) -> Path:
+    """A repository whose artifact is no champion yet."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    run(folder, "git", "init", "-q")
+    run(folder, "dvc", "init", "-q")
+    run(folder, "dvc", "remote", "add", "-q", "-d", "storage", str(tmp_path / "storage"))
+    (folder / "dvc.yaml").write_text("artifacts:\n  classifier:\n    path: model.onnx\n    type: model\n")
+    commit_model(folder, exported("cnn", crop_pct=0.9)[1], "a" * 64)
+    return folder
+
+
+def test_the_champion_is_served_and_the_next_one_takes_over(repository, exported, tmp_path):
+    said = refused("--from", repository)
+    assert f"{repository} has no tag classifier#champion#N; `gto assign classifier --stage champion` makes one" in said
+    run(repository, "gto", "register", "classifier", "HEAD")
+    run(repository, "gto", "assign", "classifier", "HEAD", "--stage", "champion")
+    with serving("--from", repository, "--every", 1000) as server, server.client() as client:
+        assert client.post("/predict", content=ENCODED).json()["model"] == "a" * 64
+        commit_model(repository, exported("cnn", crop_pct=0.9)[1], "b" * 64)
+        run(repository, "gto", "register", "classifier", "HEAD")
+        run(repository, "gto", "assign", "classifier", "HEAD", "--stage", "champion")
+        server.process.send_signal(1)
+        until(lambda: metric(server, 'lightline_model_swaps_total{outcome="taken"}') == 1)
+        assert client.post("/predict", content=ENCODED).json()["model"] == "b" * 64
+        assert "classifier#champion" in client.get("/metrics").text
+        # DVC finds nothing behind the third one's tag: its model was never pushed.
+        run(repository, "git", "commit", "-q", "--allow-empty", "-m", "none")
+        (repository / "model.onnx.dvc").unlink()
+        run(repository, "git", "commit", "-qam", "gone")
+        run(repository, "git", "tag", "-a", "-m", "third", "classifier@v9.0.0")
+        run(repository, "git", "tag", "-a", "-m", "third", "classifier#champion#3")
+        server.process.send_signal(1)
+        until(lambda: metric(server, 'lightline_model_swaps_total{outcome="kept"}') == 1)
+        assert client.post("/predict", content=ENCODED).json()["model"] == "b" * 64
+        assert any("no new model: `dvc artifacts get" in line for line in server.said)
+
+
+def test_what_cannot_be_asked_is_said(tmp_path):
+    assert "`git ls-remote" in (said := refused("--from", tmp_path / "nothing"))
+    assert "failed: " in said
+    assert "needs the program dvc" in refused("--from", tmp_path, PATH=os.defpath)
+    assert "holds a user or a key" in refused("--from", "https://me:pass@example.org/a.git")
