@@ -61,7 +61,7 @@ def load(port: int, path: str, body: bytes, connections: int, seconds: float) ->
     wall = time.perf_counter() - started
     took.sort()
     at = {share: took[min(int(share * len(took)), len(took) - 1)] * 1000 for share in (0.5, 0.99)}
-    return {"per_second": len(took) / wall, "p50": at[0.5], "p99": at[0.99], "failed": failed}
+    return {"answered": len(took), "per_second": len(took) / wall, "p50": at[0.5], "p99": at[0.99], "failed": failed}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A model file that has been tried before it answers anybody."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from lightline_predict.errors import ModelFileError
 from lightline_predict.images import UnusableImageError, check
 
 _SIZES = ((1, 1), (8, 8), (33, 57), (224, 224))  # of the noise that every model is tried on
+_QUICK = 0.0015  # seconds of one image
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Loaded:
 def load(path: Path, origin: str, threads: int, examples: Sequence[bytes]) -> Loaded:
     """Open a model file and try it on noise of several sizes, alone and two together, and on encoded images.
 
+    threads: 0 takes all cores, or one where an answer is so quick that handing parts of it to others costs more.
+
     Raises:
         ModelFileError: it cannot be opened, fails, or gives what are no probabilities.
     """
@@ -41,6 +45,8 @@ def load(path: Path, origin: str, threads: int, examples: Sequence[bytes]) -> Lo
     for size in _SIZES:
         for batch in (1, 2):
             outputs = _tried(classifier, noise.integers(0, 256, (batch, *size, 3), dtype=np.uint8), path)
+    if threads == 0 and _seconds(classifier) < _QUICK:
+        classifier = Classifier(path, 1)
     named = []
     for encoded in examples:
         try:
@@ -58,6 +64,15 @@ def agreement(new: Loaded, old: Loaded) -> str:
         return "there are no examples (--examples) to compare them by"
     same = sum(one == other for one, other in zip(new.examples, old.examples, strict=True))
     return f"the two agree on {same} of {len(new.examples)} examples"
+
+
+def _seconds(classifier: Classifier) -> float:
+    pixels, took = np.zeros((1, 33, 57, 3), np.uint8), []
+    for _ in range(3):
+        started = time.perf_counter()
+        classifier.outputs(pixels)
+        took.append(time.perf_counter() - started)
+    return min(took)
 
 
 def _tried(classifier: Classifier, pixels: np.ndarray, path: Path) -> dict[str, np.ndarray]:

@@ -156,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--log", type=Path, metavar="FOLDER", help="keep a row an answer in Parquet files; no images")
     add("--delay", type=_positive(float, least=0), default=2, help="ms that an image waits for those being decoded")
     add("--max-batch", type=_positive(int), default=64, help="images answered together")
-    add("--threads", type=_positive(int, least=0), default=0, help="of onnxruntime; 0: as many as cores")
+    add("--threads", type=_positive(int, least=0), default=0, help="of onnxruntime; 0: all cores, or 1 if it is quick")
     add("--max-body", type=_positive(int), default=20, help="MiB of a request")
     add("--max-images", type=_positive(int), default=64, help="in a request")
     add("--max-pixels", type=_positive(int), default=50, help="millions, of an image")
