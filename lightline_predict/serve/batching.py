@@ -111,7 +111,6 @@ class Batcher:
 def _run(batch: list[_Item]) -> list[Outputs] | list[Exception]:
     try:
         together = batch[0].classifier.outputs(np.stack([item.pixels for item in batch]))
+        return [dict(zip(together, row, strict=True)) for row in zip(*together.values(), strict=True)]
     except Exception as error:  # onnxruntime's classes share no base; whoever asked is told
         return [error] * len(batch)
-    names, rows = list(together), zip(*together.values(), strict=True)
-    return [dict(zip(names, row, strict=True)) for row in rows]

@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import re
 import time
 from typing import Any
 
@@ -11,10 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lightline_predict.serve.limits import Refused
 from lightline_predict.serve.metrics import Metrics
+from lightline_predict.serve.options import is_loopback
 
 _logger = logging.getLogger("lightline_predict.serve")
 _OPEN = {"/", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"}  # say nothing of anybody's images
-_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
+_PORT = re.compile(r":\d+$")
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -73,11 +75,8 @@ class Gate:
             return
         # Without a token, a page elsewhere whose name was made to lead here must not read the answers.
         host = _header(scope, b"host").decode("latin-1")
-        if host.rpartition(":")[0] not in _HOSTS and host not in _HOSTS:
-            why = (
-                "This server answers to 127.0.0.1 and localhost alone; behind a proxy it needs a token (--token-file)."
-            )
-            raise Refused(421, why)
+        if not is_loopback(_PORT.sub("", host).strip("[]")):
+            raise Refused(421, "This server answers to localhost alone; behind a proxy give it a token (--token-file).")
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         metrics: Metrics = scope["state"]["service"].metrics

@@ -102,11 +102,15 @@ class RequestLog:
                 continue
             if entry is None:
                 return self._write()
-            self._note(entry)
+            try:
+                self._note(entry)
+            except Exception:  # of one image; the thread goes on for all others
+                _logger.exception("an answer is not in the log")
+                self._told("dropped", 1)
 
     def _note(self, entry: Entry) -> None:
-        row = _row(entry)
         self._measured += entry.pixels.nbytes
+        row = _row(entry)
         if self._rows and _hour(self._rows[0]) != _hour(row):
             self._write()
         if not self._rows:

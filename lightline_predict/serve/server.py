@@ -38,7 +38,7 @@ def serve(options: Options) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # of malformed requests it would tell each
     log = None if options.log is None else _open_log(options.log)
-    examples = [] if options.examples is None else [path.read_bytes() for path in files_of(options.examples)]
+    examples = [] if options.examples is None else _read(options.examples)
     if options.model is not None:
         source = FileSource(options.model)
     else:
@@ -149,6 +149,13 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     def _end(self) -> None:
         self.transport.abort()
+
+
+def _read(folder: Path) -> list[bytes]:
+    try:
+        return [path.read_bytes() for path in files_of(folder)]
+    except OSError as error:
+        raise OptionError(f"--examples {folder}: {error.filename} cannot be read: {error.strerror}.") from error
 
 
 def _listen(host: str, port: int) -> socket.socket:
