@@ -34,8 +34,8 @@ from benchmarks.settings import ROOT
 from benchmarks.sources import MissingDataError
 from lightline_predict import images
 
-_CONNECTIONS = (1, 8, 64)
-_ROUNDS, _SECONDS, _WARM_UP = 3, 4.0, 0.5
+_CONNECTIONS = (1, 4, 16, 64)
+_ROUNDS, _SECONDS, _WARM_UP = 3, 3.0, 0.5
 _BATCH = 64
 _TARGET = 1.5
 _OURS, _PEERS = "lightline-predict serve", ("LitServe", "starlette")
@@ -76,6 +76,8 @@ def _measured(python: Path, model: Path, body: Path, quick: bool) -> dict[tuple[
                 for connections in _CONNECTIONS:
                     before = _cpu(process)
                     said = _load(port, body, connections, 1.0 if quick else _SECONDS)
+                    speed, tail = said["per_second"], said["p99"]
+                    print(f"{side}, {connections} connections: {speed:.0f} a second, p99 {tail:.1f} ms", flush=True)
                     cost = (_cpu(process) - before) / max(said["answered"], 1)
                     memory = sum(one.memory_info().rss for one in _tree(process))
                     found[side, connections].append(said | {"cpu": cost, "start": start, "memory": memory})

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from lightline_predict.classifier import Classifier
 from lightline_predict.images import CheckedImage, UnusableImageError, check
 
+_TINY, _TINY_PIXELS = 2**12, 2**14  # bytes, and what they may say that they unfold to
 _SMALL = 2**15  # bytes
 _TOGETHER = 16  # small images a hand-over
 
@@ -24,11 +25,14 @@ class Decoder:
 
     def read(self, classifier: Classifier, encoded: bytes) -> asyncio.Future[CheckedImage]:
         """Decode an image as those of the training were; the future raises UnusableImageError where that cannot be."""
-        future = self._loop.create_future()
+        future, reading = self._loop.create_future(), classifier.reading
+        job = (encoded, min(self._most_pixels, reading.max_pixels), reading.bit_depth, future)
+        if _is_tiny(encoded):
+            _deliver([job], [_checked(*job[:3])])
+            return future
         if not self._waiting:
             self._loop.call_soon(self._hand_over)
-        reading = classifier.reading
-        self._waiting.append((encoded, min(self._most_pixels, reading.max_pixels), reading.bit_depth, future))
+        self._waiting.append(job)
         return future
 
     def close(self) -> None:
@@ -45,6 +49,13 @@ class Decoder:
     def _decode(self, jobs: list[_Job]) -> None:
         done = [_checked(encoded, most, depth) for encoded, most, depth, _ in jobs]
         self._loop.call_soon_threadsafe(_deliver, jobs, done)
+
+
+def _is_tiny(encoded: bytes) -> bool:
+    """Tell whether an image is decoded sooner than a thread could be woken: a small PNG, by its own first chunk."""
+    if len(encoded) > _TINY or not encoded.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"):
+        return False
+    return int.from_bytes(encoded[16:20]) * int.from_bytes(encoded[20:24]) <= _TINY_PIXELS
 
 
 def _checked(encoded: bytes, most_pixels: int, bit_depth: int) -> CheckedImage | Exception:

@@ -14,7 +14,7 @@ from lightline_predict.classifier import Classifier
 from tests.support.prediction_server import Serving, error, serving
 from tests.support.samples import CLASSES, random_pixels
 
-PICTURES = [random_pixels(*size, 3, seed=seed) for seed, size in enumerate([(16, 16), (16, 16), (9, 30), (40, 20)])]
+PICTURES = [random_pixels(*size, 3, seed=seed) for seed, size in enumerate([(16, 16), (16, 16), (9, 30), (60, 50)])]
 ENCODED = [images.encode(pixels) for pixels in PICTURES]
 
 
