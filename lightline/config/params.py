@@ -13,7 +13,17 @@ from pydantic import Field, model_validator
 
 from lightline.config.data import STRICTEST, Data, Fetch, Split, check_address
 from lightline.config.extensions import Chosen, known
-from lightline.config.fields import BatchSize, Fraction, Name, PositiveFloat, PositiveInt, Probability, Section, Text
+from lightline.config.fields import (
+    BatchSize,
+    Fraction,
+    Name,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Section,
+    Text,
+)
 from lightline.config.model import Model
 from lightline.config.training import Augment, Loss, Optimizer, Schedule, Trainer
 from lightline.errors import ParameterError
@@ -115,6 +125,30 @@ class Sweep(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
+class Floors(Section):
+    """How large a difference between later images and the test images has to be to count, whatever its significance."""
+
+    ks: Fraction  # the largest distance between two distributions of one number
+    cramers_v: Fraction  # of the predicted classes
+    mmd: Fraction  # of embeddings, as a share of what two sets with nothing in common have
+    auc: Annotated[float, Field(ge=0, lt=0.5)]  # of a classifier that tells one from the other, above 0.5
+
+
+class Monitor(Section):
+    """When images that are answered count as others than the test images were; no stage depends on it."""
+
+    # The share of windows in which images like the test's show a difference by chance; of an alarm, which takes two
+    # windows in a row, it is far less.
+    alpha: Annotated[float, Field(gt=0, le=0.5)]
+    window_hours: PositiveFloat
+    windows: Annotated[int, Field(ge=2, le=10_000)]  # the latest that are looked at
+    min_images: Annotated[int, Field(ge=20, le=1_000_000)]  # of a window; fewer are too few to say
+    floors: Floors
+    retrain: bool  # start `pipeline` on an alarm, where there are new labelled data
+    cool_down_days: NonNegativeFloat  # after a retraining
+    most_a_week: Annotated[int, Field(ge=1, le=1_000)]  # retrainings
+
+
 class Tracking(Section):
     """Weights & Biases; no stage depends on it. WANDB_MODE wins over mode."""
 
@@ -126,7 +160,7 @@ class Tracking(Section):
 
 
 # Of where and how it runs: no stage depends on them, and no result differs by them.
-WITHOUT_EFFECT = ("hardware", "checkpoint", "tracking", "sweep")
+WITHOUT_EFFECT = ("hardware", "checkpoint", "tracking", "sweep", "monitor")
 
 
 class Params(Section):
@@ -147,6 +181,7 @@ class Params(Section):
     checkpoint: Checkpoint
     tracking: Tracking
     sweep: Sweep
+    monitor: Monitor
 
     @property
     def fetch(self) -> Fetch:

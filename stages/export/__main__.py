@@ -11,7 +11,7 @@ import torch
 from lightline.config.params import Params
 from lightline.data.dataset import Dataset
 from lightline.data.splits import read_splits
-from lightline.files import whole_file, write_csv, write_json
+from lightline.files import file_digest, whole_file, write_csv, write_json
 from lightline.model_file.card import Sections, write_card
 from lightline.model_file.decision import fit_decision, judge
 from lightline.model_file.latency import Latency, measure_latency
@@ -30,7 +30,7 @@ MODEL = Path("models/model.onnx")
 CARD = Path("models/MODEL_CARD.md")
 REPORT, LATENCY = Path("reports/export/metrics.json"), Path("reports/export/latency.csv")
 TIES = Path("reports/export/ties.csv")
-TEST_METRICS = Path("reports/test/metrics.json")
+TEST_METRICS, REFERENCE = Path("reports/test/metrics.json"), Path("reports/test/reference.parquet")
 
 
 def main(params: Params) -> None:
@@ -51,7 +51,14 @@ def main(params: Params) -> None:
         print(f"warning: {shortfall}")
     with whole_file(MODEL) as temporary:
         export_onnx(
-            checkpoint, metrics, settings.opset, temporary, reading, decision=decision, embedding=settings.embedding
+            checkpoint,
+            metrics,
+            settings.opset,
+            temporary,
+            reading,
+            decision=decision,
+            embedding=settings.embedding,
+            reference=file_digest(REFERENCE),
         )
         reference = PixelClassifier(checkpoint.network(), checkpoint.preprocessing, decision).eval()
         print(f"comparing the file's answers to {len(rows)} test images with torch's", flush=True)

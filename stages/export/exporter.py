@@ -37,11 +37,13 @@ def export_onnx(
     *,
     decision: Decision | None = None,
     embedding: bool = False,
+    reference: str | None = None,
 ) -> None:
     """Write the model file of the contract: one file, equal bytes for equal checkpoints.
 
     metrics: of the test split, for metadata_props. reading: how image files become the pixels that it takes. decision:
     what makes answers of logits; None: the plain softmax, all accepted. embedding: give what the last layer takes, too.
+    reference: digest of what `test` says of its images, to compare later ones with.
 
     Raises:
         LightlineError: the network has an operation that ONNX has not, or the file would pass 2 GiB.
@@ -52,7 +54,8 @@ def export_onnx(
     check_portable(model)
     _forget_machine(model)
     write_decision(model, decision or Decision())
-    for key, value in _metadata(checkpoint, metrics, reading or Reading()).items():
+    known = {} if reference is None else {"reference": reference}
+    for key, value in (_metadata(checkpoint, metrics, reading or Reading()) | known).items():
         model.metadata_props.add(key=key, value=value)
     content = model.SerializeToString(deterministic=True)
     if len(content) > _LARGEST:

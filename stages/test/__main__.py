@@ -12,6 +12,7 @@ from lightline.models.logits import read_logits
 from lightline.runtime.tracking import track
 from lightline.runtime.training_folder import forget
 from stages.test.evaluate import evaluate
+from stages.test.reference import write_reference
 from stages.test.report import REPORTS, write_embeddings, write_report
 from stages.test.slices import columns_of, sentence
 
@@ -31,6 +32,7 @@ def main(params: Params) -> None:
     evaluation = evaluate(logits, dataset.test_labels[rows], read_logits(), settings, dataset.classes, columns)
     write_report(evaluation, dataset, rows, settings.num_mistakes)
     write_embeddings(embeddings)
+    write_reference(logits, evaluation.metrics["temperature"], embeddings, dataset, rows)
     for warning in evaluation.warnings:
         print(f"warning: {warning}")
     metrics = evaluation.metrics
