@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import ROOT
 
-NAMES = ["join", "keep", "labels", "predict", "repair", "report", "sweep", "tune"]
+NAMES = ["join", "keep", "labels", "monitor", "predict", "repair", "report", "sweep", "tune"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +40,7 @@ def test_another_word_is_refused_with_those_that_are_allowed():
     assert (found.returncode, found.stdout) == (1, "")
     assert (
         found.stderr
-        == "error: 'foretell' is no command; there are join, keep, labels, predict, repair, report, sweep, tune.\n"
+        == "error: 'foretell' is no command; there are join, keep, labels, monitor, predict, repair, report, sweep, tune.\n"
     )
 
 

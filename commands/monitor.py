@@ -1,0 +1,42 @@
+"""Tell whether images that are answered have become others than the test images were.
+
+python -m lightline monitor LOG_OR_FOLDER [--model FILE] [--count N] [-S OVERRIDE …]
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightline.errors import LightlineError
+
+ALARM = 3  # exit status
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compare, write reports/monitor/ and print what was found; gives 3 on an alarm, else 0."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lightline monitor",
+        description="Tell whether images that are answered have become others than the test images were.",
+        epilog=f"Exit status: {ALARM} on an alarm, else 0; 1 where nothing could be compared. What counts stands in "
+        "conf/monitor/.",
+    )
+    parser.add_argument("images", type=Path, help="what `lightline-predict serve --log` wrote, or a folder of images")
+    parser.add_argument("--model", type=Path, default=Path("models/model.onnx"), help="default: %(default)s")
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        default=Path("reports/test/reference.parquet"),
+        help="what `test` wrote beside it; default: %(default)s",
+    )
+    parser.add_argument("--count", type=int, help="images of a window, in place of monitor.window_hours")
+    parser.add_argument("-S", dest="overrides", action="append", default=[], help="as of `dvc exp run`, of monitor")
+    options = parser.parse_args(arguments)
+    if options.count is not None and options.count < 1:
+        parser.error("--count must be at least 1")
+    from commands.monitoring.monitor import monitor
+
+    try:
+        return ALARM if monitor(**vars(options)) else 0
+    except LightlineError as error:
+        sys.exit(f"error: {error}")

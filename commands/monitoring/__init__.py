@@ -1,0 +1,1 @@
+"""What `python -m lightline monitor` is made of."""
