@@ -140,9 +140,7 @@ def _features(images: Images, *both: Images) -> np.ndarray:
 
 def _scores(reference: np.ndarray, window: np.ndarray):
     """Learn to tell the two apart; gives what scores other rows, the more the likelier they are of the window."""
-    model = make_pipeline(
-        StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=200, tol=1e-3)
-    )
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=200, tol=1e-3))
     of_window = np.repeat([False, True], [len(reference), len(window)])
     return model.fit(np.concatenate([reference, window]), of_window).decision_function
 

@@ -57,7 +57,9 @@ def from_table(table: pa.Table) -> Images:
     measured = {name: table[name].to_numpy() for name in MEASURES[:3]}
     sides = (table[side].to_numpy().astype(np.float64) for side in ("width", "height"))
     width, height = sides
-    return Images(_matrix(table["probabilities"]), _embedding(table["embedding"]), **measured, size=(width * height) ** 0.5)
+    return Images(
+        _matrix(table["probabilities"]), _embedding(table["embedding"]), **measured, size=(width * height) ** 0.5
+    )
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
@@ -77,7 +79,9 @@ def read_reference(path: Path, model: Classifier) -> Images:
     """
     expected = model.metadata.get("reference")
     if expected is None:
-        raise DataError("The model file names no reference: it is of before version 0.2. `dvc repro` writes one that does.")
+        raise DataError(
+            "The model file names no reference: it is of before version 0.2. `dvc repro` writes one that does."
+        )
     try:
         digest = file_digest(path)
     except FileNotFoundError:

@@ -65,7 +65,9 @@ def _windows(
 
 
 def _not_compared(reference: Images, verdicts: list[Verdict]) -> Iterator[str]:
-    without = [one for one in verdicts if one.compared and not any(test.comparison.of == "embeddings" for test in one.tests)]
+    without = [
+        one for one in verdicts if one.compared and not any(test.comparison.of == "embeddings" for test in one.tests)
+    ]
     if without and reference.embedding is None:
         yield "embeddings were not compared: the network has no last layer of its own"
     elif without:

@@ -74,7 +74,9 @@ def of_log(folder: Path, model: str, hours: float, count: int | None, most: int)
     order = np.argsort(times, kind="stable")
     own, times = own[order], times[order]
     parts = _by_count(times, count, notes) if count else _by_time(times, hours, notes)
-    return Windows([Window(name, len(own[part]), _reader(rows, own[part])) for name, part in list(parts)[-most:]], notes)
+    return Windows(
+        [Window(name, len(own[part]), _reader(rows, own[part])) for name, part in list(parts)[-most:]], notes
+    )
 
 
 def _files(folder: Path, hours: float | None) -> list[Path]:

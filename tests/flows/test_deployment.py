@@ -80,8 +80,9 @@ def _check(url: str) -> None:
     runs = httpx.post(f"{url}/flow_runs/filter", json={}).json()
     (run,) = [run for run in runs if run["state_type"] == "COMPLETED"]
     assert len(run["labels"]["fingerprint"]) == 64
-    nightly = httpx.get(f"{url}/deployments/name/pipeline/nightly").json()
-    assert [schedule["active"] for schedule in nightly["schedules"]] == [False]
+    for name in ("pipeline/nightly", "monitor/daily"):
+        scheduled = httpx.get(f"{url}/deployments/name/{name}").json()
+        assert [schedule["active"] for schedule in scheduled["schedules"]] == [False]
     form = httpx.get(f"{url}/deployments/name/pipeline/local").json()["parameter_openapi_schema"]["properties"]
     assert all(len(field["description"]) > 40 for field in form.values())
 
