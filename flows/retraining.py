@@ -121,14 +121,15 @@ def refuse(request: Request, started: list[Started], now: datetime) -> str | Non
         return "the source of the images is not on this machine, and so nothing says whether it holds new ones."
     if request.source == request.trained or (started and started[-1].source == request.source):
         return (
-            "there are no new labelled data. The source is what the last training had; add images of the new kind, with "
-            "their labels, to where data.path points."
+            "there are no new labelled data: the source is what the last training had. Add images of the new kind, "
+            "with their labels, where data.path points."
         )
     times = [datetime.fromisoformat(one.time) for one in started]
     if times and now < (until := times[-1] + request.cool_down):
+        days, end = request.cool_down / timedelta(days=1), until.isoformat(timespec="minutes")
         return (
-            f"the last retraining began at {started[-1].time}, and monitor.cool_down_days = "
-            f"{request.cool_down / timedelta(days=1):g} has the next one wait until {until.isoformat(timespec='minutes')}."
+            f"the last retraining began at {started[-1].time}, and monitor.cool_down_days = {days:g} has the next one "
+            f"wait until {end}."
         )
     if (recent := sum(now - time < _WEEK for time in times)) >= request.most_a_week:
         return f"{recent} retrainings began within a week, and monitor.most_a_week = {request.most_a_week}."

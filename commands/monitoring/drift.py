@@ -10,6 +10,7 @@ correction for Cramér's V" (2013).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -58,7 +59,7 @@ def _some(embedding: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _ks(of: str, reference: np.ndarray, window: np.ndarray) -> Comparison:
     """Kolmogorov's and Smirnov's test; its effect is the largest distance between the two distributions, 0 to 1."""
-    found = ks_2samp(reference, window, method="asymp")
+    found: Any = ks_2samp(reference, window, method="asymp")
     return Comparison(of, "Kolmogorov-Smirnov", "ks", float(found.statistic), float(found.pvalue))
 
 
@@ -121,7 +122,7 @@ def domain_classifier(reference: np.ndarray, window: np.ndarray, rng: np.random.
     halves = [(rng.permutation(len(of)) < len(of) // 2) for of in (reference, window)]
     scores = _scores(*(of[half] for of, half in zip((reference, window), halves, strict=True)))
     held = [scores(of[~half]) for of, half in zip((reference, window), halves, strict=True)]
-    found = mannwhitneyu(held[1], held[0], alternative="greater")
+    found: Any = mannwhitneyu(held[1], held[0], alternative="greater")
     auc = float(found.statistic) / (len(held[0]) * len(held[1]))
     return Comparison("embeddings", "domain classifier", "auc", max(0.0, auc - 0.5), float(found.pvalue))
 

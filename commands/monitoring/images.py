@@ -1,6 +1,5 @@
 """What a classifier says of images and what is measured of them: of the test images, of a served log, of a folder."""
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from itertools import islice
@@ -55,8 +54,7 @@ class Images:
 def from_table(table: pa.Table) -> Images:
     """Read COLUMNS of a log or of the reference."""
     measured = {name: table[name].to_numpy() for name in MEASURES[:3]}
-    sides = (table[side].to_numpy().astype(np.float64) for side in ("width", "height"))
-    width, height = sides
+    width, height = (table[side].to_numpy().astype(np.float64) for side in ("width", "height"))
     return Images(
         _matrix(table["probabilities"]), _embedding(table["embedding"]), **measured, size=(width * height) ** 0.5
     )
@@ -109,8 +107,10 @@ def answer_folder(folder: Path, model: Classifier) -> Folder:
     Raises:
         DataError: none can be read.
     """
-    paths, rows, unread = files_of(folder), [], []
+    paths = files_of(folder)
+    parts: list[Images] = []
     files: list[Path] = []
+    unread: list[str] = []
     with ThreadPoolExecutor() as pool:
         while some := list(islice(paths, _AT_ONCE)):
             read = list(pool.map(lambda path: _read(path, model), some))
@@ -118,10 +118,10 @@ def answer_folder(folder: Path, model: Classifier) -> Folder:
             kept = [(path, each) for path, each in zip(some, read, strict=True) if not isinstance(each, str)]
             files += [path for path, _ in kept]
             if kept:
-                rows.append(_answered([each for _, each in kept], model))
-    if not rows:
+                parts.append(_answered([each for _, each in kept], model))
+    if not parts:
         raise DataError(f"{folder} holds no image that can be read, and no log of `lightline-predict serve --log`.")
-    return Folder(_joined(rows), files, unread)
+    return Folder(_joined(parts), files, unread)
 
 
 def _read(path: Path, model: Classifier) -> Any:
@@ -142,6 +142,6 @@ def _answered(read: list[tuple[np.ndarray, tuple[float, float, float]]], model: 
     return Images(answers.probabilities, answers.embedding, brightness, contrast, sharpness, size)
 
 
-def _joined(parts: Iterable[Images]) -> Images:
-    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Images)}
+def _joined(parts: list[Images]) -> Images:
+    columns: dict[str, Any] = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Images)}
     return Images(**{name: None if values[0] is None else np.concatenate(values) for name, values in columns.items()})

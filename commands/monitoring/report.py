@@ -81,7 +81,8 @@ def lines(findings: Findings) -> Iterator[str]:
     if findings.compared:
         last = findings.compared[-1]
         known = "" if findings.accuracy is None else f"; measured on the test images: {findings.accuracy:.3f}"
-        yield f"expected accuracy in {last.name}, an estimate by calibrated confidence: {_interval(last.estimate)}{known}"
+        estimate = f"an estimate by calibrated confidence: {_interval(last.estimate)}{known}"
+        yield f"expected accuracy in {last.name}, {estimate}"
     yield from (f"note: {note}" for note in findings.notes)
 
 

@@ -38,10 +38,7 @@ def test_former_names_work_and_say_the_new_one(former, name):
 def test_another_word_is_refused_with_those_that_are_allowed():
     found = run("lightline", "foretell")
     assert (found.returncode, found.stdout) == (1, "")
-    assert (
-        found.stderr
-        == "error: 'foretell' is no command; there are join, keep, labels, monitor, predict, repair, report, sweep, tune.\n"
-    )
+    assert found.stderr == f"error: 'foretell' is no command; there are {', '.join(NAMES)}.\n"
 
 
 def test_a_reader_that_has_enough_ends_a_command_quietly():
