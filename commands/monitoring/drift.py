@@ -47,8 +47,8 @@ def compare(reference: Images, window: Images, seed: int = 0) -> list[Comparison
     found += [_ks(name, getattr(reference, name), getattr(window, name)) for name in MEASURES]
     found.append(classes(reference.probabilities, window.probabilities))
     if reference.embedding is not None and window.embedding is not None:
-        pair = [_some(images.embedding, rng) for images in (reference, window)]
-        found += [mmd(*pair, rng), domain_classifier(*pair, rng)]
+        known, new = _some(reference.embedding, rng), _some(window.embedding, rng)
+        found += [mmd(known, new, rng), domain_classifier(known, new, rng)]
     return found
 
 

@@ -144,4 +144,7 @@ def _answered(read: list[tuple[np.ndarray, tuple[float, float, float]]], model: 
 
 def _joined(parts: list[Images]) -> Images:
     columns: dict[str, Any] = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Images)}
-    return Images(**{name: None if values[0] is None else np.concatenate(values) for name, values in columns.items()})
+    joined: dict[str, Any] = {
+        name: None if values[0] is None else np.concatenate(values) for name, values in columns.items()
+    }
+    return Images(**joined)
