@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from commands.monitoring.images import MEASURES, Images
 
 _MOST = 500  # images of each side that the tests of embeddings take: more find little more, and take long
-_PERMUTATIONS = 2_000  # enough for a p value that passes Holm's correction of some ten tests
+_PERMUTATIONS = 1_000  # enough for a p value that passes Holm's correction of some ten tests
 _EXPECTED = 5.0  # images of a class, below which a chi-square test is none: such classes count as one
 # Confidence is compared to so many decimal places: torch, onnxruntime and other machines differ in the further ones, in
 # which the images that a model is sure of would all seem to have changed.
@@ -79,7 +79,7 @@ def classes(reference: np.ndarray, window: np.ndarray) -> Comparison:
     shares = counts.sum(1) / total
     squared = max(0.0, statistic - freedom) / total / (4 * shares.prod())
     p_value = float(chi2.sf(statistic, freedom)) if freedom else 1.0
-    return Comparison("predicted classes", "chi-square", "cramers_v", min(1.0, squared**0.5), p_value)
+    return Comparison("predicted classes", "chi-square", "cramers_v", min(1.0, float(squared) ** 0.5), p_value)
 
 
 def mmd(reference: np.ndarray, window: np.ndarray, rng: np.random.Generator) -> Comparison:
@@ -92,8 +92,8 @@ def mmd(reference: np.ndarray, window: np.ndarray, rng: np.random.Generator) -> 
     squares = cdist(both, both, "sqeuclidean")
     kernel = np.exp(-squares / max(float(np.median(squares[np.triu_indices(len(both), 1)])), 1e-12))
     np.fill_diagonal(kernel, 0.0)
-    rows = [rng.permutation(len(both)) < len(reference) for _ in range(_PERMUTATIONS)]
-    first = np.array([np.arange(len(both)) < len(reference), *rows], np.float32)
+    first = np.tile((np.arange(len(both)) < len(reference)).astype(np.float32), (1 + _PERMUTATIONS, 1))
+    rng.permuted(first[1:], axis=1, out=first[1:])
     within_first, within_second, across = _means(kernel.astype(np.float32), first)
     values = within_first + within_second - 2 * across
     p_value = (1 + int((values[1:] >= values[0]).sum())) / (1 + _PERMUTATIONS)
