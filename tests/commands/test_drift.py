@@ -21,6 +21,7 @@ from lightline_predict.measures import measure_pixels
 _TRAINED, _REFERENCE, _WINDOW = 500, 400, 200  # images
 _SETTINGS = load_params().monitor
 _KS, _CHI_SQUARE = "Kolmogorov-Smirnov", "chi-square"
+_DOMAIN = ("embeddings", "domain classifier")
 
 
 class Digits:
@@ -83,7 +84,7 @@ def _darken(image: Image.Image) -> Image.Image:
     [
         (_blur, 100, ("sharpness", _KS)),
         (_darken, 200, ("brightness", _KS)),
-        (_darken, 100, ("embeddings", "domain classifier")),
+        (_darken, 200, _DOMAIN),
     ],
 )
 def test_blurred_and_darker_images_are_found_in_two_windows_in_a_row(digits, change, images, by):
@@ -129,10 +130,10 @@ def test_an_effect_does_not_grow_with_the_number_of_images():
         return np.eye(3)[rng.choice(3, images, p=[likely, (1 - likely) / 2, (1 - likely) / 2])]
 
     effects = [
-        classes(shares(1 / 3, known), shares(0.5, new)).effect for known in (2_000, 20_000) for new in (500, 20_000)
+        classes(shares(1 / 3, known), shares(0.5, new)).effect for known in (2_000, 20_000) for new in (5_000, 20_000)
     ]
-    assert np.ptp(effects) < 0.06
-    assert effects[-1] == pytest.approx(0.17, abs=0.02)  # the root of a quarter of the sum of (p - q)² / (p + q) · 2
+    assert np.ptp(effects) < 0.05
+    assert effects[-1] == pytest.approx(0.17, abs=0.02)  # the root of half the sum of (p - q)² / (p + q)
     assert classes(shares(1 / 3, 2_000), shares(1 / 3, 2_000)).effect < 0.05
 
 
@@ -154,7 +155,7 @@ def test_p_values_of_embeddings_without_drift_are_as_often_small_as_they_say(tes
 def test_embeddings_that_have_nothing_in_common_have_the_largest_effect(test):
     rng = np.random.default_rng(0)
     found = test(rng.normal(size=(100, 4)), rng.normal(30, 1, (100, 4)), rng)
-    assert found.effect == pytest.approx(1 if test is mmd else 0.5, abs=0.25)
+    assert found.effect > (0.6 if test is mmd else 0.49)  # the kernel is as wide as the two are apart
     assert found.p_value < 0.002
 
 
