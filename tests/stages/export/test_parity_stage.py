@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 from lightline.errors import DataError
+from lightline.files import file_digest
 from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.checkpoint import BEST, save_checkpoint
 from lightline.models.transforms import Preprocessing
+from lightline_predict.classifier import Classifier
 from stages.export import __main__ as export
 from stages.export import exporter as onnx_export
 from stages.export.parity import PREDICTIONS, ParityError
@@ -75,6 +77,7 @@ def test_a_fault_in_the_exported_file_stops_the_stage(fault, scale, folder, monk
     else:
         export.main(tiny_params(export__latency=False))
         assert export.TIES.read_text() == "id,where,source,expected,answered,lead,allowed\n"
+        assert Classifier(export.MODEL).metadata["reference"] == file_digest(export.REFERENCE)
     assert export.MODEL.exists() == (fault is None)
 
 
