@@ -22,6 +22,7 @@ from lightline.config.fields import (
     PositiveInt,
     Probability,
     Section,
+    Share,
     Text,
 )
 from lightline.config.model import Model
@@ -159,8 +160,23 @@ class Tracking(Section):
     log_checkpoints: bool
 
 
+class Promote(Section):
+    """When a model becomes the champion; no stage depends on it."""
+
+    auto: bool  # at the end of every run of the flow that has a model
+    # How likely, at most, a model is promoted that is no better (or worse by margin): of all comparisons with one
+    # champion on one test set together.
+    alpha: Annotated[float, Field(gt=0, lt=0.5)]
+    margin: Fraction  # of accuracy that it may cost; 0: only what is better is promoted
+    # The most of the expected calibration error, of the median time of an answer and of the file's bytes against the
+    # champion's; null: any.
+    max_ece: Share | None
+    max_latency_ratio: PositiveFloat | None
+    max_size_ratio: PositiveFloat | None
+
+
 # Of where and how it runs: no stage depends on them, and no result differs by them.
-WITHOUT_EFFECT = ("hardware", "checkpoint", "tracking", "sweep", "monitor")
+WITHOUT_EFFECT = ("hardware", "checkpoint", "tracking", "sweep", "promote", "monitor")
 
 
 class Params(Section):
@@ -182,6 +198,7 @@ class Params(Section):
     tracking: Tracking
     sweep: Sweep
     monitor: Monitor
+    promote: Promote
 
     @property
     def fetch(self) -> Fetch:

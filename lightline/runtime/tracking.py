@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,15 @@ class Run:
         """Log numbers of the whole run."""
         self._safely(lambda run: run.summary.update(values))
 
-    def log_artifact(self, name: str, kind: str, files: list[Path], metadata: dict[str, Any]) -> None:
-        """Log files under a name, as versions `latest` and `best`."""
+    def log_artifact(
+        self,
+        name: str,
+        kind: str,
+        files: list[Path],
+        metadata: dict[str, Any],
+        aliases: Sequence[str] = ("latest", "best"),
+    ) -> None:
+        """Log files under a name, with aliases of that version; W&B knows files that it has."""
 
         def send(run: Any) -> None:
             import wandb
@@ -84,7 +91,7 @@ class Run:
             artifact = wandb.Artifact(name, type=kind, metadata=metadata)
             for file in files:
                 artifact.add_file(str(file), name=file.name)
-            run.log_artifact(artifact, aliases=["latest", "best"])
+            run.log_artifact(artifact, aliases=list(aliases))
 
         self._safely(send)
 

@@ -28,7 +28,7 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
 ORDER = ["source", "download", "split", "train", "test", "export", "quantize", "report"]
 # Sections that steer where and how a stage runs, never what comes out of it.
-WITHOUT_EFFECT = {"hardware", "checkpoint", "tracking", "sweep", "monitor"}
+WITHOUT_EFFECT = {"hardware", "checkpoint", "tracking", "sweep", "promote", "monitor"}
 DECIDE_NO_BYTE = (
     "lightline.config",
     "lightline.extensions",

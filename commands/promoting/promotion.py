@@ -1,0 +1,214 @@
+"""A promotion from beginning to end: find the two, compare, and write tags and reports, all or nothing."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from commands.promoting.comparison import Comparison, Contender, compare, fetch_model, shares_images
+from commands.promoting.gate import PROMOTE, judge
+from commands.promoting.tags import Assignment, NewTag, PromotionError, Registry, find_remote, promoting
+from commands.promoting.verdict import Verdict, of_comparison, of_first
+from lightline.config.load import load_params
+from lightline.config.params import Params
+from lightline.errors import LightlineError
+from lightline.files import whole_file
+from lightline.redaction import redacted
+from lightline.runtime.commits import applied_experiment, committed, experiment_of, experiments_named, git
+
+_OWN = "`dvc exp show` lists experiments; one whose run got as far as export has a model."
+_CHAMPIONS = (
+    "`dvc fetch --all-tags` brings it where DVC's remote has it; in the clone that has it, `dvc push --all-tags` sends "
+    "it there."
+)
+
+
+def promote(experiment: str | None, params: Params, first: bool, push: bool, reports: Path) -> tuple[Verdict, str]:
+    """Compare an experiment with the champion, write the verdict, and make it the champion if that is PROMOTE.
+
+    Returns the verdict, and what was done in lines. experiment: None for what lies here. first: there is none to
+    compare with. push: to the remotes of git and DVC. reports: a folder.
+
+    Raises:
+        LightlineError: something is not there, or another promotion was first; then nothing is written.
+    """
+    with promoting(), TemporaryDirectory() as folder:
+        registry, remote = Registry(), find_remote() if push else None
+        if remote:
+            registry.fetch(remote)
+        champion, commit = registry.champion(), _commit_of(experiment)
+        name = experiment_of(commit) or experiment or commit[:12]
+        if champion and champion.commit == commit:
+            raise PromotionError(f"{name} is the champion, {champion.name}, already.")
+        challenger = fetch_model(name, commit, Path(folder), _OWN)
+        verdict = _judge(registry, champion, challenger, params, first, Path(folder))
+        tags = _tags(registry, champion, challenger, verdict)
+        told = _write(registry, verdict, tags, reports, remote)
+        if verdict.verdict == PROMOTE:
+            _mirror(challenger, params)
+    return verdict, told
+
+
+def _commit_of(name: str | None) -> str:
+    """Find the commit of an experiment, of a revision, or of what lies here."""
+    if name is None:
+        return _recorded()
+    commits = experiments_named(name)
+    if len(commits) > 1:
+        raise PromotionError(f"There are {len(commits)} experiments {name!r}. Take one by its commit: {commits}.")
+    found = commits or [git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")]
+    if found[0] is None:
+        raise PromotionError(
+            f"There is no experiment or commit {name!r} here. `dvc exp list --all-commits` lists experiments; "
+            f"`dvc exp pull REMOTE {name}` fetches one from elsewhere."
+        )
+    return found[0]
+
+
+def _recorded() -> str:
+    """Find the commit, HEAD or the experiment that was applied last, that has the results which lie here."""
+    lock = Path("dvc.lock")
+    here = lock.read_text(encoding="utf-8").rstrip("\n") if lock.exists() else None
+    for rev in ("HEAD", applied_experiment()):
+        if here and rev and committed(rev, lock.name) == here:
+            return git("rev-parse", f"{rev}^{{commit}}") or rev
+    raise PromotionError(
+        "What lies here is neither committed nor an experiment that was applied. Name one, or commit dvc.lock."
+    )
+
+
+def _judge(
+    registry: Registry,
+    champion: Assignment | None,
+    challenger: Contender,
+    params: Params,
+    first: bool,
+    folder: Path,
+) -> Verdict:
+    if champion is None:
+        return of_first(challenger, first, "There is no champion to compare it with.")
+    try:
+        holder = fetch_model(f"the champion {champion.name}", champion.commit, folder, _CHAMPIONS)
+        compared = compare(holder, challenger, folder, _CHAMPIONS)
+    except LightlineError as error:
+        if first:
+            return of_first(challenger, first, f"It cannot be compared with the champion: {error}")
+        raise
+    if first:
+        raise PromotionError(
+            f"There is a champion, {champion.name}, and the two can be compared: leave --first out. "
+            "`promote rollback VERSION` takes an earlier champion without a comparison."
+        )
+    return of_comparison(compared, judge(compared, params.promote, params.evaluate, _number(registry, compared)))
+
+
+def _number(registry: Registry, compared: Comparison) -> int:
+    """Find a comparison's number among those with this champion on this test set, which is any that shares an image.
+
+    The same challenger again has the number that it had: it is no new try.
+    """
+    earlier = registry.comparisons(compared.champion.commit)
+    sketch = compared.test_set.sketch
+    numbers = {
+        one["challenger"]["model"]: one["comparison"]["number"]
+        for one in earlier
+        if shares_images(one["test_set"]["sketch"], sketch)
+    }
+    return numbers.get(compared.challenger.digest, len(numbers) + 1)
+
+
+def _tags(registry: Registry, champion: Assignment | None, challenger: Contender, verdict: Verdict) -> list[NewTag]:
+    """Plan the tags of a verdict: each comparison is counted, and the champion's tag names it by its digest."""
+    before = champion.commit if champion else None
+    if verdict.verdict != PROMOTE:
+        return [registry.comparison(before, before, verdict.text)] if before else []
+    commit = challenger.commit
+    return [registry.comparison(before, before or commit, verdict.text), *registry.promotion(commit, verdict.digest)]
+
+
+def _write(registry: Registry, verdict: Verdict, tags: list[NewTag], reports: Path, remote: str | None) -> str:
+    """Write reports and tags, all or none; gives what was done."""
+    promoted = verdict.verdict == PROMOTE
+    told = _push_files(tags[-1].commit) if promoted and remote else ""
+    with ExitStack() as stack:
+        for name, text in (("verdict.json", verdict.text), ("verdict.md", verdict.markdown())):
+            stack.enter_context(whole_file(reports / name)).write_text(text, encoding="utf-8")
+        registry.write(tags, remote)
+    made = [tag.name for tag in tags] if promoted else []
+    return told + _told(made, remote)
+
+
+def _told(made: list[str], remote: str | None) -> str:
+    where = f", pushed to {remote}" if remote else ", in this clone alone"
+    return f"Tagged {', '.join(made)}{where}.\n" if made else ""
+
+
+def _push_files(commit: str) -> str:
+    """Send the files of a commit to DVC's default remote, so that whoever has the tag can have them.
+
+    Raises:
+        PromotionError: they cannot be sent.
+    """
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        if "remote" not in repo.config["core"]:
+            return (
+                "note: DVC has no default remote, and so others get the tag but not the file; "
+                "`dvc remote add --default NAME PATH` and `dvc push --all-tags` send it.\n"
+            )
+        try:
+            repo.push(revs=[commit], workspace=False)
+        except Exception as error:  # a remote can fail in as many ways as there are kinds of them
+            raise PromotionError(
+                f"DVC's remote does not take the model's files, and so nothing was written: {redacted(str(error))}\n"
+                "--no-push leaves it out."
+            ) from error
+    return ""
+
+
+def _mirror(model: Contender, params: Params) -> None:
+    """Have W&B call this model the champion, where tracking is on."""
+    from lightline.runtime.tracking import track
+
+    fingerprint = str(model.classifier.metadata.get("fingerprint"))
+    with track(params, fingerprint, "promote") as run:
+        run.log_artifact("model", "model", [model.path], {"fingerprint": fingerprint}, ["champion"])
+
+
+def rollback(version: str | None, push: bool) -> str:
+    """Make an earlier champion the champion again; gives what was done.
+
+    version: as in v0.0.1; None: the champion before the present one first was it.
+
+    Raises:
+        LightlineError: there is no such champion, or its model is not to be had; nothing is written.
+    """
+    with promoting(), TemporaryDirectory() as folder:
+        registry, remote = Registry(), find_remote() if push else None
+        if remote:
+            registry.fetch(remote)
+        history = registry.assignments()
+        target = _earlier(history, version)
+        model = fetch_model(f"the champion {target.name}", target.commit, Path(folder), _CHAMPIONS)
+        told = _push_files(target.commit) if remote else ""
+        tags = registry.promotion(target.commit, f"rollback from {history[-1].name}")
+        registry.write(tags, remote)
+        _mirror(model, load_params())
+    return f"{target.name} is the champion again.\n{told}{_told([tag.name for tag in tags], remote)}".rstrip("\n")
+
+
+def _earlier(history: list[Assignment], version: str | None) -> Assignment:
+    if not history:
+        raise PromotionError("There is no champion to go back from.")
+    present = history[-1]
+    if version:
+        found = [one for one in history if one.version == version]
+    else:
+        began = [one.commit for one in history].index(present.commit)
+        found = history[:began]
+    if not found:
+        known = ", ".join(dict.fromkeys(one.name for one in history))
+        raise PromotionError(f"There is no earlier champion {version or 'than ' + present.name}; there were {known}.")
+    if found[-1].commit == present.commit:
+        raise PromotionError(f"{present.name} is the champion already.")
+    return found[-1]
