@@ -12,9 +12,10 @@ import asyncio
 import signal
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import yaml
 from prefect import Task, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
@@ -23,8 +24,9 @@ from prefect.states import Completed, Failed
 
 from flows.crashes import api, clear
 from flows.errors import StageError, UnavailableError
-from flows.git import homes
+from flows.git import experiments, homes
 from flows.live_history import live_history
+from flows.promote import judge
 from flows.results import Results, keep_page, publish, read_results, server_answers
 from flows.security import refuse_keys, refuse_open_server
 from flows.worker import outlive_worker
@@ -130,8 +132,25 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
     if not await server_answers():
         get_run_logger().warning("The Prefect server has gone: it will not show how this run ends.")
         return Completed(name=_UNHEARD, message=results.headline(), data=results)
+    if results.has_model and yaml.safe_load((workspace.folder / "params.yaml").read_bytes())["promote"]["auto"]:
+        results = replace(results, promotion=await _promote(workspace))
     await publish(results)
     return Completed(message=results.headline(), data=results)
+
+
+async def _promote(workspace: Workspace) -> str:
+    """Have the model judged against the champion, by the settings of this run; gives what came of it.
+
+    A model that cannot be judged is one all the same: the run does not fail by it.
+    """
+    origin, run = workspace.origin, judge
+    commit = experiments(origin, workspace.commit, workspace.folder)[workspace.experiment]
+    settings = ("--params", str(workspace.folder / "params.yaml"))
+    state: Any = await run(origin.home if origin.is_here else workspace.folder, *settings, commit, return_state=True)
+    if not state.is_completed():
+        get_run_logger().warning("The model is not promoted: %s", state.message)
+        return "could not be judged"
+    return (await state.aresult())["verdict"]
 
 
 async def _keep_what_is_finished(workspace: Workspace, failed: str) -> str:

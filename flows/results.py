@@ -28,6 +28,7 @@ class Results:
         changed: parameters: (dotted key, value in the commit, value in this run).
         confusion: a PNG, where the test stage drew one.
         page: where the report can be opened without applying the experiment; None where there is no such place.
+        promotion: the verdict of promote.auto; None without it.
     """
 
     origin: str
@@ -40,6 +41,7 @@ class Results:
     has_model: bool
     confusion: bytes | None
     page: Path | None = None
+    promotion: str | None = None
 
     def metric(self, stage: str, name: str) -> Any:
         return next((value for where, metric, value in self.metrics if (where, metric) == (stage, name)), None)
@@ -50,6 +52,7 @@ class Results:
         parts = [f"test accuracy {accuracy:.4f}"] if isinstance(accuracy, float) else []
         parts.append(f"experiment {self.experiment}")
         parts.append(f"ran {', '.join(self.ran)}" if self.ran else "nothing had changed: all from the cache")
+        parts += [f"promotion: {self.promotion}"] if self.promotion else []
         return " · ".join(parts)
 
 

@@ -36,7 +36,7 @@ def promote(experiment: str | None, params: Params, first: bool, push: bool, rep
         if remote:
             registry.fetch(remote)
         champion, commit = registry.champion(), _commit_of(experiment)
-        name = experiment_of(commit) or experiment or commit[:12]
+        name = experiment_of(commit) or commit[:12]
         if champion and champion.commit == commit:
             raise PromotionError(f"{name} is the champion, {champion.name}, already.")
         challenger = fetch_model(name, commit, Path(folder), _OWN)

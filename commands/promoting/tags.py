@@ -189,7 +189,7 @@ class Registry:
             PromotionError: the remote, or another promotion that was first, does not let them be; there are none then.
         """
         objects = {tag.name: self._make(tag) for tag in tags}
-        if remote:
+        if remote and objects:
             specs = [f"{digest}:refs/tags/{name}" for name, digest in objects.items()]
             try:
                 _git("push", "--quiet", "--atomic", remote, *specs)
