@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ from lightline.data.splits import read_splits
 from lightline.errors import DataError, some
 from lightline.files import content_digest, file_digest
 from lightline.redaction import redacted
-from lightline.runtime.experiment_files import read_file, reading
+from lightline.runtime.experiment_files import reading
 from lightline_predict.classifier import CONTRACT, Classifier
 
 MODEL = "models/model.onnx"
@@ -150,10 +151,8 @@ def _order(champion: Contender, challenger: Contender) -> list[int]:
 
 
 def _test_rows(challenger: Contender, folder: Path) -> tuple[Dataset, np.ndarray]:
-    from dvc.api import DVCFileSystem
-
+    files = _files_of(challenger.commit)
     with reading(challenger.name):
-        files = DVCFileSystem(rev=challenger.commit)
         files.get(_DATASET, str(folder / "dataset"), recursive=True)
         files.get_file(_SPLITS, str(folder / "splits.parquet"))
     dataset, splits = Dataset(folder / "dataset"), read_splits(folder / "splits.parquet")
@@ -173,9 +172,21 @@ def _learned(champion: Contender, advice: str) -> set[str]:
     return {digests[name] for name, split in pairs if split in ("train", "val")}
 
 
+def _files_of(commit: str) -> Any:
+    """Open the files of a commit, from DVC's cache or from the default remote that is set here.
+
+    Left to itself, DVC asks the remote that the commit's own configuration names, and that of an old one may name none.
+    """
+    from dvc.api import DVCFileSystem
+    from dvc.config import Config
+
+    return DVCFileSystem(rev=commit, remote=Config.from_cwd()["core"].get("remote"))
+
+
 def _read(name: str, commit: str, path: str, advice: str) -> bytes:
     try:
-        return read_file(commit, path)
+        with reading(name):
+            return _files_of(commit).read_bytes(path)
     except DataError as error:
         reason = redacted(str(error.__cause__ or error)).splitlines()[0]
         raise DataError(f"{path} of {name} cannot be read here ({reason}). {advice}") from error

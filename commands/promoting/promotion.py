@@ -1,8 +1,11 @@
 """A promotion from beginning to end: find the two, compare, and write tags and reports, all or nothing."""
 
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import yaml
 
 from commands.promoting.comparison import Comparison, Contender, compare, fetch_model, shares_images
 from commands.promoting.gate import PROMOTE, judge
@@ -143,27 +146,40 @@ def _told(made: list[str], remote: str | None) -> str:
 
 
 def _push_files(commit: str) -> str:
-    """Send the files of a commit to DVC's default remote, so that whoever has the tag can have them.
+    """Send the files of a commit that lie here to DVC's default remote, so that whoever has the tag can have them.
+
+    Returns what is to be said of it.
 
     Raises:
         PromotionError: they cannot be sent.
     """
     from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
 
+    stages = yaml.safe_load(committed(commit, "dvc.lock") or "stages: {}")["stages"].values()
+    digests = {out["md5"] for stage in stages for out in stage.get("outs", ()) if "md5" in out}
     with Repo() as repo:
         if "remote" not in repo.config["core"]:
             return (
                 "note: DVC has no default remote, and so others get the tag but not the file; "
                 "`dvc remote add --default NAME PATH` and `dvc push --all-tags` send it.\n"
             )
+        files = [HashInfo("md5", digest) for digest in sorted(digests) if repo.cache.local.exists(digest)]
         try:
-            repo.push(revs=[commit], workspace=False)
+            failed = repo.cloud.push(files).failed  # `dvc push` would go by the remote that the commit names
         except Exception as error:  # a remote can fail in as many ways as there are kinds of them
-            raise PromotionError(
-                f"DVC's remote does not take the model's files, and so nothing was written: {redacted(str(error))}\n"
-                "--no-push leaves it out."
-            ) from error
-    return ""
+            failed = redacted(str(error))
+    if failed:
+        raise PromotionError(
+            f"DVC's remote does not take the files of {commit[:12]}, and so nothing was written: {failed}\n"
+            "--no-push leaves it out."
+        )
+    if re.search(r"^\s*remote\s*=", committed(commit, ".dvc/config") or "", re.MULTILINE):
+        return ""
+    return (
+        f"note: the .dvc/config of {commit[:12]} names no remote; `dvc artifacts get --stage champion` needs "
+        "`--config .dvc/config` with one that does.\n"
+    )
 
 
 def _mirror(model: Contender, params: Params) -> None:
