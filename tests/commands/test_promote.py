@@ -1,0 +1,238 @@
+"""Champions by `python -m lightline promote`: real models, a bare git repository, a DVC remote and what others get."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pyarrow.parquet as pq
+import pytest
+import wandb
+from onnx import numpy_helper
+
+from commands.promote import main
+from lightline.runtime.locks import lock
+from tests.support.project import Project
+from tests.support.wandb_file import read_offline_runs
+
+Registry = Callable[[str], Project]  # `registry("a")`: a clone of the same remote
+
+
+@pytest.fixture(scope="module")
+def published(finished_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone `a` of `remote.git` with a DVC remote `store`, the model as experiment `good`, and others. Tests copy it.
+
+    weak: with noise in its last layer. seen: the same, with half of the test images in its train. other: of another
+    class. newer: of a contract that nobody knows.
+    """
+    folder = tmp_path_factory.mktemp("published")
+    project = Project(shutil.copytree(finished_project.path, folder / "a", symlinks=True))
+    project.run("git", "init", "--quiet", "--bare", "--initial-branch=main", "../remote.git")
+    project.run("git", "remote", "add", "origin", "../remote.git")
+    project.run("dvc", "remote", "add", "--quiet", "--default", "store", "../store")
+    project.commit("a remote")
+    project.run("git", "push", "--quiet", "origin", "main")
+    model = project.path / "models/model.onnx"
+    project.run("dvc", "unprotect", "models/model.onnx", "data/splits.parquet")
+    changes: dict[str, dict[str, str]] = {
+        "other": {"classes": json.dumps([str(number) for number in range(1, 11)])},
+        "newer": {"contract": "9"},
+    }
+    good = model.read_bytes()
+    for name, metadata in changes.items():
+        _change(model, metadata)
+        _record(project, name, "export")
+        model.write_bytes(good)
+    _change(model, {}, noise=0.6)
+    _record(project, "weak", "export")
+    _learn_half_of_test(project.path / "data/splits.parquet")
+    _record(project, "seen", "split", "export")
+    project.run("git", "checkout", "--quiet", "dvc.lock")
+    project.run("dvc", "checkout", "--force", "--quiet")
+    return folder
+
+
+def _change(model: Path, metadata: dict[str, str], noise: float = 0.0) -> None:
+    loaded = onnx.load(model)
+    for entry in loaded.metadata_props:
+        entry.value = metadata.get(entry.key, entry.value)
+    layers = [one for one in loaded.graph.initializer if len(one.dims) == 2 and 10 in one.dims]
+    rng = np.random.default_rng(0)
+    for layer in layers if noise else []:
+        weights = numpy_helper.to_array(layer)
+        changed = (weights + rng.normal(0, noise * weights.std(), weights.shape)).astype(weights.dtype)
+        layer.CopyFrom(numpy_helper.from_array(changed, layer.name))
+    onnx.save(loaded, model)
+
+
+def _learn_half_of_test(file: Path) -> None:
+    table = pq.read_table(file)
+    splits = table["split"].to_pylist()
+    for row in [row for row, split in enumerate(splits) if split == "test"][::2]:
+        splits[row] = "train"
+    pq.write_table(table.set_column(2, table.schema.field(2), [splits]), file)
+
+
+def _record(project: Project, name: str, *stages: str) -> None:
+    project.run("dvc", "commit", "--quiet", "--force", *stages)
+    project.run("dvc", "exp", "save", "--quiet", "--name", name)
+
+
+@pytest.fixture
+def registry(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """Gives a clone of the remote, the first one with the experiments, and works in it."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    folder = shutil.copytree(published, tmp_path / "registry", symlinks=True)
+
+    def give(name: str) -> Project:
+        if not (folder / name).exists():
+            subprocess.run(("git", "clone", "--quiet", folder / "remote.git", folder / name), check=True)
+        monkeypatch.chdir(folder / name)
+        return Project(folder / name)
+
+    return give
+
+
+def verdict() -> dict:
+    return json.loads(Path("reports/promotion/verdict.json").read_text())
+
+
+def tags(project: Project, *where: str) -> list[str]:
+    listed = project.run("git", "ls-remote", "--refs", "--tags", *where or (".",)).stdout.splitlines()
+    return [line.partition("refs/tags/")[2] for line in listed]
+
+
+def refused(*arguments: str) -> str:
+    """What the command says as it refuses; no reports and no tags come of it."""
+    before = subprocess.run(("git", "for-each-ref"), capture_output=True, check=True).stdout
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert subprocess.run(("git", "for-each-ref"), capture_output=True, check=True).stdout == before
+    assert not list(Path("reports/promotion").glob("*"))
+    assert isinstance(ended.value.code, str)
+    return ended.value.code
+
+
+def test_a_champion_is_what_another_clone_gets_and_can_be_taken_back(registry: Registry, capsys):
+    one = registry("a")
+    assert main(["weak"]) == 3
+    assert "HOLD: There is no champion to compare it with. `--first` makes it" in capsys.readouterr().out
+    assert tags(one) == []
+    assert main(["weak", "--first"]) == 0
+    assert main(["HEAD"]) == 0
+    told = capsys.readouterr().out
+    assert "PROMOTE: The challenger is more accurate: +" in told
+    assert "points would be seen four times in five" in told
+    number = one.run("git", "rev-parse", "classifier#champion#1^{}").stdout[:12]
+    expected = {"classifier@v0.0.1", "classifier@v0.0.2", "classifier#champion#1", "classifier#champion#2"}
+    assert (
+        {*tags(one)}
+        == {*tags(one, "origin")}
+        == expected | {f"promotion/classifier/{number}/1", "promotion/classifier/none/1"}
+    )
+    message = one.run("git", "tag", "--list", "--format=%(contents)", "classifier#champion#2").stdout.strip()
+    assert message == sha256(Path("reports/promotion/verdict.json").read_bytes()).hexdigest()
+    assert verdict()["test_set"]["left_out"] == 0
+
+    two = registry("b")
+    get = ("dvc", "artifacts", "get", "../remote.git", "classifier", "--stage", "champion", "--force", "--out", "got")
+    two.run(*get)
+    assert (two.path / "got").read_bytes() == (one.path / "models/model.onnx").read_bytes()
+    assert main(["rollback"]) == 0
+    two.run(*get)
+    assert (two.path / "got").read_bytes() != (one.path / "models/model.onnx").read_bytes()
+    assert "v0.0.1" in two.run("gto", "show", "classifier#champion").stdout
+    main(["status"])
+    told = capsys.readouterr().out.splitlines()
+    assert told[-4].startswith("champion    v0.0.1")
+    assert "rollback from v0.0.2" in told[-4]
+    assert "PROMOTE" in told[-3]
+    assert refused("rollback").startswith("error: There is no earlier champion than v0.0.1")
+    assert main(["rollback", "v0.0.2", "--no-push"]) == 0
+    assert "classifier#champion#4" not in tags(two, "origin")
+
+
+def test_what_the_champion_has_learned_from_is_left_out(registry: Registry):
+    registry("a")
+    main(["seen", "--first"])
+    assert main(["HEAD", "--no-push"]) == 0
+    found = verdict()["test_set"]
+    assert (found["images"], found["left_out"], found["compared"]) == (270, 135, 135)
+
+
+def test_comparisons_are_counted_and_the_same_one_is_no_new_try(registry: Registry, capsys):
+    registry("a")
+    main(["HEAD", "--first"])
+    assert main(["weak"]) == 4
+    assert "REJECT: The challenger is less accurate" in capsys.readouterr().out
+    assert (verdict()["comparison"]["number"], verdict()["comparison"]["alpha"]) == (1, 0.025)
+    assert main(["weak"]) == 4
+    assert verdict()["comparison"]["number"] == 1
+    assert main(["seen"]) == 4  # tried on a part of the same images
+    assert (verdict()["comparison"]["number"], verdict()["comparison"]["alpha"]) == (1, 0.025)  # it is the same file
+
+
+def test_a_promoter_that_is_not_the_first_is_refused(registry: Registry):
+    one, two = registry("a"), registry("b")
+    two.run("git", "fetch", "--quiet", "../a", "refs/exps/*:refs/exps/*")
+    two.run("dvc", "cache", "dir", "--local", "../a/.dvc/cache")
+    hook = two.path / ".git/hooks/pre-push"  # another one is faster, by a moment
+    hook.write_text(f"#!/bin/sh\ncd {one.path} && exec {sys.executable} -m lightline promote HEAD --first\n")
+    hook.chmod(0o755)
+    before = tags(two)
+    assert refused("weak", "--first").startswith("error: Another promotion was first: origin has tags of these names")
+    assert tags(two) == before == []
+    assert {*tags(one)} == {*tags(one, "origin")}
+    with (two.path / ".dvc/tmp/promotion.lock").open("a") as file:
+        lock(file)
+        assert refused("weak").startswith("error: Another promotion is going on in this folder")
+    hook.unlink()
+    assert main(["weak"]) == 4  # by the tags that it has fetched
+
+
+@pytest.mark.parametrize(
+    ("champion", "arguments", "told"),
+    [
+        ("HEAD", ["HEAD"], "error: v0.0.1"),
+        ("HEAD", ["weak", "--first"], "leave --first out"),
+        ("other", ["HEAD"], "alone has 10; "),
+        ("newer", ["HEAD"], "contract 9"),
+        (None, ["nobody"], "error: There is no experiment or commit 'nobody' here"),
+        (None, ["HEAD~2"], "models/model.onnx of "),
+        (None, ["rollback"], "error: There is no champion to go back from"),
+    ],
+)
+def test_what_cannot_be_compared_is_told(registry: Registry, champion: str | None, arguments: list[str], told: str):
+    project = registry("a")
+    if champion:
+        main([champion, "--first", "--no-push"])
+        shutil.rmtree("reports/promotion")
+    assert told in refused(*arguments, "--no-push")
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_champion_whose_files_are_nowhere_is_told(registry: Registry):
+    project = registry("a")
+    main(["weak", "--first", "--no-push"])
+    shutil.rmtree("reports/promotion")
+    recorded = project.run("git", "show", "classifier@v0.0.1:dvc.lock").stdout
+    digest = re.findall(r"path: models/model.onnx\n +hash: md5\n +md5: (\w+)", recorded)[0]
+    (kept,) = Path(".dvc/cache").rglob(digest[2:])
+    kept.unlink()
+    told = refused("HEAD", "--no-push")
+    assert "models/model.onnx of the champion v0.0.1" in told
+    assert "`dvc push --all-tags` sends it there" in told
+
+
+def test_wandb_has_the_alias_where_tracking_is_on(registry: Registry, monkeypatch: pytest.MonkeyPatch):
+    project = registry("a")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    main(["HEAD", "--first", "--no-push"])
+    wandb.teardown()
+    assert read_offline_runs(project.path)[-1].artifacts == [("model", ["champion"], ["MODEL_CARD.md", "model.onnx"])]
