@@ -132,7 +132,8 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
     if not await server_answers():
         get_run_logger().warning("The Prefect server has gone: it will not show how this run ends.")
         return Completed(name=_UNHEARD, message=results.headline(), data=results)
-    if results.has_model and yaml.safe_load((workspace.folder / "params.yaml").read_bytes())["promote"]["auto"]:
+    params = yaml.safe_load((workspace.folder / "params.yaml").read_bytes())
+    if results.has_model and params.get("promote", {}).get("auto"):  # which an old commit does not have
         results = replace(results, promotion=await _promote(workspace))
     await publish(results)
     return Completed(message=results.headline(), data=results)

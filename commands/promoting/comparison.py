@@ -19,7 +19,7 @@ from lightline.redaction import redacted
 from lightline.runtime.experiment_files import reading
 from lightline_predict.classifier import CONTRACT, Classifier
 
-MODEL = "models/model.onnx"
+MODEL, CARD = "models/model.onnx", "models/MODEL_CARD.md"
 _DATASET, _SPLITS, _PREDICTIONS = "data/dataset", "data/splits.parquet", "reports/test/predictions.parquet"
 _STACK = 64  # images that are answered at once
 _SKETCH, _SHORT = 256, 12  # digests by which two test sets are known to share images, and digits of each
@@ -88,7 +88,8 @@ def fetch_model(name: str, commit: str, folder: Path, advice: str) -> Contender:
     Raises:
         DataError, ModelFileError: it has none, none that is to be had, or none of a known contract.
     """
-    path = folder / f"{commit}.onnx"
+    path = folder / commit / Path(MODEL).name
+    path.parent.mkdir()
     path.write_bytes(_read(name, commit, MODEL, advice))
     classifier = Classifier(path)
     contract = str(classifier.metadata.get("contract", 1))
@@ -98,6 +99,17 @@ def fetch_model(name: str, commit: str, folder: Path, advice: str) -> Contender:
             "the version that exported it."
         )
     return Contender(name, commit, path, file_digest(path), classifier)
+
+
+def fetch_card(model: Contender) -> Path:
+    """Get the model's card, too, to lie beside it.
+
+    Raises:
+        DataError: it is not to be had.
+    """
+    card = model.path.with_name(Path(CARD).name)
+    card.write_bytes(_read(model.name, model.commit, CARD, "`dvc repro` writes it."))
+    return card
 
 
 def compare(champion: Contender, challenger: Contender, folder: Path, advice: str) -> Comparison:

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from commands.promoting.comparison import Comparison, Contender, compare, fetch_model, shares_images
+from commands.promoting.comparison import Comparison, Contender, compare, fetch_card, fetch_model, shares_images
 from commands.promoting.gate import PROMOTE, judge
 from commands.promoting.tags import Assignment, NewTag, PromotionError, Registry, find_remote, promoting
 from commands.promoting.verdict import Verdict, of_comparison, of_first
@@ -183,12 +183,16 @@ def _push_files(commit: str) -> str:
 
 
 def _mirror(model: Contender, params: Params) -> None:
-    """Have W&B call this model the champion, where tracking is on."""
+    """Have W&B call this model the champion, where tracking is on: the files that export sent it, by another alias."""
     from lightline.runtime.tracking import track
+    from lightline.runtime.tracking_mode import chosen_mode
 
+    if chosen_mode(params.tracking) == "disabled":
+        return
     fingerprint = str(model.classifier.metadata.get("fingerprint"))
+    files = [model.path, fetch_card(model)]
     with track(params, fingerprint, "promote") as run:
-        run.log_artifact("model", "model", [model.path], {"fingerprint": fingerprint}, ["champion"])
+        run.log_artifact("model", "model", files, {"fingerprint": fingerprint}, ["champion"])
 
 
 def rollback(version: str | None, push: bool) -> str:

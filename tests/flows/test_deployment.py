@@ -85,6 +85,11 @@ def _check(url: str) -> None:
         assert [schedule["active"] for schedule in scheduled["schedules"]] == [False]
     form = httpx.get(f"{url}/deployments/name/pipeline/local").json()["parameter_openapi_schema"]["properties"]
     assert all(len(field["description"]) > 40 for field in form.values())
+    nightly = httpx.get(f"{url}/deployments/name/pipeline/nightly").json()
+    assert [schedule["active"] for schedule in nightly["schedules"]] == [False]
+    for deployment in ("pipeline/local", "promote/local"):
+        form = httpx.get(f"{url}/deployments/name/{deployment}").json()["parameter_openapi_schema"]["properties"]
+        assert all(len(field["description"]) > 40 for field in form.values())
 
 
 def _check_schedules(project, url: str, environment: dict[str, str], log: Path) -> None:
