@@ -107,9 +107,9 @@ class Registry:
         return next(reversed(self.assignments()), None)
 
     def _tags(self, *, registered: bool = False, stage: str | None = None) -> list[Any]:
+        from dvc.scm import Git
         from gto.constants import Action
         from gto.tag import find
-        from scmrepo.git import Git
 
         scm = Git(self._root)
         try:
@@ -119,10 +119,10 @@ class Registry:
 
     def promotion(self, commit: str, message: str) -> list[NewTag]:
         """Plan the tags that make a commit the champion: a version, where it has none, and the assignment."""
+        from dvc.scm import Git
         from gto.constants import Action
         from gto.tag import name_tag
         from gto.versions import SemVer
-        from scmrepo.git import Git
 
         registered = {tag.target: SemVer(tag.name.partition("@")[2]) for tag in self._tags(registered=True)}
         tags, scm = [], Git(self._root)
