@@ -69,7 +69,7 @@ class Comparison:
         labels: int [images], positions in classes.
         probabilities: float64 [images, classes] each.
         columns: what images have in common, texts or None [images], by name.
-        latency: median seconds of an answer to one image.
+        latency: the least seconds of an answer to one image.
     """
 
     champion: Contender
@@ -220,18 +220,17 @@ def _columns(challenger: Contender, ids: np.ndarray) -> dict[str, list[str | Non
 
 
 def _latency(first: Classifier, second: Classifier, pixels: np.ndarray) -> tuple[float, float]:
-    """Take the median time of an answer, in seconds; they take turns, so that a busy moment falls on both."""
+    """Take the shortest time of an answer, in seconds, which a busy machine changes least; they take turns."""
     times: tuple[list[float], list[float]] = ([], [])
     end = time.perf_counter() + _LONGEST
-    for number in range(_ROUNDS + 1):
+    for number in range(_ROUNDS):
         for model, measured in zip((first, second), times, strict=True):
             started = time.perf_counter()
             model.predict(pixels)
             measured.append(time.perf_counter() - started)
-        if number and time.perf_counter() > end:
+        if number and time.perf_counter() > end:  # the first ones are slow
             break
-    medians = [float(np.median(measured[1:])) for measured in times]  # the first one does not count
-    return medians[0], medians[1]
+    return min(times[0]), min(times[1])
 
 
 def shares_images(one: Sequence[str], other: Sequence[str]) -> bool:

@@ -168,7 +168,7 @@ class Promote(Section):
     # champion on one test set together.
     alpha: Annotated[float, Field(gt=0, lt=0.5)]
     margin: Fraction  # of accuracy that it may cost; 0: only what is better is promoted
-    # The most of the expected calibration error, of the median time of an answer and of the file's bytes against the
+    # The most of the expected calibration error, of the shortest time of an answer and of the file's bytes against the
     # champion's; null: any.
     max_ece: Share | None
     max_latency_ratio: PositiveFloat | None

@@ -30,7 +30,8 @@ def test_the_verdict_is_an_artifact_and_an_event_and_a_run_ends_with_it(finished
     assert event["payload"]["verdict"] == "PROMOTE"
     assert "classifier#champion#1" in finished.run("git", "tag").stdout
 
-    done = flow(finished, "-n", "same", "-S", "promote.auto=true", WANDB_MODE="disabled")
+    settings = ("-S", "promote.auto=true", "-S", "promote.max_latency_ratio=null")
+    done = flow(finished, "-n", "same", *settings, WANDB_MODE="disabled")
     assert "promotion: HOLD" in done.stdout
     assert "The challenger is not shown to be more accurate: +0.00 points" in done.stdout + done.stderr
     assert finished.run("git", "tag", "--list", "classifier#*").stdout == "classifier#champion#1\n"
