@@ -29,7 +29,7 @@ Registry = Callable[[str], Project]  # `registry("a")`: a clone of the same remo
 
 @pytest.fixture(scope="module")
 def published(finished_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone `a` of `remote.git` with a DVC remote `store`, and experiments beside its own model. Tests copy it.
+    """A clone `a` of `remote.git` with a DVC remote, and experiments beside its own model. Tests copy all but that.
 
     weak: with noise in its last layer. seen: the same, with half of the test images in its train. other: of other
     classes. newer: of a contract that nobody knows. untrained: without a model.
@@ -39,7 +39,7 @@ def published(finished_project: Project, tmp_path_factory: pytest.TempPathFactor
     project.run("git", "init", "--quiet", "--bare", "--initial-branch=main", "../remote.git")
     project.run("git", "remote", "add", "origin", "../remote.git")
     config = project.path / ".dvc/config"
-    remote = "['remote \"store\"']\n    url = ../../store\n"
+    remote = f"['remote \"store\"']\n    url = {folder}/store\n"
     config.write_text(config.read_text().replace("[core]\n", "[core]\n    remote = store\n") + remote)
     params = project.path / "params.yaml"  # what a busy machine measures decides nothing here
     params.write_text(params.read_text().replace("max_latency_ratio: 2.0", "max_latency_ratio: null"))
@@ -241,6 +241,7 @@ def test_a_champion_whose_files_are_nowhere_is_told(registry: Registry):
     recorded = yaml.safe_load(project.run("git", "show", "classifier@v0.0.1:dvc.lock").stdout)
     (digest,) = (out["md5"] for out in recorded["stages"]["export"]["outs"] if out["path"] == MODEL)
     Path(".dvc/cache/files/md5", digest[:2], digest[2:]).unlink()
+    Path(".dvc/config.local").write_text("[core]\n    remote = empty\n['remote \"empty\"']\n    url = empty\n")
     told = refused("HEAD", "--no-push")
     assert "models/model.onnx of the champion v0.0.1" in told
     assert "`dvc push --all-tags` sends it there" in told
