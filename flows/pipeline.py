@@ -128,15 +128,20 @@ async def _run(workspace: Workspace, named: bool, targets: list[str]) -> State[A
         changed=workspace.changed,
         page=page,
     )
+    if results.has_model and await _is_to_be_promoted(workspace):
+        results = replace(results, promotion=await _promote(workspace))
     workspace.dvc.dismiss()
     if not await server_answers():
         get_run_logger().warning("The Prefect server has gone: it will not show how this run ends.")
         return Completed(name=_UNHEARD, message=results.headline(), data=results)
-    params = yaml.safe_load((workspace.folder / "params.yaml").read_bytes())
-    if results.has_model and params.get("promote", {}).get("auto"):  # which an old commit does not have
-        results = replace(results, promotion=await _promote(workspace))
     await publish(results)
     return Completed(message=results.headline(), data=results)
+
+
+async def _is_to_be_promoted(workspace: Workspace) -> bool:
+    params = yaml.safe_load((workspace.folder / "params.yaml").read_bytes())
+    # An old commit has no such section; without its server, Prefect would hold a task up for minutes.
+    return bool(params.get("promote", {}).get("auto")) and await server_answers()
 
 
 async def _promote(workspace: Workspace) -> str:
