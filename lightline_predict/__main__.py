@@ -8,6 +8,7 @@ _COMMANDS = {
     "classify": "print the class of each image",
     "batch": "classify a folder, an archive, a table or a bucket into a Parquet file",
     "serve": "answer over HTTP",
+    "verify": "check that a model file is what somebody has signed",
 }
 
 

@@ -16,6 +16,7 @@ from lightline.model_file.card import Sections, write_card
 from lightline.model_file.decision import fit_decision, judge
 from lightline.model_file.latency import Latency, measure_latency
 from lightline.model_file.pixel_classifier import PixelClassifier
+from lightline.model_file.provenance import write_statement
 from lightline.models.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.models.device import use_share
 from lightline.models.logits import read_logits
@@ -26,8 +27,7 @@ from lightline_predict.images import Reading
 from stages.export.exporter import export_onnx
 from stages.export.parity import TEST, TORCH, Differences, Tie, check_parity, read_predictions, typical_spread
 
-MODEL = Path("models/model.onnx")
-CARD = Path("models/MODEL_CARD.md")
+MODEL, CARD, STATEMENT = Path("models/model.onnx"), Path("models/MODEL_CARD.md"), Path("models/model.intoto.json")
 REPORT, LATENCY = Path("reports/export/metrics.json"), Path("reports/export/latency.csv")
 TIES = Path("reports/export/ties.csv")
 TEST_METRICS, REFERENCE = Path("reports/test/metrics.json"), Path("reports/test/reference.parquet")
@@ -70,6 +70,7 @@ def main(params: Params) -> None:
     latency.write(LATENCY)
     sections = Sections(latency.markdown(), decision.markdown(judged))
     write_card(CARD, checkpoint, splits, metrics, settings, sections, bit_depth=dataset.bit_depth)
+    write_statement(STATEMENT, [MODEL, CARD], [BEST], checkpoint.fingerprint, "export", settings)
     _report(to_torch, to_test, {"onnx_accuracy": round(accuracy, 6), **judged})
     _mirror(params, checkpoint)
     print(f"{MODEL}: {to_torch.compared} answers as in torch, largest logit difference {to_torch.largest:.1e}")
@@ -94,7 +95,7 @@ def _report(to_torch: Differences, to_test: Differences, measured: dict[str, flo
 
 def _mirror(params: Params, checkpoint: Checkpoint) -> None:
     with track(params, checkpoint.fingerprint, "export") as run:
-        run.log_artifact("model", "model", [MODEL, CARD], {"fingerprint": checkpoint.fingerprint})
+        run.log_artifact("model", "model", [MODEL, CARD, STATEMENT], {"fingerprint": checkpoint.fingerprint})
 
 
 if __name__ == "__main__":

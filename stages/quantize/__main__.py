@@ -21,6 +21,7 @@ from lightline.model_file.decision import fit_decision, judge
 from lightline.model_file.decision_metadata import replace_decision
 from lightline.model_file.latency import Latency, measure_latency
 from lightline.model_file.pixel_classifier import PixelClassifier
+from lightline.model_file.provenance import write_statement
 from lightline.models.checkpoint import BEST, Checkpoint, load_checkpoint
 from lightline.models.device import use_share
 from lightline.runtime.partial_experiment import keeping_what_is_finished
@@ -30,7 +31,7 @@ from stages.quantize.gate import Quantization, compare, logits_of
 from stages.quantize.int8 import quantize
 
 SOURCE, MODEL = Path("models/model.onnx"), Path("models/model.int8.onnx")
-CARD = Path("models/MODEL_CARD.int8.md")
+CARD, STATEMENT = Path("models/MODEL_CARD.int8.md"), Path("models/model.int8.intoto.json")
 REPORT, LATENCY = Path("reports/export/metrics.int8.json"), Path("reports/export/latency.int8.csv")
 TEST_METRICS = Path("reports/test/metrics.json")
 _BATCH = 32  # images at a time that pass through the network while its ranges are taken
@@ -38,7 +39,7 @@ _BATCH = 32  # images at a time that pass through the network while its ranges a
 
 def main(params: Params) -> None:
     # As DVC does before a stage: what fails the gate must not leave another model's file under the name.
-    for path in (MODEL, CARD, REPORT, LATENCY):
+    for path in (MODEL, CARD, STATEMENT, REPORT, LATENCY):
         path.unlink(missing_ok=True)
     dataset, splits, checkpoint, settings = Dataset(), read_splits(), load_checkpoint(BEST), params.export
     use_share(params.hardware)
@@ -66,8 +67,9 @@ def main(params: Params) -> None:
     sections = Sections(latency.markdown(), decision.markdown(judged), quantization.markdown())
     write_card(CARD, checkpoint, splits, metrics, settings, sections, bit_depth=dataset.bit_depth)
     write_json(REPORT, quantization.metrics() | {f"int8_{name}": value for name, value in judged.items()})
+    write_statement(STATEMENT, [MODEL, CARD], [BEST, SOURCE], checkpoint.fingerprint, "quantize", settings)
     with track(params, checkpoint.fingerprint, "quantize") as run:
-        run.log_artifact("model-int8", "model", [MODEL, CARD], {"fingerprint": checkpoint.fingerprint})
+        run.log_artifact("model-int8", "model", [MODEL, CARD, STATEMENT], {"fingerprint": checkpoint.fingerprint})
     print(f"{MODEL}: test accuracy {found.int8:.4f} where fp32 has {found.fp32:.4f}")
 
 

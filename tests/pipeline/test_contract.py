@@ -19,6 +19,7 @@ from PIL import UnidentifiedImageError
 from lightline.config.params import Export, Params
 from lightline.data.dataset import Dataset
 from lightline.data.splits import read_splits
+from lightline.model_file import provenance
 from stages.train.fingerprint import CODE, TRAIN_SECTIONS
 from tests.support import ROOT
 from tests.support.project import Project
@@ -171,6 +172,14 @@ def test_the_fingerprint_covers_the_sections_that_train_depends_on():
 
 def test_the_fingerprint_covers_the_code_that_train_depends_on():
     assert set(CODE) == {path for path in STAGES["train"]["deps"] if path.startswith(CODE_FOLDERS)}
+
+
+@pytest.mark.parametrize("name", ["export", "quantize"])
+def test_the_statement_of_a_model_file_covers_what_its_stage_depends_on(name):
+    code = {path for path in STAGES[name]["deps"] if path.startswith(CODE_FOLDERS)}
+    assert {*provenance.CODE, f"stages/{name}"} == code
+    read = {key.removeprefix("export.") for key in STAGES[name]["params"] if key.startswith("export.")}
+    assert set(Export.model_fields) - provenance.NOT_READ[name] == read
 
 
 def test_every_path_has_one_producer():

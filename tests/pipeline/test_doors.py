@@ -111,7 +111,11 @@ def test_an_int8_file_is_made_only_where_it_is_asked_for(copy: Project):
     for path in ("models/model.int8.onnx", "models/MODEL_CARD.int8.md", "reports/export/latency.int8.csv"):
         assert (copy.path / path).stat().st_size > 0
     runs = read_offline_runs(copy.path)
-    assert ("model-int8", ["best", "latest"], ["MODEL_CARD.int8.md", "model.int8.onnx"]) in runs[-2].artifacts
+    assert (
+        "model-int8",
+        ["best", "latest"],
+        ["MODEL_CARD.int8.md", "model.int8.intoto.json", "model.int8.onnx"],
+    ) in runs[-2].artifacts
     assert [run.job for run in runs[-2:]] == ["quantize", "report"]
     assert runs[-1].id == runs[-2].id
     assert ran(copy.run("dvc", "repro").stdout) == ["source"]

@@ -13,6 +13,7 @@ import torch
 from lightline.config import model as config
 from lightline.data.dataset import Dataset, Row, write_dataset
 from lightline.data.splits import write_splits
+from lightline.files import write_json
 from lightline.model_file.pixel_classifier import PixelClassifier
 from lightline.models.build import build_network, head_names
 from lightline.models.checkpoint import BEST, Checkpoint, save_checkpoint
@@ -90,6 +91,9 @@ def prepare_export(folder: Path, settings: config.Model | None = None, scale: fl
     checkpoint = make_checkpoint(settings or model_settings(), dataset=dataset.digest)
     scale_head(checkpoint, scale)
     save_checkpoint(checkpoint, folder / BEST)
+    known = {"fingerprint": checkpoint.fingerprint, "dataset": dataset.digest, "splits": "5" * 64, "weights": None}
+    trained = known | {"params": checkpoint.params, "precision": "32-true", "processes": 1, "code": {}, "versions": {}}
+    write_json(folder / "reports/train/fingerprint.json", trained)
     return checkpoint, dataset
 
 

@@ -155,4 +155,4 @@ def test_the_stages_of_a_pipeline_share_a_run(finished_project):
     assert train.summary["val_accuracy"] == best["val_accuracy"]
     assert any(key.startswith("confusion") for row in test.history for key in row)
     assert test.summary["test/accuracy"] > 0
-    assert ("model", ["best", "latest"], ["MODEL_CARD.md", "model.onnx"]) in export.artifacts
+    assert ("model", ["best", "latest"], ["MODEL_CARD.md", "model.intoto.json", "model.onnx"]) in export.artifacts

@@ -25,7 +25,9 @@ from stages.train import __main__ as train
 from tests.support.small_disk import files_of_at_most
 from tests.support.tiny import CLASSES, ROOT, tiny_params, tiny_task
 
-OUTPUTS = (quantize.MODEL, quantize.CARD, quantize.REPORT, quantize.LATENCY)
+OUTPUTS = (quantize.MODEL, quantize.CARD, quantize.STATEMENT, quantize.REPORT, quantize.LATENCY)
+
+EXPORTED = (export.MODEL, export.CARD, export.STATEMENT, export.LATENCY)
 
 
 def stage_params(**changes: Any) -> Params:
@@ -96,7 +98,7 @@ def test_without_latency_equal_runs_write_equal_bytes(folder):
     for _ in range(2):
         export.main(stage_params(export__latency=False))
         quantize.main(stage_params(export__latency=False))
-        written.append([path.read_bytes() for path in (export.MODEL, export.CARD, export.LATENCY, *OUTPUTS)])
+        written.append([path.read_bytes() for path in (*EXPORTED, *OUTPUTS)])
     assert written[0] == written[1]
     assert quantize.LATENCY.read_text() == export.LATENCY.read_text() == "runtime,batch,threads,runs,p50_ms,p95_ms\n"
     assert "Not measured" in quantize.CARD.read_text()
@@ -145,7 +147,8 @@ def test_what_fails_the_gate_leaves_no_file_and_no_older_one(folder):
     with pytest.raises(LightlineError, match=r"int8 reaches a test accuracy of .* allows -0\.01\. No int8 file"):
         quantize.main(params.model_copy(update={"export": strict}))
     assert not any(path.exists() for path in OUTPUTS)
-    assert {path.name for path in (folder / "models").iterdir()} == {"checkpoints", "model.onnx", "MODEL_CARD.md"}
+    left = {path.name for path in (folder / "models").iterdir()}
+    assert left == {"checkpoints", "model.onnx", "MODEL_CARD.md", "model.intoto.json"}
 
 
 def test_a_model_file_of_another_training_is_refused(folder, exported):
