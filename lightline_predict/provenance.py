@@ -87,8 +87,8 @@ def verify(model: Path, key: bytes, envelope: Path | None = None) -> Verified:
     if name is None:
         raise ProvenanceError(
             f"{model} is not what {envelope} was signed for ({', '.join(digests)} of fingerprint {fingerprint[:16]}…): "
-            f"its SHA-256 is {digest}. The file was changed, or the statement is another model's; fetch both again from "
-            "where they were published."
+            f"its SHA-256 is {digest}. The file was changed, or the statement is another model's; fetch both again "
+            "from where they were published."
         )
     held, missing = [], []
     for other in sorted(set(digests) - {name}):
