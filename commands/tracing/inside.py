@@ -68,7 +68,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         return _of_json(path.read_bytes())
     if suffix in _TEXTS:
         found = _IN_TEXT.search(path.read_text(encoding="utf-8", errors="replace"))
-        return _TEXTS[suffix], {"fingerprint": found[1] or found[2]} if found else {}
+        return (_TEXTS[suffix], {"fingerprint": found[1] or found[2]}) if found else ("file", {})
     return "file", {}
 
 

@@ -51,9 +51,10 @@ def _explain(inside: Inside, records: list[Record]) -> str:
     experiments = sum(record.experiment is not None for record in records)
     by = f"fingerprint {inside.fingerprint}, which it holds, and by its" if inside.fingerprint else "its"
     return (
-        f"{inside.path} ({inside.kind}) is of no run that is known here. Looked for by {by} MD5 {inside.md5} in dvc.lock "
-        f"of the workspace and of {len(commits)} commits: HEAD, {experiments} experiments, all tags and branches, and what "
-        "came before them. `git fetch --tags` and `dvc exp pull REMOTE --all-commits` bring what was recorded elsewhere."
+        f"{inside.path} ({inside.kind}) is of no run that is known here. Looked for by {by} MD5 {inside.md5} in "
+        f"dvc.lock of the workspace and of {len(commits)} commits: HEAD, {experiments} experiments, all tags and "
+        "branches, and what came before them. `git fetch --tags` and `dvc exp pull REMOTE --all-commits` bring what "
+        "was recorded elsewhere."
     )
 
 
@@ -68,6 +69,7 @@ def lineage(inside: Inside, records: list[Record], path: str | None, objects: Ob
             "path": str(inside.path), "kind": inside.kind, "recorded_as": path, "md5": inside.md5,
             "sha256": inside.sha256,
         },
+        "was_trained": FINGERPRINT in record.outputs,
         "fingerprint": fingerprint,
         "run": {"title": record.title, "experiment": record.experiment, **_commit(record.commit)},
         "also_in": [one.title for one in records[1 : _MOST + 1]],

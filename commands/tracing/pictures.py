@@ -27,7 +27,7 @@ def is_picture(path: Path) -> bool:
 
 
 def trace_picture(path: Path, records: list[Record], objects: Objects) -> tuple[dict[str, Any], list[Record]]:
-    """Say where an image is in the data of each record, by its pixels, however the file is packed, and which those records are.
+    """Say where an image is in the data of records, by its pixels, however the file is packed, and which these are.
 
     Raises:
         DataError: it is in none of them, or cannot be decoded.
@@ -54,8 +54,9 @@ def trace_picture(path: Path, records: list[Record], objects: Objects) -> tuple[
             f" The data of {missing} more lie nowhere here; `dvc pull --all-commits` brings them." if missing else ""
         )
         raise DataError(
-            f"{path} is in no data that is known here: no image has the same pixels in the data of {len(models) - missing} "
-            f"models, of the workspace, HEAD, experiments, tags, branches and what came before them.{other}"
+            f"{path} is in no data that is known here: no image has the same pixels in the data of "
+            f"{len(models) - missing} models, of the workspace, HEAD, experiments, tags, branches and what came before "
+            f"them.{other}"
         )
     told = {"path": str(path), "kind": "image"}
     return {"file": told, "pixels": next(iter(digests.values())), "models": found}, those
@@ -85,7 +86,8 @@ def _look(path: Path, record: Record, objects: Objects, digests: dict[int, str])
 
 def _model(record: Record, objects: Objects) -> dict[str, Any]:
     known = objects.json(record, FINGERPRINT, anywhere=False) or {}
-    return {"run": record.title, "commit": record.commit, "fingerprint": known.get("fingerprint")}
+    told = {"run": record.title, "commit": record.commit, "was_trained": FINGERPRINT in record.outputs}
+    return {**told, "fingerprint": known.get("fingerprint")}
 
 
 class _Data:

@@ -36,7 +36,9 @@ def prefect_runs(fingerprint: str) -> dict[str, Any]:
         "limit": _MOST,
     }
     try:
-        answer = httpx.post(f"{address}/flow_runs/filter", json=asked, headers=_identity(), timeout=_TIMEOUT)
+        answer = httpx.post(
+            f"{address}/flow_runs/filter", json=asked, headers=_identity(), timeout=_TIMEOUT, trust_env=False
+        )
         answer.raise_for_status()
         runs = [run for run in answer.json() if run["labels"].get("fingerprint", fingerprint) == fingerprint]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:

@@ -26,7 +26,7 @@ def _of_file(found: dict[str, Any]) -> Iterator[str]:
     file, run, runs, promotion = (found[name] for name in ("file", "run", "runs", "promotion"))
     yield f"{file['path']}: {file['kind']}"
     yield _line("is", file["recorded_as"] or "not in dvc.lock itself; another file of the same model is")
-    yield _line("fingerprint", found["fingerprint"] or "none: no model was trained")
+    yield _line("fingerprint", _fingerprint(found))
     yield _line("recorded in", run["title"])
     if run["commit"]:
         yield _line("commit", run["commit"])
@@ -100,10 +100,15 @@ def _of_picture(found: dict[str, Any]) -> Iterator[str]:
     yield _line("pixels", found["pixels"])
     for model in found["models"]:
         yield _line("data of", model["run"])
-        yield _line("  model", model["fingerprint"] or "none: no model was trained")
+        yield _line("  model", _fingerprint(model))
         for row in model["rows"]:
             side = f"{row['split']}: {row['model']}" if row["split"] else "no split"
             yield _line("  image", f"{row['id']}, class {row['class']}, {side}")
+
+
+def _fingerprint(found: dict[str, Any]) -> str:
+    none = "its fingerprint lies nowhere here" if found["was_trained"] else "none: no model was trained"
+    return found["fingerprint"] or none
 
 
 def _line(name: str, value: str) -> str:
