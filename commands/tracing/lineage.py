@@ -29,16 +29,25 @@ def find(inside: Inside, records: list[Record], objects: Objects) -> tuple[list[
         for output in record.outputs.values():
             if output.md5 == inside.md5:
                 return exact, output.path
-    # In a folder that is an output, as data/dataset/index.parquet is.
-    folders = {out.md5: out for record in records for out in record.outputs.values() if out.is_folder}
-    for output in folders.values():
-        for name, md5 in (objects.listing(output) or {}).items():
-            if md5 == inside.md5:
-                return [one for one in records if one.has(output.md5)], f"{output.path}/{name}"
+    if in_folder := _find_in_folders(inside, records, objects):
+        return in_folder
     same = [record for record in records if inside.fingerprint and _fingerprint(record, objects) == inside.fingerprint]
     if not same:
         raise DataError(_explain(inside, records))
     return same, None
+
+
+def _find_in_folders(inside: Inside, records: list[Record], objects: Objects) -> tuple[list[Record], str] | None:
+    """Find a file of an output that is a folder, as data/dataset/index.parquet is."""
+    looked: set[str] = set()
+    for record in records:
+        new = record.folders - looked
+        looked |= new
+        for output in record.outputs.values() if new else ():
+            for name, md5 in (objects.listing(output) or {}).items() if output.md5 in new else ():
+                if md5 == inside.md5:
+                    return [one for one in records if one.has(output.md5)], f"{output.path}/{name}"
+    return None
 
 
 def _fingerprint(record: Record, objects: Objects) -> str | None:

@@ -48,9 +48,7 @@ class Objects:
 
     def folder(self, output: Output) -> dict[str, Path]:
         """Find those of the files of an output that lie here, by their names in it."""
-        parts = [
-            Output(f"{output.path}/{name}", md5, output.stage) for name, md5 in (self.listing(output) or {}).items()
-        ]
+        parts = [Output(f"{output.path}/{name}", md5) for name, md5 in (self.listing(output) or {}).items()]
         found = {part.path.removeprefix(f"{output.path}/"): self.file(part) for part in parts}
         return {name: file for name, file in found.items() if file}
 
@@ -70,8 +68,8 @@ class Objects:
     def json(self, record: Record, path: str, *, anywhere: bool = True) -> Any:
         """Read a file of JSON; None where it is not there. anywhere: look at the remote too."""
         if not anywhere:
-            output = record.outputs.get(path)
-            file = self.file(output) if output else None
+            md5 = record.md5_of(path)
+            file = self.file(Output(path, md5)) if md5 else None
             content = file.read_bytes() if file else None
         else:
             content = self.read(record, path)

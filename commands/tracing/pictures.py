@@ -38,7 +38,7 @@ def trace_picture(path: Path, records: list[Record], objects: Objects) -> tuple[
     digests: dict[int, str] = {}
     known: dict[tuple[str | None, ...], list[dict[str, Any]] | None] = {}  # rows, by data and split
     for record in records:
-        data, split, model = (_md5(record, name) for name in (DATASET, SPLITS, FINGERPRINT))
+        data, split, model = (record.md5_of(name) for name in (DATASET, SPLITS, FINGERPRINT))
         if data is None or (data, split, model) in models:
             continue
         models.add((data, split, model))
@@ -62,11 +62,6 @@ def trace_picture(path: Path, records: list[Record], objects: Objects) -> tuple[
     return {"file": told, "pixels": next(iter(digests.values())), "models": found}, those
 
 
-def _md5(record: Record, path: str) -> str | None:
-    output = record.outputs.get(path)
-    return output.md5 if output else None
-
-
 def _look(path: Path, record: Record, objects: Objects, digests: dict[int, str]) -> list[dict[str, Any]] | None:
     """List the rows of an image in the data of a record; None where those do not lie here.
 
@@ -86,7 +81,7 @@ def _look(path: Path, record: Record, objects: Objects, digests: dict[int, str])
 
 def _model(record: Record, objects: Objects) -> dict[str, Any]:
     known = objects.json(record, FINGERPRINT, anywhere=False) or {}
-    told = {"run": record.title, "commit": record.commit, "was_trained": FINGERPRINT in record.outputs}
+    told = {"run": record.title, "commit": record.commit, "was_trained": record.md5_of(FINGERPRINT) is not None}
     return {**told, "fingerprint": known.get("fingerprint")}
 
 

@@ -38,9 +38,9 @@ def _output(output: Output, objects: Objects) -> Check:
     if names is None:
         return Check(f"{output.path} is what dvc.lock says", None)
     cached = [md5 for md5 in (output.md5, *names.values()) if objects.in_cache(md5).is_file()]
-    right = all(objects.digests.of_file(objects.in_cache(md5)) == md5.removesuffix(".dir") for md5 in cached)
+    is_right = all(objects.digests.of_file(objects.in_cache(md5)) == md5.removesuffix(".dir") for md5 in cached)
     is_whole = len(cached) == 1 + len(names) or _is_here(output, objects)
-    return Check(f"{output.path} is what dvc.lock says", (right or False) if is_whole or not right else None)
+    return Check(f"{output.path} is what dvc.lock says", False if not is_right else True if is_whole else None)
 
 
 def _is_here(output: Output, objects: Objects) -> bool:
