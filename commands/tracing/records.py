@@ -89,7 +89,7 @@ def read_records() -> list[Record]:
     here = LOCK.read_bytes() if LOCK.is_file() else b""
     records = [
         Record(commit, *commits[commit], lock)
-        for commit, lock in zip(commits, _contents(commits, LOCK.name), strict=True)
+        for commit, lock in zip(commits, _contents((commit, LOCK.name) for commit in commits), strict=True)
         if lock is not None
     ]
     head = git("rev-parse", "--verify", "--quiet", "HEAD")
@@ -101,7 +101,7 @@ def code_at(commit: str | None, names: Sequence[str]) -> list[bytes | None]:
     """Read files as a commit has them, or the workspace; None for each that is not there."""
     if commit is None:
         return [Path(name).read_bytes() if Path(name).is_file() else None for name in names]
-    return [content for name in names for content in _contents([commit], name)]
+    return list(_contents((commit, name) for name in names))
 
 
 def _commits() -> dict[str, tuple[tuple[str, ...], str | None, str | None]]:
@@ -127,10 +127,10 @@ def _commits() -> dict[str, tuple[tuple[str, ...], str | None, str | None]]:
     return found
 
 
-def _contents(commits: Iterable[str], path: str) -> Iterator[bytes | None]:
-    """Read a file of many commits."""
+def _contents(files: Iterable[tuple[str, str]]) -> Iterator[bytes | None]:
+    """Read files of commits: (commit, path)."""
     prefix = git("rev-parse", "--show-prefix") or ""
-    asked = "".join(f"{commit}:{prefix}{path}\n" for commit in commits)
+    asked = "".join(f"{commit}:{prefix}{path}\n" for commit, path in files)
     done = subprocess.run(("git", "cat-file", "--batch"), input=asked.encode(), capture_output=True, check=False)
     rest, position = done.stdout, 0
     for _ in asked.splitlines():

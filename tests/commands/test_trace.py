@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,7 +77,6 @@ def test_the_model_leads_to_commit_data_split_and_runs(here, trace):
     assert (split["strategy"], split["splits"]) == ("stratified", known["splits"])
     assert split["train"] == len(read_splits().rows("train"))
     assert found["runs"]["wandb"]["folders"]
-    assert all(Path(folder).is_dir() for folder in found["runs"]["wandb"]["folders"])
     assert found["promotion"] == {"versions": [], "stages": [], "verdicts": []}
 
 
@@ -90,7 +87,6 @@ def test_the_model_leads_to_commit_data_split_and_runs(here, trace):
         ("models/MODEL_CARD.md", "model card"),
         ("models/model.intoto.json", "statement"),
         ("reports/report.html", "page"),
-        ("reports/train/fingerprint.json", "fingerprint"),
         ("reports/test/predictions.parquet", "file"),
         ("reports/test/mistakes.png", "file"),
         ("data/dataset/index.parquet", "file"),
@@ -178,7 +174,6 @@ def test_outside_of_a_project_it_says_so(own_folder):
 
 
 def test_tags_say_since_when_it_is_the_champion_and_what_the_verdicts_were(changed, trace):
-    _, found = trace("models/model.onnx", "--json")
     commit = head(changed)
     other = changed.run("git", "rev-parse", "HEAD~").stdout.strip()
     verdict = {"verdict": "PROMOTE", "reasons": ["better by 2 points"], "challenger": {"commit": commit}}
@@ -252,9 +247,3 @@ def test_it_works_in_a_clone_that_has_nothing_but_git(here, trace, tmp_path, mon
     assert (found["run"]["commit"], found["data"]["dataset"]) == (head(here), None)
     status, told = trace(model, "--verify")
     assert (status, "not here      data/dataset is what" in told) == (0, True)
-
-
-def test_the_command_is_a_command(here):
-    command = [sys.executable, "-m", "lightline", "trace", "LICENSE"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr[:14]) == (1, "error: LICENSE")
