@@ -103,9 +103,6 @@ def raise_alarm(report: dict[str, Any]) -> None:
 async def _follow(origin: Origin, report: dict[str, Any], repo: str, rev: str) -> str:
     if not report["settings"]["retrain"]:
         return "Nothing was trained again: monitor.retrain is false."
-    trained = await retrain(origin.home, Request.of(report), {"repo": repo, "rev": rev})
-    if trained.run is None:
-        return trained.told
-    # Here `promote` would decide whether the model of the experiment that trained.run recorded, and is named after,
-    # takes the place of the one in use.
-    return trained.told
+    # Whether its model takes the place of the one in use is decided by a comparison.
+    asked = {"repo": repo, "rev": rev, "overrides": ["promote.auto=true"]}
+    return (await retrain(origin.home, Request.of(report), asked)).told

@@ -1,5 +1,6 @@
 """A promotion from beginning to end: find the two, compare, and write tags and reports, all or nothing."""
 
+import json
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,12 +12,15 @@ from commands.promoting.comparison import Comparison, Contender, compare, fetch_
 from commands.promoting.gate import PROMOTE, judge
 from commands.promoting.tags import Assignment, NewTag, PromotionError, Registry, find_remote, promoting
 from commands.promoting.verdict import Verdict, of_comparison, of_first
+from commands.sign import STATEMENT, envelope_of, read_key
 from lightline.config.load import load_params
 from lightline.config.params import Params
 from lightline.errors import LightlineError
 from lightline.files import whole_file
 from lightline.redaction import redacted
 from lightline.runtime.commits import applied_experiment, committed, experiment_of, experiments_named, git
+from lightline.runtime.experiment_files import read_file
+from lightline_predict.provenance import envelope_beside
 
 _OWN = "`dvc exp show` lists experiments; one whose run got as far as export has a model."
 _CHAMPIONS = (
@@ -133,11 +137,23 @@ def _write(registry: Registry, verdict: Verdict, tags: list[NewTag], reports: Pa
     promoted = verdict.verdict == PROMOTE
     told = _push_files(tags[-1].commit) if promoted and remote else ""
     with ExitStack() as stack:
-        for name, text in (("verdict.json", verdict.text), ("verdict.md", verdict.markdown())):
+        files = {"verdict.json": verdict.text, "verdict.md": verdict.markdown()}
+        if promoted:
+            files |= _signed(tags[-1].commit)
+        for name, text in files.items():
             stack.enter_context(whole_file(reports / name)).write_text(text, encoding="utf-8")
         registry.write(tags, remote)
     made = [tag.name for tag in tags] if promoted else []
     return told + _told(made, remote)
+
+
+def _signed(commit: str) -> dict[str, str]:
+    """Sign the statement of where a commit's model comes from, if there is a key; gives the envelope's text by name."""
+    key = read_key()
+    if key is None:
+        return {}
+    envelope = envelope_of(read_file(commit, str(STATEMENT)), key)
+    return {envelope_beside(STATEMENT).name: json.dumps(envelope) + "\n"}
 
 
 def _told(made: list[str], remote: str | None) -> str:

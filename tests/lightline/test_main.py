@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import ROOT
 
-NAMES = ["join", "keep", "labels", "monitor", "predict", "promote", "repair", "report", "sign", "sweep", "trace", "tune"]
+NAMES = "join keep labels monitor predict promote repair report sign sweep trace tune".split()
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

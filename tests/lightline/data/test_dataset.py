@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightline.data import dataset, images
+from lightline.data import dataset
 from lightline.data.dataset import Dataset, Row, write_dataset
 from lightline.errors import DataError
+from lightline_predict import images
 from lightline_predict.images import pixel_digest
 
 CLASSES = ("cat", "dog", "newt")
