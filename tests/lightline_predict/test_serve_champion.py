@@ -8,8 +8,7 @@ import onnx
 import pytest
 
 from lightline_predict import images
-from tests.lightline_predict.test_serve_process import metric, until
-from tests.support.prediction_server import refused, serving
+from tests.support.prediction_server import metric, refused, serving, until
 from tests.support.samples import random_pixels
 
 ENCODED = images.encode(random_pixels(16, 16, 3))

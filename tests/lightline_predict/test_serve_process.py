@@ -3,10 +3,8 @@
 import re
 import resource
 import signal
-import socket
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,52 +17,17 @@ import pytest
 from lightline_predict import images
 from lightline_predict.classifier import Classifier
 from lightline_predict.measures import measure_pixels
-from tests.support.prediction_server import Serving, error, serving
+from tests.support.prediction_server import Serving, connect, error, head, metric, rest_of, serving, until
 from tests.support.samples import random_pixels
 
 PIXELS = [random_pixels(16, 16, 3, seed=seed) for seed in range(4)]
 ENCODED = [images.encode(pixels) for pixels in PIXELS]
-WAIT = 60  # seconds
 NEW = "e" * 64
 
 
 @pytest.fixture(scope="module")
 def model_file(exported):
     return exported("cnn", crop_pct=0.9)[1]
-
-
-def until(come: Callable[[], object]) -> None:
-    end = time.monotonic() + WAIT
-    while not come():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
-
-
-def head(length: int) -> bytes:
-    return f"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {length}\r\n\r\n".encode()
-
-
-def connect(server: Serving, sent: bytes = b"") -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=WAIT)
-    connection.sendall(sent)
-    return connection
-
-
-def rest_of(connection: socket.socket) -> bytes:
-    """All that comes until the server hangs up."""
-    received = b""
-    try:
-        while chunk := connection.recv(2**16):
-            received += chunk
-    except ConnectionResetError:
-        pass
-    return received
-
-
-def metric(server: Serving, name: str) -> float:
-    with server.client() as client:
-        found = re.search(rf"^{re.escape(name)} (\S+)$", client.get("/metrics").text, re.MULTILINE)
-    return 0 if found is None else float(found[1])
 
 
 # -- limits
@@ -142,7 +105,7 @@ def test_what_is_on_its_way_is_answered_before_it_ends(model_file, number):
             connection.sendall(ENCODED[0][20 * place :])
         answers = [rest_of(connection) for connection in on_the_way]
         assert [answer[:13] for answer in answers] == [b"HTTP/1.1 200 "] * 8
-        assert server.process.wait(WAIT) == 0
+        assert server.process.wait(60) == 0
         assert server.said == []
 
 

@@ -1,11 +1,14 @@
 """`lightline-predict serve`, started as a process of its own."""
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
@@ -78,6 +81,44 @@ def error(response: httpx.Response) -> tuple[int, str]:
     """The status of a refusal, and its sentence."""
     assert list(response.json()) == ["error"], response.text
     return response.status_code, response.json()["error"]
+
+
+def until(come: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + _WAIT
+    while not come():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)
+
+
+def head(length: int) -> bytes:
+    """A request for an answer, up to its body."""
+    return f"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {length}\r\n\r\n".encode()
+
+
+def connect(server: Serving, sent: bytes = b"") -> socket.socket:
+    """A connection to a server, with something sent on it."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=_WAIT)
+    connection.sendall(sent)
+    return connection
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    """All that comes until the server hangs up."""
+    received = b""
+    try:
+        while chunk := connection.recv(2**16):
+            received += chunk
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def metric(server: Serving, name: str) -> float:
+    """One line of /metrics, 0 where there is none yet."""
+    with server.client() as client:
+        found = re.search(rf"^{re.escape(name)} (\S+)$", client.get("/metrics").text, re.MULTILINE)
+    return 0 if found is None else float(found[1])
 
 
 def _keep(stream: IO[str], said: list[str]) -> None:
