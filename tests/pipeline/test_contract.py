@@ -154,6 +154,8 @@ def test_of_export_s_section_a_stage_depends_on_what_it_reads(name):
 
 def _attributes(name: str) -> Iterator[ast.Attribute]:
     for module in _closure(name):
+        if module.startswith("lightline_predict"):  # which is given no params: its Answers have an embedding, too
+            continue
         for node in ast.walk(ast.parse(_file(module).read_bytes())):
             if isinstance(node, ast.Attribute):
                 yield node
