@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from prefect import Task, flow, get_run_logger, task
@@ -149,10 +149,10 @@ async def _promote(workspace: Workspace) -> str:
 
     A model that cannot be judged is one all the same: the run does not fail by it.
     """
-    origin, run = workspace.origin, judge
+    origin, run = workspace.origin, cast(Any, judge)
     commit = experiments(origin, workspace.commit, workspace.folder)[workspace.experiment]
     settings = ("--params", str(workspace.folder / "params.yaml"))
-    state: Any = await run(origin.home if origin.is_here else workspace.folder, *settings, commit, return_state=True)
+    state = await run(origin.home if origin.is_here else workspace.folder, *settings, commit, return_state=True)
     if not state.is_completed():
         get_run_logger().warning("The model is not promoted: %s", state.message)
         return "could not be judged"

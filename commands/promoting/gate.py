@@ -106,7 +106,7 @@ def judge(compared: Comparison, settings: Promote, evaluate: Evaluate, number: i
     """Judge a challenger. number: of the comparison, from 1 on: it has its own share of settings.alpha."""
     predicted = [one.argmax(1) for one in compared.probabilities]
     right = [one == compared.labels for one in predicted]
-    accuracy, alpha = of_answers(*right, settings.margin), spent_alpha(settings.alpha, number)
+    accuracy, alpha = of_answers(right[0], right[1], settings.margin), spent_alpha(settings.alpha, number)
     scores = _scores(compared, predicted, settings, evaluate)
     parts = _parts(compared, right, evaluate.min_slice)
     shown, told = _good_enough(accuracy, alpha, settings)
