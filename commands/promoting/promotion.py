@@ -10,7 +10,7 @@ import yaml
 
 from commands.promoting.comparison import Comparison, Contender, compare, fetch_card, fetch_model, shares_images
 from commands.promoting.gate import PROMOTE, judge
-from commands.promoting.tags import Assignment, NewTag, PromotionError, Registry, find_remote, promoting
+from commands.promoting.tags import Assignment, NewTag, PromotionError, Registry, check_identity, find_remote, promoting
 from commands.promoting.verdict import Verdict, of_comparison, of_first
 from commands.sign import STATEMENT, envelope_of, read_key
 from lightline.config.load import load_params
@@ -39,6 +39,7 @@ def promote(experiment: str | None, params: Params, first: bool, push: bool, rep
         LightlineError: something is not there, or another promotion was first; then nothing is written.
     """
     with promoting(), TemporaryDirectory() as folder:
+        check_identity()
         registry, remote = Registry(), find_remote() if push else None
         if remote:
             registry.fetch(remote)
@@ -220,6 +221,7 @@ def rollback(version: str | None, push: bool) -> str:
         LightlineError: there is no such champion, or its model is not to be had; nothing is written.
     """
     with promoting(), TemporaryDirectory() as folder:
+        check_identity()
         registry, remote = Registry(), find_remote() if push else None
         if remote:
             registry.fetch(remote)

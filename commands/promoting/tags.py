@@ -215,6 +215,21 @@ class Registry:
         return _git("mktag", given=f"{head}{tag.message}")
 
 
+def check_identity() -> None:
+    """Ask git who promotes.
+
+    Raises:
+        PromotionError: it does not know.
+    """
+    try:
+        _git("var", "GIT_COMMITTER_IDENT")
+    except PromotionError:
+        raise PromotionError(
+            "git does not know who you are, and a champion's tag says who made it: `git config user.name NAME` and "
+            "`git config user.email ADDRESS`."
+        ) from None
+
+
 def find_remote() -> str | None:
     """Name the git remote that tags go to: origin, or the only one; None: there is none, or one has to be chosen."""
     names = _git("remote").split()
