@@ -32,7 +32,7 @@ def apply(root: Path, experiment: str) -> bool:
     commit = experiments(Origin(str(root), root), git("rev-parse", "HEAD", folder=root), root)[experiment]
     git("restore", f"--source={commit}", "--worktree", "--", ":/", ":(exclude).dvc/tmp", folder=root)
     git("update-ref", "refs/exps/exec/EXEC_APPLY", commit, folder=root)  # DVC's note of what was applied last
-    command = (sys.executable, "-m", "dvc", "checkout", "--force", "--quiet")
-    done = subprocess.run(command, cwd=root, stderr=subprocess.PIPE, text=True, check=False)
+    command = (sys.executable, "-m", "dvc", "checkout", "--force")  # with --quiet it says nothing of why it failed
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     # Stages that were not asked for and never ran have nothing to bring.
     return done.returncode == 0 or "Checkout failed" in done.stderr

@@ -40,11 +40,12 @@ def main() -> int:
         home = Path(folder, "digits")
         subprocess.run(("git", "clone", "--quiet", str(_ROOT), str(home)), check=True)
         os.chdir(home)
+        subprocess.run(("git", "remote", "remove", "origin"), check=True)  # its tags are for this clone alone
         for key, value in (("user.name", "Demo"), ("user.email", "demo@example.com")):  # a tag says who promoted
             subprocess.run(("git", "config", key, value), check=True)
-        _say("1. A model, trained for three epochs, and nobody has said yet that it is good enough.")
+        _say("1. A model, trained for three epochs.")
         _run("flows.pipeline --apply -n first -S trainer.max_epochs=3 export")
-        _say("2. There is no champion to compare it with; a person makes it the first.")
+        _say("2. There is no champion to compare it with: a person makes it the first.")
         _run("lightline promote first --first")
         _say("3. It answers over HTTP, and logs what it sees.")
         with _server():
@@ -54,8 +55,8 @@ def main() -> int:
             _wait_for_log(2 * _IMAGES)
             _say("5. Have the images changed?")
             _run(f"lightline monitor answers --count {_IMAGES // 3}", expected=3)
-            _say("6. A better model, which has also seen dark images, has to beat the champion.")
-            _run("flows.pipeline --apply -n second -S augment=standard export")
+            _say("6. A model that has learnt for longer has to beat the champion.")
+            _run("flows.pipeline --apply -n second export")
             _run("lightline promote second")
             _wait_for(_fingerprint())
     _say(f"The new champion answers, and no request has failed. {time.monotonic() - started:.0f} s in all.")

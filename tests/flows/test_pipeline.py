@@ -1,6 +1,7 @@
 """The flow against a real server: what runs, what is recorded, what is told when something fails."""
 
 import json
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -101,6 +102,15 @@ def test_the_log_says_what_is_read_what_is_not_and_what_is_left_behind(small_pro
     assert (small_project.path / "photos/größe 1.png").read_text() == "1"
     status = small_project.run("git", "status", "--porcelain").stdout
     assert status == " M dvc.lock\n M params.yaml\n?? notes.txt\n?? photos/\n"
+
+
+def test_what_was_not_asked_for_need_not_be_in_the_cache(small_project, flow):
+    small_project.run("dvc", "repro")
+    small_project.commit("all")
+    shutil.rmtree(small_project.path / ".dvc/cache")
+    printed = flow(small_project, "--apply", "-S", "data.max_pixels=77", "download").stdout
+    assert "The workspace is as it was" not in printed
+    assert "max_pixels: 77\n" in (small_project.path / "params.yaml").read_text()
 
 
 def test_two_runs_at_once_both_finish(small_project, flow):
