@@ -27,7 +27,7 @@ from lightline.data.splits import read_splits
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PORT = 8127
-_SERVE = f"lightline_predict serve --from . --stage champion --log answers --every 2 --port {_PORT}"
+_SERVE = f"lightline_predict serve --from . --stage champion --log logs --every 2 --port {_PORT}"
 _IMAGES = 300  # that are sent in each kind of light
 _PATIENCE = 120.0  # seconds for the server to take up a model
 
@@ -54,7 +54,7 @@ def main() -> int:
             _send(0.4)
             _wait_for_log(2 * _IMAGES)
             _say("5. Have the images changed?")
-            _run(f"lightline monitor answers --count {_IMAGES // 3}", expected=3)
+            _run(f"lightline monitor logs --count {_IMAGES // 3}", expected=3)
             _say("6. A model that has learnt for longer has to beat the champion.")
             _run("flows.pipeline --apply -n second export")
             _run("lightline promote second")
@@ -80,7 +80,7 @@ def _server() -> Iterator[None]:
     print(f"$ python -m {_SERVE} &", flush=True)
     server = subprocess.Popen((sys.executable, "-m", *shlex.split(_SERVE)))
     try:
-        _wait_for(_fingerprint())
+        _wait_for(_fingerprint(), begun=False)
         yield
     finally:
         server.send_signal(signal.SIGTERM)
@@ -93,15 +93,17 @@ def _fingerprint() -> str:
     return json.loads(Path("reports/train/fingerprint.json").read_text(encoding="utf-8"))["fingerprint"]
 
 
-def _wait_for(fingerprint: str) -> None:
+def _wait_for(fingerprint: str, begun: bool = True) -> None:
+    """Wait until a model answers; where the server has begun, every request is answered, by one or the other."""
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         try:
             if _answer(np.zeros((8, 8, 3), np.uint8))["model"] == fingerprint:
                 return
-        except OSError:  # it is not there yet
-            pass
-        time.sleep(0.5)
+        except OSError:
+            if begun:
+                raise
+        time.sleep(0.2)
     sys.exit(f"error: no answer by model {fingerprint[:16]} within {_PATIENCE:.0f} s.")
 
 
@@ -120,7 +122,7 @@ def _wait_for_log(rows: int) -> None:
     print("(the log is written once a minute)", flush=True)
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
-        if sum(pq.read_metadata(file).num_rows for file in Path("answers").glob("*/*.parquet")) >= rows:
+        if sum(pq.read_metadata(file).num_rows for file in Path("logs").glob("*/*.parquet")) >= rows:
             return
         time.sleep(1)
     sys.exit(f"error: the log has fewer than {rows} rows after {_PATIENCE:.0f} s.")
