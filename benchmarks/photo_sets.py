@@ -15,9 +15,10 @@ _QUICK_PART = 6  # a quick question takes every sixth photo
 
 def photos(quick: bool) -> Path:
     """Unpack the photos, once; their val/ is the test set of all sides."""
+    source = photos_archive()
     folder = work_folder() / ("photos-quick" if quick else "photos")
     if not folder.exists():
-        with tarfile.open(photos_archive()) as archive:
+        with tarfile.open(source) as archive:
             for number, member in enumerate(member for member in archive if member.isfile()):
                 split, *rest = PurePosixPath(member.name).parts[-3:]
                 content = archive.extractfile(member)
