@@ -18,8 +18,11 @@ import yaml
 from onnx import numpy_helper
 
 from commands.promote import main
+from commands.sign import KEY_VARIABLE
 from lightline.runtime.locks import lock
+from lightline_predict.provenance import verify
 from tests.support.project import Project
+from tests.support.signing import make_key
 from tests.support.wandb_file import read_offline_runs
 
 MODEL, SPLITS = "models/model.onnx", "data/splits.parquet"
@@ -136,8 +139,10 @@ def refused(*arguments: str) -> str:
     return ended.value.code
 
 
-def test_a_champion_is_what_another_clone_gets_and_can_be_taken_back(registry: Registry, capsys):
+def test_a_champion_is_what_another_clone_gets_and_can_be_taken_back(registry: Registry, capsys, monkeypatch):
     one = registry("a")
+    private, public = make_key()
+    monkeypatch.setenv(KEY_VARIABLE, private.decode())
     assert main(["weak"]) == 3
     assert "HOLD: There is no champion to compare it with. `--first` makes it" in capsys.readouterr().out
     assert tags(one) == []
@@ -156,6 +161,7 @@ def test_a_champion_is_what_another_clone_gets_and_can_be_taken_back(registry: R
     message = one.run("git", "tag", "--list", "--format=%(contents)", "classifier#champion#2").stdout.strip()
     assert message == sha256(Path("reports/promotion/verdict.json").read_bytes()).hexdigest()
     assert verdict()["test_set"]["left_out"] == 0
+    assert verify(Path(MODEL), public, Path("reports/promotion/model.intoto.dsse.json")).fingerprint
 
     two = registry("b")
     get = ("dvc", "artifacts", "get", "../remote.git", "classifier", "--stage", "champion", "--force", "--out", "got")
