@@ -95,9 +95,9 @@ def test_only_the_dataset_of_the_same_source_parameters_and_code_is_taken(clone:
     assert "(now 1000). Go back to that, or run `dvc repro download`" in other
 
     clone.run("git", "checkout", "--quiet", ".")
-    code = clone.path / "lightline/data/images.py"
+    code = clone.path / "lightline_predict/images.py"
     code.write_text(f"{code.read_text()}\n# changed\n")
-    assert "was made by other code (lightline/data)" in refused("dvc", "repro", "split")
+    assert "was made by other code (lightline_predict/images.py)" in refused("dvc", "repro", "split")
     clone.run("git", "checkout", "--quiet", ".")
     clone.run("dvc", "remote", "modify", "store", "url", str(clone.path / "nothing"))
     assert "the default remote does not have it (`dvc push` where it was made)" in refused("dvc", "repro", "split")
