@@ -17,7 +17,7 @@ from tests.support import ROOT
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
     """tools/params.py in a folder with what it needs."""
-    for folder in ("lightline", "conf"):
+    for folder in ("lightline", "lightline_predict", "conf"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     (tmp_path / "tools").mkdir()
     shutil.copy(ROOT / "params.yaml", tmp_path)
