@@ -39,10 +39,7 @@ def promote(experiment: str | None, params: Params, first: bool, push: bool, rep
         LightlineError: something is not there, or another promotion was first; then nothing is written.
     """
     with promoting(), TemporaryDirectory() as folder:
-        check_identity()
-        registry, remote = Registry(), find_remote() if push else None
-        if remote:
-            registry.fetch(remote)
+        registry, remote = _registry(push)
         champion, commit = registry.champion(), _commit_of(experiment)
         name = experiment_of(commit) or commit[:12]
         if champion and champion.commit == commit:
@@ -54,6 +51,15 @@ def promote(experiment: str | None, params: Params, first: bool, push: bool, rep
         if verdict.verdict == PROMOTE:
             _mirror(challenger, params)
     return verdict, told
+
+
+def _registry(push: bool) -> tuple[Registry, str | None]:
+    """Open the tags, with what others have made of them, and find the git remote that new ones go to."""
+    check_identity()
+    registry, remote = Registry(), find_remote() if push else None
+    if remote:
+        registry.fetch(remote)
+    return registry, remote
 
 
 def _commit_of(name: str | None) -> str:
@@ -221,10 +227,7 @@ def rollback(version: str | None, push: bool) -> str:
         LightlineError: there is no such champion, or its model is not to be had; nothing is written.
     """
     with promoting(), TemporaryDirectory() as folder:
-        check_identity()
-        registry, remote = Registry(), find_remote() if push else None
-        if remote:
-            registry.fetch(remote)
+        registry, remote = _registry(push)
         history = registry.assignments()
         target = _earlier(history, version)
         model = fetch_model(f"the champion {target.name}", target.commit, Path(folder), _CHAMPIONS)

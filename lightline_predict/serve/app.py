@@ -23,7 +23,7 @@ from lightline_predict.serve.metrics import CONTENT_TYPE
 from lightline_predict.serve.models import Loaded
 from lightline_predict.serve.options import Options
 from lightline_predict.serve.reload import Current
-from lightline_predict.serve.service import Service, said
+from lightline_predict.serve.service import Service, ended, said
 
 if TYPE_CHECKING:
     from lightline_predict.serve.request_log import RequestLog
@@ -70,7 +70,7 @@ async def predict(request: Request) -> Response:
             answers = [await _one(service, model, pictures, 0, share)]
         else:
             tasks: list[asyncio.Task] = []
-            async with _ended(tasks):
+            async with ended(tasks):
                 numbers = range(len(pictures.encoded))
                 tasks += [asyncio.create_task(_one(service, model, pictures, number, share)) for number in numbers]
                 answers = [await task for task in tasks]
@@ -89,7 +89,7 @@ async def infer(request: Request) -> Response:
         asked = await _apart(v2.read, body, length, service.options.limits)
         share.take(asked.pixels.nbytes)
         tasks: list[asyncio.Task] = []
-        async with _ended(tasks):
+        async with ended(tasks):
             tasks += [asyncio.create_task(service.answer(model, pixels)) for pixels in asked.pixels]
             return v2.answer(service.options.name, model, asked, [await task for task in tasks])
 
@@ -161,17 +161,6 @@ async def _apart(read: Callable[..., Any], *given: Any) -> Any:
     if max(len(one) for one in given if isinstance(one, bytes)) > _LARGE:
         return await asyncio.to_thread(read, *given)
     return read(*given)
-
-
-@asynccontextmanager
-async def _ended(tasks: list[asyncio.Task]) -> AsyncIterator[None]:
-    """Leave no task behind: where one fails, nobody waits for the others."""
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _named(request: Request) -> Loaded:

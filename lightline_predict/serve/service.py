@@ -24,6 +24,17 @@ if TYPE_CHECKING:  # it takes pyarrow, which nothing else does
 _DECODING = min(4, os.cpu_count() or 1)  # threads
 
 
+@asynccontextmanager
+async def ended(tasks: list[asyncio.Task]) -> AsyncIterator[None]:
+    """Leave no task behind: where one fails, nobody waits for the others."""
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class Service:
     """What answers; made in the event loop that it works in.
 
@@ -54,11 +65,9 @@ class Service:
             asyncio.create_task(self.current.watch(self.options.every, self._swapped)),
         ]
         try:
-            yield
+            async with ended(tasks):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             self.decoder.close()
             if self._log is not None:
                 await asyncio.to_thread(self._log.close)
