@@ -140,7 +140,7 @@ class Normalize(nn.Module):
             self.register_buffer(name, torch.tensor(numbers).repeat(values.input_size) * 255, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        rows = (images.flatten(2).float().contiguous() - self.mean).div_(self.std)
+        rows = (images.float().flatten(2).contiguous() - self.mean).div_(self.std)
         return rows.view(images.shape).permute(0, 3, 1, 2)
 
 

@@ -11,7 +11,7 @@ from lightline.config.training import Augment, RandomResizedCrop
 from lightline.errors import ParameterError
 from lightline.extensions import build_extension
 from lightline.models.transforms import resize
-from stages.train.photo import color_jitter, crop_boxes, rotated
+from stages.train.photo import color_jitter, crop_boxes, resized_parts, rotated
 from stages.train.randomness import step_seed, uniform
 
 
@@ -85,11 +85,11 @@ class Augmentation:
     def _resized_crops(
         self, settings: RandomResizedCrop, images: torch.Tensor, rows: torch.Tensor, epoch: int
     ) -> torch.Tensor:
-        """Give crops as float: whole levels, as the network will see enlarged images."""
+        """Give crops of whole levels, as the network will see enlarged images."""
         self._aspects = self._aspects.to(rows.device)
         draws, mirrored = uniform(self.seed + 4, epoch, rows, 4), self._flips(rows, epoch)
-        boxes = crop_boxes(settings, draws, mirrored, self._aspects[rows]) * images.shape[1]
-        return resize(images, boxes, self.input_size).round_()
+        boxes = crop_boxes(settings, draws, mirrored, self._aspects[rows])
+        return resized_parts(images, boxes, self.input_size)
 
     def _cropped_and_flipped(self, images: torch.Tensor, rows: torch.Tensor, epoch: int) -> torch.Tensor:
         """Crop and flip: whole rows of pixels first, which is quick, then in each row its pixels.

@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import functional
 
 from lightline.config.training import ColorJitter, RandomResizedCrop
 from lightline.models.transforms import resize
-from stages.train.photo import color_jitter, crop_boxes, rotated
+from stages.train.photo import color_jitter, crop_boxes, resized_parts, rotated, whole_pixels
 from tests.support.samples import random_pixels
 
 NUM = 4000
@@ -71,6 +71,31 @@ def test_a_box_of_a_stored_image_is_that_of_the_image_itself():
     assert torch.allclose(box[2:] * torch.tensor([300, 400]), torch.tensor([side, side]), atol=1e-2)
     expected = resize(ramp, (box * torch.tensor([300, 400, 300, 400]))[None], 64)
     assert (resize(stored, box[None] * 150, 64) - expected).abs().max() < 1
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("height", "width"), [(48, 48), (37, 90), (300, 400), (1, 5)])
+def test_bytes_are_resized_as_the_products_of_matrices_resize_them(height, width, interpolation):
+    # Bicubic goes beyond black and white between its two passes, which bytes cut off: of these it never does.
+    images = torch.from_numpy(random_pixels(40, height, width, 3)) // 4 + 96
+    settings, generator = RandomResizedCrop(scale=[0.08, 1.0], ratio=[0.75, 4 / 3]), torch.Generator().manual_seed(3)
+    draws, mirrored = torch.rand(40, 4, generator=generator), torch.arange(40) % 2 == 0
+    boxes = crop_boxes(settings, draws, mirrored, torch.full((40,), width / height))
+    found = resized_parts(images, boxes, 32, interpolation)
+    assert found.dtype == torch.uint8
+    for image, (top, left, tall, wide), result in zip(images, whole_pixels(boxes, height, width), found, strict=True):
+        part = image[top : top + tall, min(left, left + wide) : max(left, left + wide)]
+        box = torch.tensor([[0, wide.clamp(max=0).abs(), tall, wide]]).float()
+        expected = resize(part[None], box, 32, interpolation).round().clamp(0, 255)[0]
+        assert (result - expected).abs().max() <= 1
+
+
+def test_boxes_in_pixels_stay_inside_and_never_empty():
+    boxes = torch.tensor(
+        [[0.0, 0.0, 1.0, 1.0], [0.999, 0.999, 1e-4, 1e-4], [0.2, 0.7, 0.5, -0.5], [0.5, 1.0, 0.5, -1.0]]
+    )
+    pixels = [[0, 0, 10, 20], [9, 19, 1, 1], [2, 14, 5, -10], [5, 20, 5, -20]]
+    assert whole_pixels(boxes, 10, 20).tolist() == pixels
 
 
 @pytest.mark.parametrize("strengths", [(0.4, 0.0, 0.0), (0.0, 0.4, 0.0), (0.0, 0.0, 0.4), (0.2, 0.2, 0.2)])
