@@ -59,6 +59,43 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 
 @pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """moto's S3 server on 127.0.0.1; gives its address."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An S3 without buckets, which the environment leads every client to; gives boto3's client."""
+    import boto3
+    import s3fs
+
+    for name, value in {
+        "ENDPOINT_URL": s3_server,
+        "ACCESS_KEY_ID": "testing",
+        "SECRET_ACCESS_KEY": "s3cret",
+        "DEFAULT_REGION": "us-east-1",
+        "CONFIG_FILE": str(tmp_path / "none"),
+        "SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+        "EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    client = boto3.client("s3")
+    yield client
+    for bucket in client.list_buckets()["Buckets"]:
+        for item in client.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
+            client.delete_object(Bucket=bucket["Name"], Key=item["Key"])
+        client.delete_bucket(Bucket=bucket["Name"])
+    client.close()
+
+
+@pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str, Callable[[Path], None]], Path]:
     """Have a folder made for all of pytest-xdist's workers: `once(name, make)`, where `make(folder)` takes long."""
     basetemp = tmp_path_factory.getbasetemp()

@@ -1,15 +1,13 @@
 """A promotion from beginning to end: find the two, compare, and write tags and reports, all or nothing."""
 
 import json
-import re
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import yaml
-
 from commands.promoting.comparison import Comparison, Contender, compare, fetch_card, fetch_model, shares_images
 from commands.promoting.gate import PROMOTE, judge
+from commands.promoting.remote_files import push_files
 from commands.promoting.tags import Assignment, NewTag, PromotionError, Registry, check_identity, find_remote, promoting
 from commands.promoting.verdict import Verdict, of_comparison, of_first
 from commands.sign import STATEMENT, envelope_of, read_key
@@ -17,7 +15,6 @@ from lightline.config.load import load_params
 from lightline.config.params import Params
 from lightline.errors import LightlineError
 from lightline.files import whole_file
-from lightline.redaction import redacted
 from lightline.runtime.commits import applied_experiment, committed, experiment_of, experiments_named, git
 from lightline.runtime.experiment_files import read_file
 from lightline_predict.provenance import envelope_beside
@@ -142,7 +139,7 @@ def _tags(registry: Registry, champion: Assignment | None, challenger: Contender
 def _write(registry: Registry, verdict: Verdict, tags: list[NewTag], reports: Path, remote: str | None) -> str:
     """Write reports and tags, all or none; gives what was done."""
     promoted = verdict.verdict == PROMOTE
-    told = _push_files(tags[-1].commit) if promoted and remote else ""
+    told = push_files(tags[-1].commit) if promoted and remote else ""
     with ExitStack() as stack:
         files = {"verdict.json": verdict.text, "verdict.md": verdict.markdown()}
         if promoted:
@@ -166,43 +163,6 @@ def _signed(commit: str) -> dict[str, str]:
 def _told(made: list[str], remote: str | None) -> str:
     where = f", pushed to {remote}" if remote else ", in this clone alone"
     return f"Tagged {', '.join(made)}{where}.\n" if made else ""
-
-
-def _push_files(commit: str) -> str:
-    """Send the files of a commit that lie here to DVC's default remote, so that whoever has the tag can have them.
-
-    Returns what is to be said of it.
-
-    Raises:
-        PromotionError: they cannot be sent.
-    """
-    from dvc.repo import Repo
-    from dvc_data.hashfile.hash_info import HashInfo
-
-    stages = yaml.safe_load(committed(commit, "dvc.lock") or "stages: {}")["stages"].values()
-    digests = {out["md5"] for stage in stages for out in stage.get("outs", ()) if "md5" in out}
-    with Repo() as repo:
-        if "remote" not in repo.config["core"]:
-            return (
-                "note: DVC has no default remote, and so others get the tag but not the file; "
-                "`dvc remote add --default NAME PATH` and `dvc push --all-tags` send it.\n"
-            )
-        files = [HashInfo("md5", digest) for digest in sorted(digests) if repo.cache.local.exists(digest)]
-        try:
-            failed = repo.cloud.push(files).failed  # `dvc push` would go by the remote that the commit names
-        except Exception as error:  # a remote can fail in as many ways as there are kinds of them
-            failed = redacted(str(error))
-    if failed:
-        raise PromotionError(
-            f"DVC's remote does not take the files of {commit[:12]}, and so nothing was written: {failed}\n"
-            "--no-push leaves it out."
-        )
-    if re.search(r"^\s*remote\s*=", committed(commit, ".dvc/config") or "", re.MULTILINE):
-        return ""
-    return (
-        f"note: the .dvc/config of {commit[:12]} names no remote; `dvc artifacts get --stage champion` needs "
-        "`--config .dvc/config` with one that does.\n"
-    )
 
 
 def _mirror(model: Contender, params: Params) -> None:
@@ -231,7 +191,7 @@ def rollback(version: str | None, push: bool) -> str:
         history = registry.assignments()
         target = _earlier(history, version)
         model = fetch_model(f"the champion {target.name}", target.commit, Path(folder), _CHAMPIONS)
-        told = _push_files(target.commit) if remote else ""
+        told = push_files(target.commit) if remote else ""
         tags = registry.promotion(target.commit, f"rollback from {history[-1].name}")
         registry.write(tags, remote)
         _mirror(model, load_params())

@@ -4,34 +4,22 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.support.prefect_server import Server
 
 
 @pytest.fixture
-def repository(small_project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def repository(small_project, s3, s3_server: str, tmp_path: Path) -> str:
     """A bare repository, whose DVC remote is on S3; gives its URL."""
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    url = f"http://127.0.0.1:{server._server.server_port}"
-    for name, value in {"ENDPOINT_URL": url, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem(skip_instance_cache=True).mkdir("results")
+    s3.create_bucket(Bucket="results")
     small_project.run("dvc", "remote", "add", "--default", "store", "s3://results/dvc")
-    small_project.run("dvc", "remote", "modify", "store", "endpointurl", url)
+    small_project.run("dvc", "remote", "modify", "store", "endpointurl", s3_server)
     small_project.commit("remote")
     small_project.run("git", "clone", "--quiet", "--bare", ".", str(tmp_path / "photos.git"))
-    yield f"file://{tmp_path}/photos.git"
-    server.stop()
+    return f"file://{tmp_path}/photos.git"
 
 
 def _machine(small_project, tmp_path: Path, name: str):

@@ -2,11 +2,9 @@
 
 import sys
 
-import boto3
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
 from lightline_predict import images
 from lightline_predict.__main__ import main
@@ -21,40 +19,16 @@ CONTENTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def endpoint():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def bucket(endpoint, monkeypatch, tmp_path):
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "s3cret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_CONFIG_FILE": str(tmp_path / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
+def bucket(s3):
     places._s3.cache_clear()
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="data")
+    s3.create_bucket(Bucket="data")
     for name, content in CONTENTS.items():
-        client.put_object(Bucket="data", Key=f"photos/{name}", Body=content)
+        s3.put_object(Bucket="data", Key=f"photos/{name}", Body=content)
     for hidden in ("photos/.hidden/x.png", "photos/b/.hidden.png", "photos2/x.png"):
-        client.put_object(Bucket="data", Key=hidden, Body=b"hidden")
-    client.put_object(Bucket="data", Key="photos/b/", Body=b"")
-    yield client
-    for item in client.list_objects_v2(Bucket="data").get("Contents", []):
-        client.delete_object(Bucket="data", Key=item["Key"])
-    client.delete_bucket(Bucket="data")
-    client.close()
+        s3.put_object(Bucket="data", Key=hidden, Body=b"hidden")
+    s3.put_object(Bucket="data", Key="photos/b/", Body=b"")
+    return s3
 
 
 @pytest.fixture

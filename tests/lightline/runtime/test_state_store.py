@@ -1,11 +1,9 @@
 """States in a folder and in moto's S3 server: brought back elsewhere, damaged, without rights, without a server."""
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from lightline.errors import ParameterError
 from lightline.files import file_digest
@@ -14,33 +12,12 @@ from lightline.runtime.state_store import FINISHED, StateStore, state_store
 _FINGERPRINT = "f" * 64
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    yield f"http://127.0.0.1:{server._server.server_port}"
-    server.stop()
-
-
 @pytest.fixture(params=["folder", "s3"])
-def place(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def place(request, tmp_path: Path) -> str:
     if request.param == "folder":
         return str(tmp_path / "store")
-    _use(request.getfixturevalue("s3"), monkeypatch)
-    import s3fs
-
-    bucket = f"states-{tmp_path.name.replace('_', '-').lower()}"[:60].rstrip("-")
-    s3fs.S3FileSystem(skip_instance_cache=True).mkdir(bucket)
-    return f"s3://{bucket}/some/where"
-
-
-def _use(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    for name, value in {"ENDPOINT_URL": url, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    request.getfixturevalue("s3").create_bucket(Bucket="states")
+    return "s3://states/some/where"
 
 
 def _save(folder: Path, name: str, content: bytes) -> Path:
@@ -92,8 +69,7 @@ def test_a_damaged_state_is_left_out_with_a_warning(place, tmp_path: Path, capfd
     assert (there / "step-000000003.ckpt").read_bytes() == b"whole"
 
 
-def test_a_place_without_rights_is_refused_before_any_work(tmp_path: Path, s3, monkeypatch):
-    _use(s3, monkeypatch)
+def test_a_place_without_rights_is_refused_before_any_work(tmp_path: Path, s3):
     with pytest.raises(ParameterError, match=r"'s3://nowhere-at-all/x' cannot be written"):
         StateStore("s3://nowhere-at-all/x", _FINGERPRINT).open({})
     (tmp_path / "file").write_text("")
@@ -101,11 +77,11 @@ def test_a_place_without_rights_is_refused_before_any_work(tmp_path: Path, s3, m
         StateStore(str(tmp_path / "file" / "x"), _FINGERPRINT).open({})
 
 
-def test_a_store_that_is_down_costs_a_warning(tmp_path: Path, monkeypatch, capfd):
+def test_a_store_that_is_down_costs_a_warning(tmp_path: Path, s3, monkeypatch, capfd):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    _use(f"http://127.0.0.1:{port}", monkeypatch)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     here = _folder(tmp_path / "here")
     with state_store("s3://states/x", _FINGERPRINT, {}) as store:
         assert store is not None

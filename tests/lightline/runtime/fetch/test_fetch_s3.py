@@ -3,9 +3,7 @@
 import hashlib
 import shutil
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from lightline.config.data import FolderSource
 from lightline.runtime.fetch.fetch import FetchError, fetch
@@ -16,34 +14,10 @@ CONTENT = bytes(range(256)) * 30_000  # 7.7 MB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-@pytest.fixture(scope="module")
-def endpoint():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def bucket(endpoint, monkeypatch, tmp_path):
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "s3cret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_CONFIG_FILE": str(tmp_path / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="data")
-    yield client
-    for item in client.list_objects_v2(Bucket="data").get("Contents", []):
-        client.delete_object(Bucket="data", Key=item["Key"])
-    client.delete_bucket(Bucket="data")
-    client.close()
+def bucket(s3):
+    s3.create_bucket(Bucket="data")
+    return s3
 
 
 def test_an_object_is_downloaded(bucket):
