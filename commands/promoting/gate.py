@@ -24,6 +24,7 @@ from stages.test.slices import holm
 
 PROMOTE, HOLD, REJECT = "PROMOTE", "HOLD", "REJECT"
 _LEAST = 1e-12  # of a probability in a logarithm
+_TINY = 0.01  # of the champion's log-loss: a part by which nobody would choose, however sure it is
 _SHOWN = 5  # parts in a reason
 _FINE = 0.005  # half a point, which the sentence on what could be seen asks for too
 
@@ -215,7 +216,7 @@ def _worse(scores: list[Score], parts: list[Part], changed: int, settings: Promo
     _, f1, loss, *_ = scores
     assert loss.lower is not None
     assert f1.upper is not None
-    if loss.lower > 0:
+    if loss.lower > _TINY * loss.champion:
         yield f"Its log-loss is higher: {loss.challenger:.4g}, not {loss.champion:.4g}; by {loss.lower:.2g} at least."
     # Drawn from very few such images, the bootstrap is sure of what a coin does as well.
     if f1.upper < -settings.margin and 0.5**changed <= settings.alpha:

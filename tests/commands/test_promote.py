@@ -34,8 +34,9 @@ Registry = Callable[[str], Project]  # `registry("a")`: a clone of the same remo
 def published(finished_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone `a` of `remote.git` with a DVC remote, and experiments beside its own model. Tests copy all but that.
 
-    weak: with noise in its last layer. seen: the same, with half of the test images in its train. other: of other
-    classes. newer: of a contract that nobody knows. untrained: without a model.
+    weak: with noise in its last layer. seen, all_seen: the same, with half or all of the test images in its train.
+    equal: with noise that changes no answer. other: of other classes. newer: of a contract that nobody knows.
+    untrained: without a model.
     """
     folder = tmp_path_factory.mktemp("published")
     project = Project(shutil.copytree(finished_project.path, folder / "a", symlinks=True))
@@ -51,7 +52,9 @@ def published(finished_project: Project, tmp_path_factory: pytest.TempPathFactor
     model = project.path / MODEL
     weak = changed(model, noise=3.0)
     _record(project, "weak", {MODEL: weak})
-    _record(project, "seen", {MODEL: weak, SPLITS: _with_half_of_test_in_train(project.path / SPLITS)})
+    _record(project, "seen", {MODEL: weak, SPLITS: _with_test_in_train(project.path / SPLITS, every=2)})
+    _record(project, "all_seen", {MODEL: weak, SPLITS: _with_test_in_train(project.path / SPLITS, every=1)})
+    _record(project, "equal", {MODEL: changed(model, noise=1e-6)})
     _record(project, "other", {MODEL: changed(model, classes=json.dumps([str(number) for number in range(1, 11)]))})
     _record(project, "newer", {MODEL: changed(model, contract="9")})
     _record(project, "untrained", {MODEL: None})
@@ -71,10 +74,10 @@ def changed(model: Path, noise: float = 0.0, **metadata: str) -> bytes:
     return loaded.SerializeToString()
 
 
-def _with_half_of_test_in_train(file: Path) -> bytes:
+def _with_test_in_train(file: Path, every: int) -> bytes:
     table = pq.read_table(file)
     splits = table["split"].to_pylist()
-    for row in [row for row, split in enumerate(splits) if split == "test"][::2]:
+    for row in [row for row, split in enumerate(splits) if split == "test"][::every]:
         splits[row] = "train"
     written = io.BytesIO()
     pq.write_table(table.set_column(2, table.schema.field(2), [splits]), written)
@@ -189,6 +192,17 @@ def test_what_the_champion_has_learned_from_is_left_out(registry: Registry):
     assert (found["images"], found["left_out"], found["compared"]) == (269, 135, 134)
 
 
+def test_an_equal_is_promoted_within_a_margin_alone(registry: Registry, capsys):
+    project = registry("a")
+    main(["HEAD", "--first", "--no-push"])
+    assert main(["equal", "--no-push"]) == 3
+    assert "not shown to be more accurate: +0.00 points" in capsys.readouterr().out
+    params = project.path / "params.yaml"
+    params.write_text(params.read_text().replace("margin: 0.0", "margin: 0.03"))
+    assert main(["equal", "--no-push"]) == 0
+    assert "less than 0.03 (promote.margin) below the champion's accuracy" in capsys.readouterr().out
+
+
 def test_comparisons_are_counted_and_the_same_one_is_no_new_try(registry: Registry, capsys):
     registry("a")
     main(["HEAD", "--first"])
@@ -225,6 +239,7 @@ def test_a_promoter_that_is_not_the_first_is_refused(registry: Registry):
         ("HEAD", ["HEAD"], " is the champion, v0.0.1"),
         ("HEAD", ["weak", "--first"], "leave --first out"),
         ("other", ["HEAD"], "alone has 10; "),
+        ("all_seen", ["HEAD"], "All 269 test images of "),
         (None, ["newer"], "error: The model of newer is of contract 9"),
         (None, ["nobody"], "error: There is no experiment or commit 'nobody' here"),
         (None, ["untrained"], "error: models/model.onnx of untrained cannot be read here"),
