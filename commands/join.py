@@ -5,15 +5,20 @@ python -m lightline join HOST:PORT
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import yaml
 
 from lightline.config.load import PARAMS_VARIABLE
 from lightline.errors import LightlineError
 from lightline.files import whole_file
 from lightline.runtime.origin import records
 from lightline.runtime.ranks import launcher
+
+_TORCH_LOG = "TORCH_CPP_LOG_LEVEL"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,6 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     host, _, port = options.place.rpartition(":")
     if not host or not port.isdecimal() or not 1 <= int(port) <= 65_535:
         parser.error(f"{options.place!r} is no HOST:PORT, as in 10.0.0.5:29500")
+    if not options.timeout > 0:
+        parser.error(f"--timeout {options.timeout:g} must be more than 0 seconds")
     try:
         environment = _join(host, int(port), options.timeout)
     except LightlineError as error:
@@ -39,15 +46,27 @@ def main(arguments: Sequence[str]) -> int:
 
 def _join(host: str, port: int, timeout: float) -> dict[str, str]:
     """Wait for the first node; gives the environment of the train stage."""
+    environment = {**os.environ, "MASTER_ADDR": host, "MASTER_PORT": str(port)}
+    os.environ.setdefault(_TORCH_LOG, "FATAL")  # of a connection that is refused torch prints its own stack
     from stages.train.nodes import JOINED, PARAMS, connect
 
+    try:
+        socket.getaddrinfo(host, port)
+    except OSError as error:
+        raise LightlineError(f"There is no host {host!r}: {error.strerror}.") from None
     print(f"waiting for the first node at {host}:{port}", flush=True)
     store = connect(host, port, timeout)
-    environment = {**os.environ, "MASTER_ADDR": host, "MASTER_PORT": str(port)}
+    params = store.get(PARAMS)
     if launcher() == "lightning":  # else SLURM has given numbers
-        environment["NODE_RANK"] = str(store.add(JOINED, 1))
+        number, total = store.add(JOINED, 1), yaml.safe_load(params)["hardware"]["num_nodes"]
+        if number >= total:
+            raise LightlineError(
+                f"All {total} places of the training at {host}:{port} are taken (hardware.num_nodes). If one that had "
+                "joined was ended before the training began, start the first node again: it goes on where it was."
+            )
+        environment["NODE_RANK"] = str(number)
     path = Path(records(), "joined", f"{os.getpid()}.yaml")
     path.parent.mkdir(exist_ok=True)
     with whole_file(path) as temporary:
-        temporary.write_bytes(store.get(PARAMS))
+        temporary.write_bytes(params)
     return environment | {PARAMS_VARIABLE: str(path)}

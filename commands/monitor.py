@@ -10,16 +10,16 @@ from pathlib import Path
 
 from lightline.errors import LightlineError
 
-ALARM = 3  # exit status
+ALARM, TOO_FEW = 3, 4  # exit status
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare, write reports/monitor/ and print what was found; gives 3 on an alarm, else 0."""
+    """Compare, write reports/monitor/ and say what was found; gives the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m lightline monitor",
         description="Tell whether images that are answered have become others than the test images were.",
-        epilog=f"Exit status: {ALARM} on an alarm, else 0; 1 where nothing could be compared. What counts stands in "
-        "conf/monitor/.",
+        epilog=f"Exit status: {ALARM} on an alarm, {TOO_FEW} where there are too few images to say, 0 where there is "
+        "none; 1 is an error. What counts stands in conf/monitor/.",
     )
     parser.add_argument("images", type=Path, help="what `lightline-predict serve --log` wrote, or a folder of images")
     parser.add_argument("--model", type=Path, default=Path("models/model.onnx"), help="default: %(default)s")
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     from commands.monitoring.monitor import monitor
 
     try:
-        return ALARM if monitor(**vars(options)) else 0
+        found = monitor(**vars(options))
     except LightlineError as error:
         sys.exit(f"error: {error}")
+    return ALARM if found.alarm else 0 if found.compared else TOO_FEW

@@ -91,6 +91,7 @@ def _print_comparisons(verdicts: list[dict[str, Any]]) -> None:
     for found in verdicts:
         numbers, differ = found["comparison"], found["accuracy"]
         print(
-            f"challenger  {found['challenger']['name']}: {found['verdict']}, {differ['better']} images better and "
-            f"{differ['worse']} worse (comparison {numbers['number']} on these images, alpha {numbers['alpha']:.3g})"
+            f"challenger  {found['challenger']['name']}: {found['verdict']}, alone right on {differ['better']} images, "
+            f"alone wrong on {differ['worse']} (comparison {numbers['number']} on these images, "
+            f"alpha {numbers['alpha']:.3g})"
         )

@@ -13,6 +13,7 @@ from lightline.errors import DataError, LightlineError
 from lightline.runtime.origin import origin
 from lightline.runtime.sweep_journal import (
     FOLDER,
+    REASON,
     cell,
     label,
     latest_value,
@@ -52,7 +53,7 @@ def _write(name: str, output: Path) -> str:
         headline=_headline(study, monitor, best),
         where=f"Commit {commit[:12]}; {monitor} of the val split: the test split is looked at for the best one alone.",
         drawings=drawings(study, monitor),
-        header=["trial", "state", monitor, "epochs", *keys],
+        header=["trial", "state", monitor, "epochs", *keys, "why it failed"],
         rows=[_row(trial, keys) for trial in study.trials],
     )
     with whole_file(output) as temporary:
@@ -86,7 +87,7 @@ def _finished(study: Any) -> list[Any]:
 def _headline(study: Any, monitor: str, best: Any) -> str:
     states = [trial.state.name for trial in study.trials]
     told = [f"{states.count(state)} {state.lower()}" for state in dict.fromkeys(states)]
-    first = f"{len(states)} trials: {', '.join(told)}." if states else "No trial yet."
+    first = f"{len(states)} trial{'s' * (len(states) > 1)}: {', '.join(told)}." if states else "No trial yet."
     if best is None:
         return first
     values = ", ".join(f"{key} = {cell(value)}" for key, value in best.params.items())
@@ -96,4 +97,5 @@ def _headline(study: Any, monitor: str, best: Any) -> str:
 def _row(trial: Any, keys: list[str]) -> list[str]:
     epochs = max(trial.intermediate_values, default=0)
     numbers = [label(trial), trial.state.name.lower(), latest_value(trial), epochs]
-    return [cell(value) for value in (*numbers, *(trial.params.get(key) for key in keys))]
+    reason = trial.user_attrs.get(REASON, "").splitlines()[-1:]  # of what a stage printed, the error comes last
+    return [cell(value) for value in (*numbers, *(trial.params.get(key) for key in keys), "".join(reason))]

@@ -24,7 +24,7 @@ from lightline.errors import LightlineError
 
 EVENT = "lightline.drift"
 _REPORTS = Path("reports", "monitor")
-_ALARM = 3  # exit status of the command
+_ALARM, _TOO_FEW = 3, 4  # exit status of the command
 _SHOWN = 200  # rows of a table in Prefect; the file has all
 
 
@@ -76,7 +76,7 @@ async def compare(home: Path, images: str, model: str, overrides: list[str]) -> 
     status, lines = await run_own_command(home, "monitor", images, "--model", model, *words)
     for line in lines:
         get_run_logger().info(line)
-    if status not in (0, _ALARM):
+    if status not in (0, _ALARM, _TOO_FEW):
         raise StageError("\n".join(lines[-5:]))
     report = json.loads((home / _REPORTS / "report.json").read_text(encoding="utf-8"))
     with (home / _REPORTS / "windows.csv").open(encoding="utf-8", newline="") as file:

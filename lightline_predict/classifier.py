@@ -85,7 +85,7 @@ class Classifier:
         path = Path(path)
         if not path.is_file():
             problem = "is a folder, not a model file" if path.is_dir() else "is missing"
-            raise ModelFileError(f"{path} {problem}; `dvc repro` writes models/model.onnx.")
+            raise ModelFileError(f"{path} {problem}. Lightline's pipeline writes models/model.onnx.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.log_severity_level = 3  # errors

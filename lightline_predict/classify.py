@@ -54,6 +54,9 @@ def files_of(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]
 
 
 def _print_answer(model: Classifier, path: Path) -> bool:
+    if path.exists() and not path.is_file():  # to read a pipe would wait for ever
+        print(f"{path}: a pipe or device, not a file", file=sys.stderr)
+        return False
     try:
         image = model.read(path.read_bytes())
     except images.UnusableImageError as error:

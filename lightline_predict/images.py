@@ -63,11 +63,13 @@ class CheckedImage:
     bits: int | None = None
 
 
-def check(encoded: bytes, max_pixels: int, bit_depth: int = DEEPEST, keep: bool = True) -> CheckedImage:
+def check(
+    encoded: bytes, max_pixels: int, bit_depth: int = DEEPEST, keep: bool = True, limit: str = "data.max_pixels"
+) -> CheckedImage:
     """Decode an image in full; keep its bytes where they are JPEG or PNG of a plain mode, else write PNG.
 
     bit_depth: 8 to 16, the bits in use where there are 16 a channel; values that take more are white.
-    keep: whether bytes are wanted: writing PNG takes longer than reading.
+    keep: whether bytes are wanted: writing PNG takes longer than reading. limit: what people know max_pixels by.
 
     Raises:
         UnusableImageError: it cannot be read, is truncated, has more than max_pixels or no agreed conversion.
@@ -76,7 +78,7 @@ def check(encoded: bytes, max_pixels: int, bit_depth: int = DEEPEST, keep: bool 
         raise UnusableImageError("the file is empty")
     try:
         with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
-            _refuse_bomb(image, max_pixels)
+            _refuse_bomb(image, max_pixels, limit)
             rawmode = _rawmode(image)
             image.load()
             kept = image.mode in _KEPT_MODES and image.format in _KEPT_FORMATS and "transparency" not in image.info
@@ -156,10 +158,10 @@ def _png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _refuse_bomb(image: Image.Image, max_pixels: int) -> None:
+def _refuse_bomb(image: Image.Image, max_pixels: int, limit: str) -> None:
     if image.width * image.height > max_pixels:
         size = f"{image.width}×{image.height}"
-        raise UnusableImageError(f"{size} pixels are more than data.max_pixels = {max_pixels}")
+        raise UnusableImageError(f"{size} pixels are more than {limit} = {max_pixels}")
 
 
 def _upright(image: Image.Image) -> Image.Image:

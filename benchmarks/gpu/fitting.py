@@ -66,9 +66,7 @@ class Training:
         model, dataset, rows = self.task.params.model, self.task.dataset, self.task.splits.rows("test")
         network = build_network(model, len(dataset.classes))
         network.load_state_dict(weights)
-        tf32 = torch.backends.cudnn.allow_tf32  # which `predict_logits` switches off for good
         logits = predict_logits(with_tta(network, model), dataset, rows, self.data.preprocessing, 1000, self.device)
-        torch.backends.cudnn.allow_tf32 = tf32
         return float((logits.argmax(1) == dataset.test_labels[rows]).mean())
 
     def _reset(self) -> None:

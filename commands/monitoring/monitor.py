@@ -21,8 +21,8 @@ from lightline_predict.classifier import Classifier
 _SHOWN = 40  # pictures of a page
 
 
-def monitor(images: Path, model: Path, reference: Path, count: int | None, overrides: list[str]) -> bool:
-    """Compare, write and print; tells whether there is an alarm.
+def monitor(images: Path, model: Path, reference: Path, count: int | None, overrides: list[str]) -> Findings:
+    """Compare, write and print; gives what was found.
 
     Raises:
         LightlineError: there is nothing to compare, or it is not of this model.
@@ -30,6 +30,11 @@ def monitor(images: Path, model: Path, reference: Path, count: int | None, overr
     if not images.is_dir():
         raise DataError(f"{images} is no folder; what `lightline-predict serve --log` wrote is one, and so are images.")
     settings = _settings(overrides)
+    if count is not None and count < settings.min_images:
+        raise DataError(
+            f"--count {count}: a window of fewer than {settings.min_images} images (monitor.min_images) is never "
+            f"judged. Take larger ones, or add -S monitor.min_images={count}."
+        )
     classifier = Classifier(model)
     known = read_reference(reference, classifier)
     windows, folder = _windows(images, classifier, settings, count)
@@ -47,7 +52,7 @@ def monitor(images: Path, model: Path, reference: Path, count: int | None, overr
     found = folder is not None and any(one.findings for one in verdicts)
     write(findings, _odd(known, folder, classifier.classes) if folder and found else [])
     print(*lines(findings), f"See {REPORTS / 'report.html'}", sep="\n")
-    return findings.alarm is not None
+    return findings
 
 
 def _settings(overrides: list[str]) -> Monitor:

@@ -59,7 +59,9 @@ class Findings:
 
     def headline(self) -> str:
         if not self.compared:
-            most = max((one.images for one in self.verdicts), default=0)
+            if not self.verdicts:
+                return "too few to say: there is no whole window yet; `--count` has windows of so many images instead"
+            most = max(one.images for one in self.verdicts)
             return f"too few to say: no window has {self.settings.min_images} images, the largest {most}"
         if self.alarm is None:
             found = sum(bool(one.findings) for one in self.compared)

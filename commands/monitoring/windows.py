@@ -116,6 +116,8 @@ def _by_time(times: np.ndarray, hours: float, notes: list[str]) -> Iterator[tupl
     closed = times[times // span * span + span <= now]
     if left := len(times) - len(closed):
         notes.append(f"{left:,} rows are of the window that is not over yet, and were left out")
+    if not len(closed):
+        return
     starts, begins = np.unique(closed // span, return_index=True)
     for start, begin, end in zip(starts.tolist(), begins, [*begins[1:], len(closed)], strict=True):
         yield _moment(start * span), slice(begin, end)

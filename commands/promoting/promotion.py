@@ -11,11 +11,12 @@ from commands.promoting.remote_files import push_files
 from commands.promoting.tags import Assignment, NewTag, PromotionError, Registry, check_identity, find_remote, promoting
 from commands.promoting.verdict import Verdict, of_comparison, of_first
 from commands.sign import STATEMENT, envelope_of, read_key
+from commands.tracing.records import LOCK, read_records
 from lightline.config.load import load_params
 from lightline.config.params import Params
 from lightline.errors import LightlineError
 from lightline.files import whole_file
-from lightline.runtime.commits import applied_experiment, committed, experiment_of, experiments_named, git
+from lightline.runtime.commits import experiment_of, experiments_named, git
 from lightline.runtime.experiment_files import read_file
 from lightline_predict.provenance import envelope_beside
 
@@ -76,14 +77,14 @@ def _commit_of(name: str | None) -> str:
 
 
 def _recorded() -> str:
-    """Find the commit, HEAD or the experiment that was applied last, that has the results which lie here."""
-    lock = Path("dvc.lock")
-    here = lock.read_text(encoding="utf-8").rstrip("\n") if lock.exists() else None
-    for rev in ("HEAD", applied_experiment()):
-        if here and rev and committed(rev, lock.name) == here:
-            return git("rev-parse", f"{rev}^{{commit}}") or rev
+    """Find the commit that has the results which lie here: HEAD, an experiment, or another."""
+    here = LOCK.read_bytes() if LOCK.is_file() else None
+    for record in read_records():
+        if record.commit and record.lock == here:
+            return record.commit
     raise PromotionError(
-        "What lies here is neither committed nor an experiment that was applied. Name one, or commit dvc.lock."
+        "What lies here is neither committed nor an experiment's. Name one, or commit dvc.lock; `dvc exp save` makes "
+        "an experiment of it."
     )
 
 
@@ -99,7 +100,14 @@ def _judge(
         return of_first(challenger, first, "There is no champion to compare it with.")
     try:
         holder = fetch_model(f"the champion {champion.name}", champion.commit, folder, _CHAMPIONS)
+        if holder.digest == challenger.digest:
+            raise PromotionError(
+                f"The model of {challenger.name} is the very file of the champion, {champion.name}: there is nothing "
+                "to compare."
+            )
         compared = compare(holder, challenger, folder, _CHAMPIONS)
+    except PromotionError:
+        raise
     except LightlineError as error:
         if first:
             return of_first(challenger, first, f"It cannot be compared with the champion: {error}")

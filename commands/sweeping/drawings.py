@@ -22,7 +22,7 @@ def drawings(study: Any, monitor: str) -> list[tuple[str, str]]:
             warnings.simplefilter("ignore")  # that these functions are experimental
             try:
                 draw()
-            except (ValueError, RuntimeError, ZeroDivisionError):  # too few trials, or all alike
+            except Exception:  # too few trials, all alike, or values that Optuna or matplotlib stumble over
                 plt.close("all")
                 continue
         figure, text = plt.gcf(), io.StringIO()

@@ -44,7 +44,8 @@ def look_inside(path: Path) -> Inside:
         DataError: there is none, or it cannot be read.
     """
     if not path.is_file():
-        raise DataError(f"{path} is {'a folder; name a file in it' if path.exists() else 'not there'}.")
+        what = "a folder; name a file in it" if path.is_dir() else "no file" if path.exists() else "not there"
+        raise DataError(f"{path} is {what}.")
     try:
         md5, sha256 = (_digest(path, name) for name in ("md5", "sha256"))
     except OSError as error:

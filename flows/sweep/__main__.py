@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from flows import temporary_server
@@ -78,8 +79,10 @@ def _count(text: str) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from flows.sweep.space import parse_space
+    from flows.sweep.study import journal
 
-    parse_space(options.overrides)  # before a server is started for nothing
+    journal(Path(), options.name)  # refuses what cannot be, before a server is started for nothing
+    parse_space(options.overrides)
     temporary_server.configure()
     with loading():
         from flows.sweep.flow import sweep
@@ -95,7 +98,7 @@ def _run(options: argparse.Namespace) -> int:
     print(f"\n{state.message}")
     origin = find_origin(options.repo)
     if not origin.is_here:
-        print(f"\nNext:\n  dvc exp pull origin {options.name}-best")
+        print(f"\nNext:\n  dvc exp pull origin {_study(options).tested()}")
         return 0
     print(f"\nNext:\n  {_command('apply', options)}\nLook at it: {origin.home}/reports/sweeps/{options.name}.html")
     return 0
@@ -124,7 +127,7 @@ def _worker() -> Iterator[None]:
         return
     environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_WORKER_QUERY_SECONDS": "2", TEMPORARY: "1"}
     quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    quiet["preexec_fn"] = temporary_server.end_with_parent
+    quiet["preexec_fn"] = _prepare_worker
     for command in ("work-pool create local --type process --overwrite", "--no-prompt deploy --all"):
         words = (sys.executable, "-m", "prefect", *command.split())
         done = subprocess.run(words, cwd=CODE, env=environment, capture_output=True, text=True, check=False)
@@ -139,6 +142,11 @@ def _worker() -> Iterator[None]:
             worker.wait(60)
         except subprocess.TimeoutExpired:
             worker.kill()
+
+
+def _prepare_worker() -> None:
+    temporary_server.end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a shell's background job, as this may be one, ignores
 
 
 def _study(options: argparse.Namespace) -> Any:
@@ -177,7 +185,9 @@ def _best(options: argparse.Namespace) -> int:
 
 def _apply(options: argparse.Namespace) -> int:
     """Bring the best one's results here, where nothing would be lost."""
-    study, name, origin = _study(options), f"{options.name}-best", find_origin(options.repo)
+    study, origin = _study(options), find_origin(options.repo)
+    if (name := study.tested()) is None:
+        raise LightlineError("The best trial has not been tested: the sweep has not come to its end. `run` goes on.")
     if not origin.is_here:
         raise LightlineError(f"{options.repo} is elsewhere: `dvc exp pull origin {name}` in a clone of it.")
     here = git("rev-parse", "HEAD", folder=origin.home)
@@ -187,7 +197,7 @@ def _apply(options: argparse.Namespace) -> int:
             f"`git checkout {study.plan.commit[:12]}` first, or run its parameters: `{_command('best', options)}`."
         )
     if name not in experiments(origin, here, origin.home):
-        raise LightlineError(f"There is no experiment {name!r}: the sweep has not come to its end.")
+        raise LightlineError(f"There is no experiment {name!r}: the best trial has not been tested. `run` goes on.")
     if not can_take(origin.home, name):
         raise LightlineError("The workspace has changes that would be lost. Commit them, or take them back, first.")
     if not apply(origin.home, name):

@@ -18,6 +18,7 @@ from flows.git import Origin, experiments
 from flows.own_command import run_own_command
 from flows.sweep.study import ATTEMPT, CONTINUES, PRUNED, RUN_SECONDS, Study
 from flows.sweep.trials import Runs, has_ended
+from lightline.config.params import Sweep as Settings
 from lightline.runtime.experiment_files import read_file
 from lightline.runtime.sweep_journal import label
 
@@ -32,9 +33,10 @@ _END = 90.0  # seconds for runs to end that are stopped
 class Controller:
     """Asks, watches and tells, until there are enough trials; goes on with what an earlier one has left."""
 
-    def __init__(self, origin: Origin, study: Study, runs: Runs, trials: int, parallel: int, logger: Any):
+    def __init__(self, origin: Origin, study: Study, runs: Runs, settings: Settings, max_epochs: int, logger: Any):
+        """Make one for the runs of a study; max_epochs: of a trial, where that is not searched."""
         self._origin, self._study, self._runs, self._log = origin, study, runs, logger
-        self._trials, self._parallel = trials, parallel
+        self._trials, self._parallel, self._max_epochs = settings.trials, settings.parallel, max_epochs
         self._open: dict[int, tuple[Trial, UUID]] = {}
         self._adopted: set[int] = set()  # whose runs another controller has started
         self._errors: list[str] = []
@@ -98,8 +100,10 @@ class Controller:
         state = await self._runs.read(run)
         self._watch_for_workers(state)
         if PRUNED not in trial.user_attrs:
-            self._report(trial, await self._runs.rows(run))
-            if not has_ended(state) and CONTINUES not in trial.user_attrs and trial.should_prune():
+            rows = await self._runs.rows(run)
+            self._report(trial, rows)
+            can_end = not has_ended(state) and CONTINUES not in trial.user_attrs and not self._is_through(trial, rows)
+            if can_end and trial.should_prune():
                 trial.set_user_attr(PRUNED, True)
                 await self._runs.stop(run)
         if has_ended(state):
@@ -120,6 +124,10 @@ class Controller:
         for step, row in enumerate(rows, 1):
             if step not in known and self._study.plan.monitor in row:
                 trial.report(float(row[self._study.plan.monitor]), step)
+
+    def _is_through(self, trial: Trial, rows: list[dict[str, Any]]) -> bool:
+        """Tell whether a trial has trained all its epochs, and so has nothing left that ending it would save."""
+        return bool(rows) and rows[-1]["epoch"] >= trial.params.get("trainer.max_epochs", self._max_epochs)
 
     async def _end(self, trial: Trial, run: FlowRun) -> None:
         assert run.state is not None
@@ -146,6 +154,7 @@ class Controller:
         await self._show()
         last = self._errors[-_SAME_ERRORS:]
         if len(last) == _SAME_ERRORS and len(set(last)) == 1:
+            await self._show(at_once=True)
             raise StageError(f"{_SAME_ERRORS} trials in a row ended with the same error: {told}")
         return None
 
@@ -193,7 +202,7 @@ class Controller:
         await self._show(at_once=True)
         if best is None:
             raise StageError("No trial came to its end: there is no best one. `show` says how each has ended.")
-        experiment = f"{self._runs.name}-best"
+        experiment = self._study.name_test(self._runs.name)
         self._log.info("trial %d is the best: it is tested now, and it alone, as %s", label(best), experiment)
         overrides = self._study.space.overrides(best.params)
         run = await self._runs.start(experiment, overrides, best.number, [])

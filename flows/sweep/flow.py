@@ -60,9 +60,10 @@ async def sweep(  # noqa: PLR0917 (the form has them all)
             settings = params.sweep.model_copy(
                 update={"trials": trials or params.sweep.trials, "parallel": parallel or params.sweep.parallel}
             )
-            study = Study.open(journal(origin.home, name), name, settings, params.trainer.max_epochs or 1)
+            max_epochs = params.trainer.max_epochs or 1
+            study = Study.open(journal(origin.home, name), name, settings, max_epochs)
             runs = Runs(name, study.plan.identity, repo, study.plan.commit)
-            controller = Controller(origin, study, runs, settings.trials, settings.parallel, logger)
+            controller = Controller(origin, study, runs, settings, max_epochs, logger)
             if continue_pruned:
                 logger.info("%d pruned trials go on", study.continue_pruned())
             return Completed(message=await controller.run())
@@ -85,11 +86,16 @@ async def check(origin: Origin, request: Request, name: str, space: Space, overr
         request = Request(request.overrides, request.repo, known.plan.commit)
     async with open_workspace(request, lambda line: None) as workspace:
         _refuse_unread(space, workspace.folder, [stage for stages in workspace.steps for stage in stages[1]])
+        composed = []
         for corner in space.corners():
             await workspace.dvc.call("compose", overrides=corner)
-        params = check_params(yaml.safe_load((workspace.folder / "params.yaml").read_bytes()), "params.yaml")
+            composed.append(
+                check_params(yaml.safe_load((workspace.folder / "params.yaml").read_bytes()), "params.yaml")
+            )
+        params = composed[-1]
+        _refuse_incomparable(composed)
         if not known:
-            taken = [one for one in workspace.recorded if re.fullmatch(rf"{re.escape(name)}-(\d+|best)", one)]
+            taken = [one for one in workspace.recorded if re.fullmatch(rf"{re.escape(name)}-(\d+|best(-\d+)?)", one)]
             if taken:
                 raise RequestError(
                     f"There are experiments of a sweep {name!r} on this commit already, as {taken[0]}. Choose another "
@@ -97,6 +103,27 @@ async def check(origin: Origin, request: Request, name: str, space: Space, overr
                 )
             Study.create(file, name, Plan(overrides, workspace.commit, params.trainer.monitor))
     return params
+
+
+def _refuse_incomparable(composed: list[Params]) -> None:
+    """Refuse a space whose trials would be measured by different things, of which the easier to reach would win.
+
+    Raises:
+        RequestError: the val images differ, or what they are judged by.
+    """
+    monitors = {params.trainer.monitor for params in composed}
+    if len(monitors) > 1:
+        raise RequestError("trainer.monitor cannot be searched: it is what the trials are compared by.")
+    for section in ("data", "split"):
+        if any(getattr(params, section) != getattr(composed[0], section) for params in composed):
+            raise RequestError(
+                f"{section} cannot be searched: the trials would have other val images, and could not be compared."
+            )
+    if "val_loss" in monitors and any(params.loss != composed[0].loss for params in composed):
+        raise RequestError(
+            "loss cannot be searched by val_loss, which is that very loss: the easiest to make small would win. Add "
+            "-S trainer.monitor=val_accuracy."
+        )
 
 
 def _refuse_unread(space: Space, folder: Path, stages: list[str]) -> None:

@@ -37,10 +37,11 @@ class Space:
         return [*self.fixed, *(f"{key}={_text(value)}" for key, value in values.items())]
 
     def corners(self) -> list[list[str]]:
-        """List overrides in which each value that was named occurs, each end of an interval too."""
+        """List overrides in which each value that was named occurs; of an interval its ends and one inside."""
         ends = {key: _ends(distribution) for key, distribution in self.searched.items()}
         first = {key: values[0] for key, values in ends.items()}
         others = [first | {key: value} for key, values in ends.items() for value in values[1:]]
+        others += [first | {key: value} for key in first if (value := _between(self.searched[key])) is not None]
         return [[*self.own, *self.overrides(values)] for values in (first, *others)]
 
     def points(self) -> Iterator[dict[str, Any]]:
@@ -84,17 +85,24 @@ def parse_space(overrides: Sequence[str]) -> Space:
 def _distribution(text: str, sweep: Any) -> BaseDistribution:
     from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
 
+    tags = getattr(sweep, "tags", set())
+    is_log = "log" in tags
+    if unknown := sorted(tags - {"log"}) or (["log"] if is_log and not isinstance(sweep, IntervalSweep) else []):
+        raise RequestError(
+            f"{text!r} cannot be searched: the one tag is log, of an interval; not {', '.join(unknown)}."
+        )
     try:
         if isinstance(sweep, ChoiceSweep):
             return CategoricalDistribution(list(dict.fromkeys(_written(value) for value in sweep.list)))
         if isinstance(sweep, RangeSweep) and sweep.start is not None and sweep.stop is not None:
             return _stepped(sweep.start, sweep.stop, sweep.step)
         if isinstance(sweep, IntervalSweep) and sweep.start is not None and sweep.end is not None:
-            is_log = "log" in sweep.tags
+            if not math.isfinite(sweep.end - sweep.start):
+                raise ValueError("both ends must be finite")
             if isinstance(sweep.start, int) and isinstance(sweep.end, int):
                 return IntDistribution(sweep.start, sweep.end, log=is_log)
             return FloatDistribution(float(sweep.start), float(sweep.end), log=is_log)
-    except ValueError as error:
+    except (ValueError, ArithmeticError) as error:  # steps of 0, ends that are no number or infinite
         raise RequestError(f"{text!r} cannot be searched: {error}") from None
     raise RequestError(f"{text!r} cannot be searched: choice, range and interval can, {_HINT}.")
 
@@ -125,6 +133,13 @@ def _ends(distribution: BaseDistribution) -> list[Any]:
         return list(distribution.choices)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     return [distribution.low, distribution.high]
+
+
+def _between(distribution: BaseDistribution) -> float | None:
+    """Give a point inside an interval, as most no whole number; None: it is no interval."""
+    if not isinstance(distribution, FloatDistribution) or distribution.step is not None or distribution.single():
+        return None
+    return distribution.low + (distribution.high - distribution.low) * (math.sqrt(5) - 1) / 2
 
 
 def _grid(distribution: BaseDistribution) -> list[Any]:

@@ -23,6 +23,7 @@ from lightline.runtime.sweep_journal import (
     DUPLICATE,
     FOLDER,
     LABEL,
+    REASON,
     label,
     latest_value,
     load_study,
@@ -32,8 +33,10 @@ from lightline.runtime.sweep_journal import (
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 _DUPLICATES = 100  # in a row, after which there seems to be nothing new
-REASON = "reason"  # of a trial's end, where it failed; key of its attributes, as are those below
-RUN_SECONDS = "run_seconds"  # from when a trial's run was asked for to its end
+RUN_SECONDS = (
+    "run_seconds"  # key of a trial's attributes, as are those below: from when a trial's run was asked for to its end
+)
+_TESTED = "tested"  # attribute of the study: experiments by the numbers of the trials whose parameters they test
 ATTEMPT, CONTINUES, PRUNED = "attempt", "continues", "pruned"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -71,7 +74,9 @@ def journal(home: Path, name: str) -> Path:
         RequestError: the name cannot be one.
     """
     if not _NAME.fullmatch(name):
-        raise RequestError(f"{name!r} cannot name a sweep: up to 61 letters, digits, - and _ can.")
+        raise RequestError(
+            f"{name!r} cannot name a sweep: up to 61 of a to z, A to Z, 0 to 9, - and _ can, the first no sign."
+        )
     return home / FOLDER / f"{name}.journal"
 
 
@@ -142,7 +147,8 @@ class Study:
             is_again = trial.params in [other.params for other in self._real() if other.number != trial.number]
             if not is_again or CONTINUES in trial.user_attrs:
                 # Optuna's own numbers count what was asked for twice, too.
-                trial.set_user_attr(LABEL, len(self._real()) - 1)
+                labels = [other.user_attrs[LABEL] for other in self._real() if LABEL in other.user_attrs]
+                trial.set_user_attr(LABEL, max(labels, default=-1) + 1)
                 return trial
             trial.set_user_attr(DUPLICATE, True)
             self._study.tell(trial, state=TrialState.FAIL)
@@ -188,6 +194,24 @@ class Study:
         with suppress(ValueError):
             return self._study.best_trial
         return None
+
+    def tested(self) -> str | None:
+        """Name the experiment in which the best one was, or is, tested; None where it has not come to that."""
+        best = self.best()
+        return self._tested.get(str(label(best))) if best else None
+
+    def name_test(self, name: str) -> str:
+        """Name the experiment for the best one's test: an earlier best one keeps its own."""
+        best = self.best()
+        assert best is not None
+        key, tested = str(label(best)), self._tested
+        tested.setdefault(key, f"{name}-best-{label(best):03d}" if tested else f"{name}-best")
+        self._study.set_user_attr(_TESTED, tested)
+        return tested[key]
+
+    @property
+    def _tested(self) -> dict[str, str]:
+        return self._study.user_attrs.get(_TESTED, {})
 
     def reported(self, number: int) -> set[int]:
         """Give the epochs, counted from 1, that a trial has reported."""

@@ -1,5 +1,8 @@
 """Logits of a network for images of the dataset, straight from their pixels: for test, export and the end of train."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import nn
@@ -7,6 +10,16 @@ from torch import nn
 from lightline.data.dataset import Dataset, pixel_stacks
 from lightline.models.body import Body
 from lightline.models.transforms import Preprocessing, evaluation_transform
+
+
+@contextmanager
+def _convolutions_in_float32() -> Iterator[None]:
+    """Meanwhile, have a GPU not round them to TF32, as it does by default: onnxruntime would not reproduce that."""
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def predict_logits(
@@ -36,6 +49,7 @@ def predict_embeddings(
 
 
 @torch.inference_mode()
+@_convolutions_in_float32()
 def _predict(
     network: nn.Module,
     dataset: Dataset,
@@ -45,8 +59,6 @@ def _predict(
     device: torch.device | str,
 ) -> list[np.ndarray]:
     """Compute what a network gives, as an array each; none without rows."""
-    # By default convolutions on a GPU round to TF32, which onnxruntime would not reproduce.
-    torch.backends.cudnn.allow_tf32 = False
     network = network.to(device).float().eval()
     transform = evaluation_transform(preprocessing).to(device)
     given: list[tuple[torch.Tensor, ...]] = []

@@ -5,6 +5,7 @@ from typing import Any
 
 FOLDER = Path(".lightline", "sweeps")  # of the repository that has the sweep
 DUPLICATE = "duplicate"  # attribute of a trial that was asked for again, and never ran
+REASON = "reason"  # attribute: why a trial failed
 LABEL = "label"  # attribute: a trial's number among the others; Optuna's own count those, too
 
 

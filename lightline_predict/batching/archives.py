@@ -31,7 +31,7 @@ class ZipInput:
             self._archive = stack.enter_context(zipfile.ZipFile(file))
         # Whatever zipfile stumbles over in damaged bytes.
         except Exception as error:
-            raise InputError(f"{place} is a damaged zip archive: {error}.") from error
+            raise InputError(f"{place} cannot be read as a zip archive: {error}.") from error
         self._members = [info for info in self._archive.infolist() if not info.is_dir() and not is_hidden(_name(info))]
 
     def items(self) -> Iterator[Item]:

@@ -38,5 +38,5 @@ def printable(name: str) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Tell whether a part of a member's path is hidden, or macOS's own."""
-    return any((part.startswith(".") and part != ".") or part == "__MACOSX" for part in name.split("/"))
+    """Tell whether a part of a member's path is hidden, or macOS's own; `..` is not: nothing is unpacked there."""
+    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))

@@ -40,7 +40,7 @@ def run(options: Namespace) -> int:
         parts.find()
         _answer(source, parts, Answering(model, options.threads or _num_cores(), options.batch_size))
         if not (num_rows := parts.num_rows):
-            raise InputError(f"There is no file in {place}.")
+            raise InputError(f"There is no file in {place}; hidden ones are left out.")
         num_errors = parts.finish()
     print(f"{options.output}: {num_rows:,} images")
     if num_errors:
@@ -95,7 +95,8 @@ def _answer(source: Input, parts: Parts, answering: Answering) -> None:
     except (KeyboardInterrupt, InputError):
         progress.end()
         parts.write()
-        print(f"{parts.num_rows:,} answers are kept; the same command goes on after them.", file=sys.stderr)
+        if parts.num_rows:
+            print(f"{parts.num_rows:,} answers are kept; the same command goes on after them.", file=sys.stderr)
         raise
     progress.end()
     parts.write()

@@ -22,6 +22,10 @@ _BUFFER = 2**20  # bytes of a Parquet file that are read at once
 Place = LocalPlace | S3Place
 
 
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none at all"
+
+
 class _Table:
     """Rows of (what is in the column, id), made items."""
 
@@ -35,11 +39,11 @@ class _Table:
         if self.column is None:
             raise InputError(
                 f"{place} has none of the columns {', '.join(_USUAL)}; --column names the one that holds paths or "
-                f"images; there are {', '.join(map(repr, names))}."
+                f"images; there are {_listed(names)}."
             )
         for name in filter(None, (self.column, id_column)):
             if name not in names:
-                raise InputError(f"{place} has no column {name!r}; there are {', '.join(map(repr, names))}.")
+                raise InputError(f"{place} has no column {name!r}; there are {_listed(names)}.")
 
     def items(self) -> Iterator[Item]:
         stamp = self._place.stamp()  # of bytes inside the table

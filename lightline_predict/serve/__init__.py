@@ -4,15 +4,17 @@ import sys
 from collections.abc import Sequence
 
 from lightline_predict.errors import LightlineError
+from lightline_predict.serve import options
 
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or Ctrl-C; gives 0 where all that came was answered."""
     try:
-        from lightline_predict.serve import options, server
+        given = options.parse(arguments)  # before what an extra brings: --help needs nothing
+        from lightline_predict.serve import server
+
+        return server.serve(given)
     except ModuleNotFoundError as error:
         sys.exit(f"error: serve needs {error.name}: `pip install 'lightline-predict[serve]'`.")
-    try:
-        return server.serve(options.parse(arguments))
     except LightlineError as error:
         sys.exit(f"error: {error}")

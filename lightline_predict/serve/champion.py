@@ -11,6 +11,7 @@ from pathlib import Path
 from lightline_predict.errors import ModelFileError
 
 _LOOKING, _BRINGING = 60, 1800  # seconds
+_SAID = 500  # characters of what git or DVC says, of which the last say most
 # git asks nobody for a password, and starts no program that an address names (ext::…).
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh", "DVC_NO_ANALYTICS": "1"}
 
@@ -82,7 +83,6 @@ class GitSource:
             "dvc",
             "artifacts",
             "get",
-            "-q",
             "-f",
             "--stage",
             self._stage,
@@ -104,6 +104,6 @@ def _run(command: Sequence[str], seconds: float) -> str:
     except subprocess.TimeoutExpired:
         raise ModelFileError(f"`{' '.join(command)}` took more than {seconds} s.") from None
     except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines() or [f"status {error.returncode}"]
-        raise ModelFileError(f"`{' '.join(command)}` failed: {lines[-1]}") from None
+        said = " ".join(error.stderr.split()) or f"status {error.returncode}"
+        raise ModelFileError(f"`{' '.join(command)}` failed: {said[-_SAID:]}") from None
     return done.stdout

@@ -5,13 +5,13 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from lightline_predict.classifier import Classifier
-from lightline_predict.images import CheckedImage, UnusableImageError, check
+from lightline_predict.images import CheckedImage, Reading, check
 
 _TINY, _TINY_PIXELS = 2**12, 2**14  # bytes, and what they may say that they unfold to
 _SMALL = 2**15  # bytes
 _TOGETHER = 16  # small images a hand-over
 
-_Job = tuple[bytes, int, int, asyncio.Future[CheckedImage]]
+_Job = tuple[bytes, Reading, asyncio.Future[CheckedImage]]
 
 
 class Decoder:
@@ -26,9 +26,9 @@ class Decoder:
     def read(self, classifier: Classifier, encoded: bytes) -> asyncio.Future[CheckedImage]:
         """Decode an image as those of the training were; the future raises UnusableImageError where that cannot be."""
         future, reading = self._loop.create_future(), classifier.reading
-        job = (encoded, min(self._most_pixels, reading.max_pixels), reading.bit_depth, future)
+        job = (encoded, reading, future)
         if _is_tiny(encoded):
-            _deliver([job], [_checked(*job[:3])])
+            _deliver([job], [self._checked(encoded, reading)])
             return future
         if not self._waiting:
             self._loop.call_soon(self._hand_over)
@@ -47,8 +47,16 @@ class Decoder:
             self._threads.submit(self._decode, group)
 
     def _decode(self, jobs: list[_Job]) -> None:
-        done = [_checked(encoded, most, depth) for encoded, most, depth, _ in jobs]
+        done = [self._checked(encoded, reading) for encoded, reading, _ in jobs]
         self._loop.call_soon_threadsafe(_deliver, jobs, done)
+
+    def _checked(self, encoded: bytes, reading: Reading) -> CheckedImage | Exception:
+        limits = (self._most_pixels, "--max-pixels"), (reading.max_pixels, "the model's data.max_pixels")
+        most_pixels, limit = min(limits)
+        try:
+            return check(encoded, most_pixels, reading.bit_depth, keep=False, limit=limit)
+        except Exception as error:  # a MemoryError among them: the one who asked is told, the others are answered
+            return error
 
 
 def _is_tiny(encoded: bytes) -> bool:
@@ -56,15 +64,6 @@ def _is_tiny(encoded: bytes) -> bool:
     if len(encoded) > _TINY or not encoded.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"):
         return False
     return int.from_bytes(encoded[16:20]) * int.from_bytes(encoded[20:24]) <= _TINY_PIXELS
-
-
-def _checked(encoded: bytes, most_pixels: int, bit_depth: int) -> CheckedImage | Exception:
-    try:
-        return check(encoded, most_pixels, bit_depth)
-    except UnusableImageError as error:
-        return error
-    except Exception as error:  # a MemoryError among them: the one who asked is told, the others are answered
-        return error
 
 
 def _deliver(jobs: list[_Job], done: list[CheckedImage | Exception]) -> None:

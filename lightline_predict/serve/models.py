@@ -50,7 +50,7 @@ def load(path: Path, origin: str, threads: int, examples: Sequence[bytes]) -> Lo
     named = []
     for encoded in examples:
         try:
-            pixels = check(encoded, reading.max_pixels, reading.bit_depth).pixels
+            pixels = check(encoded, reading.max_pixels, reading.bit_depth, keep=False).pixels
         except UnusableImageError as error:
             raise ModelFileError(f"{path} cannot be tried on the examples, of which one is none: {error}.") from None
         named.append(classifier.classes[_tried(classifier, pixels[None], path)["probabilities"][0].argmax()])

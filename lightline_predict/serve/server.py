@@ -163,7 +163,9 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
-        raise OptionError(f"--host {host} --port {port}: {error}; another --port, or 0 for any free one.") from error
+        raise OptionError(
+            f"--host {host} --port {port}: {str(error).rstrip('.')}; another --port, or 0 for any free one."
+        ) from error
 
 
 def _allow_connections(wanted: int) -> int:

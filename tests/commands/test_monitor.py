@@ -86,8 +86,17 @@ def test_what_is_left_out_is_told(folder, capsys):
     ):
         assert f"note: {note}" in told
     assert [(one["images"], one["enough"]) for one in _report()["windows"]] == [(150, True), (60, False)]
-    assert main(["logs", "-S", "monitor.min_images=200", "-S", "monitor.windows=10000"]) == 0
+    assert main(["logs", "-S", "monitor.min_images=200", "-S", "monitor.windows=10000"]) == 4
     assert capsys.readouterr().out.startswith("too few to say: no window has 200 images, the largest 150")
+
+
+def test_a_log_that_has_just_begun_has_no_window_yet(folder, capsys):
+    write_log(folder / "logs", some_images(150, 1), datetime.now(UTC).replace(minute=0, second=0, microsecond=0))
+    assert main(["logs"]) == 4
+    told = capsys.readouterr().out
+    assert told.startswith("too few to say: there is no whole window yet; `--count` has windows of so many images")
+    assert "note: 150 rows are of the window that is not over yet, and were left out" in told
+    assert main(["logs", "--count", "150"]) == 0
 
 
 def test_windows_by_count_follow_the_times_across_files(tmp_path):
@@ -138,6 +147,7 @@ def test_a_folder_is_answered_and_shows_what_is_least_like_the_test_images(folde
         (["logs", "--reference", "none.parquet"], "none.parquet is missing; `dvc repro test`"),
         (["logs", "--reference", "params.yaml"], "params.yaml is of another model: its SHA-256 is"),
         (["logs", "-S", "monitor.alpha=2.0"], "monitor.alpha = 2.0"),
+        (["logs", "--count", "99"], "--count 99: a window of fewer than 100 images (monitor.min_images) is never"),
         (["logs", "-S", "monitor.window_hour=2.0"], "window_hour"),
         (["other"], "09-1.parquet is no log of `lightline-predict serve --log`: it has no column 'time'."),
     ],

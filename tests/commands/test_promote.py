@@ -35,8 +35,8 @@ def published(finished_project: Project, tmp_path_factory: pytest.TempPathFactor
     """A clone `a` of `remote.git` with a DVC remote, and experiments beside its own model. Tests copy all but that.
 
     weak: with noise in its last layer. seen, all_seen: the same, with half or all of the test images in its train.
-    equal: with noise that changes no answer. other: of other classes. newer: of a contract that nobody knows.
-    untrained: without a model.
+    same: weak's file. equal: with noise that changes no answer. other: of other classes. newer: of a contract that
+    nobody knows. untrained: without a model.
     """
     folder = tmp_path_factory.mktemp("published")
     project = Project(shutil.copytree(finished_project.path, folder / "a", symlinks=True))
@@ -54,6 +54,7 @@ def published(finished_project: Project, tmp_path_factory: pytest.TempPathFactor
     _record(project, "weak", {MODEL: weak})
     _record(project, "seen", {MODEL: weak, SPLITS: _with_test_in_train(project.path / SPLITS, every=2)})
     _record(project, "all_seen", {MODEL: weak, SPLITS: _with_test_in_train(project.path / SPLITS, every=1)})
+    _record(project, "same", {MODEL: weak, SPLITS: _with_test_in_train(project.path / SPLITS, every=3)})
     _record(project, "equal", {MODEL: changed(model, noise=1e-6)})
     _record(project, "other", {MODEL: changed(model, classes=json.dumps([str(number) for number in range(1, 11)]))})
     _record(project, "newer", {MODEL: changed(model, contract="9")})
@@ -184,6 +185,18 @@ def test_a_champion_is_what_another_clone_gets_and_can_be_taken_back(registry: R
     assert "classifier#champion#4" not in tags(two, "origin")
 
 
+def test_what_lies_here_may_be_an_experiment_that_was_just_run(registry: Registry):
+    project = registry("a")
+    weak = project.run("git", "for-each-ref", "--format=%(objectname)", "refs/exps/*/*/weak").stdout.strip()
+    ran = project.run("git", "show", f"{weak}:dvc.lock").stdout
+    (project.path / "dvc.lock").write_text(ran)
+    assert main(["--first", "--no-push"]) == 0
+    assert project.run("git", "rev-parse", "classifier@v0.0.1^{}").stdout.strip() == weak
+    shutil.rmtree("reports/promotion")
+    (project.path / "dvc.lock").write_text(f"{ran}# by hand\n")
+    assert "neither committed nor an experiment's" in refused("--no-push")
+
+
 def test_what_the_champion_has_learned_from_is_left_out(registry: Registry):
     registry("a")
     main(["seen", "--first"])
@@ -238,6 +251,7 @@ def test_a_promoter_that_is_not_the_first_is_refused(registry: Registry):
     [
         ("HEAD", ["HEAD"], " is the champion, v0.0.1"),
         ("HEAD", ["weak", "--first"], "leave --first out"),
+        ("weak", ["same"], "The model of same is the very file of the champion, v0.0.1 ("),
         ("other", ["HEAD"], "alone has 10; "),
         ("all_seen", ["HEAD"], "All 269 test images of "),
         (None, ["newer"], "error: The model of newer is of contract 9"),

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from commands.trace import main
+from commands.tracing.verification import agrees
 from lightline.data.dataset import Dataset
 from lightline.data.splits import read_splits
 from lightline.files import content_digest
@@ -219,6 +220,16 @@ def test_every_digest_holds_and_a_changed_one_does_not(changed, trace):
     status, told = trace("models/model.onnx", "--verify")
     assert (status, "not here      reports/train/history.csv" in told) == (0, True)
     assert told.endswith("0 do not, 1 could not be looked at.\n")
+
+
+def test_what_training_chose_itself_is_no_contradiction():
+    written = {"name": "timm/x", "weights": "s3://b/some/x.safetensors", "weights_sha256": None, "input_size": None}
+    used = {**written, "weights": "x.safetensors", "weights_sha256": "a" * 64, "input_size": 224}
+    assert agrees(written, used)
+    assert not agrees({**written, "name": "timm/y"}, used)
+    assert not agrees({**written, "weights": "y.safetensors"}, used)
+    assert not agrees({**written, "input_size": 160}, used)
+    assert not agrees({"name": "timm/x"}, used)
 
 
 def test_a_fingerprint_that_is_not_of_its_ingredients_or_code_is_noticed(changed, trace):

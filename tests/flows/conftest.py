@@ -89,15 +89,15 @@ def set_work():
 
 
 @pytest.fixture
-def start_worker(small_project, server) -> Iterator[Callable[..., psutil.Popen]]:
+def start_worker(project, server) -> Iterator[Callable[..., psutil.Popen]]:
     """Start a worker, and wait until its pool is there; nothing of it lives on after the test."""
     started: list[psutil.Popen] = []
 
     def start(**variables: str) -> psutil.Popen:
-        command = (sys.executable, "-m", "flows.worker", "--name", small_project.path.parent.name)
+        command = (sys.executable, "-m", "flows.worker", "--name", project.path.parent.name)
         quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         own = {"PREFECT_API_URL": server.url, "PREFECT_WORKER_QUERY_SECONDS": "1", **variables}
-        started.append(psutil.Popen(command, cwd=small_project.path, env={**os.environ, **own}, **quiet))
+        started.append(psutil.Popen(command, cwd=project.path, env={**os.environ, **own}, **quiet))
         until(lambda: httpx.get(f"{server.url}/work_pools/local").is_success, "the work pool is there")
         return started[-1]
 

@@ -103,6 +103,14 @@ def as_tar(photos: Path, path: Path, kind: str = "tar") -> Path:
     return path
 
 
+def test_a_member_that_lies_above_is_a_member(photos, tmp_path, model_file):
+    """As `zip -r photos.zip ../photos` has them; nothing is unpacked."""
+    with zipfile.ZipFile(tmp_path / "above.zip", "w") as archive:
+        archive.write(photos / "a.png", "../photos/a.png")
+    assert batch(model_file, tmp_path / "above.zip", tmp_path / "out.parquet") == 0
+    assert [row["id"] for row in rows(tmp_path / "out.parquet")] == ["../photos/a.png"]
+
+
 def test_a_folder(model_file, photos, tmp_path, capsys):
     out = tmp_path / "out.parquet"
     assert batch(model_file, photos, out) == 0
@@ -405,10 +413,10 @@ def test_a_damaged_part_is_made_again(model_file, many, unfinished, tmp_path):
     ("source", "said"),
     [
         ("none", "error: none does not exist."),
-        ("empty", "error: There is no file in empty."),
+        ("empty", "error: There is no file in empty; hidden ones are left out."),
         ("a.txt", "error: a.txt is nothing that can be read here: a folder, an archive (zip, tar, tar.gz, tar.zst"),
         ("photos/a.png", "error: photos/a.png is nothing that can be read here"),
-        ("cut.zip", "error: cut.zip is a damaged zip archive: File is not a zip file."),
+        ("cut.zip", "error: cut.zip cannot be read as a zip archive: File is not a zip file."),
         ("cut.tar.gz", "error: cut.tar.gz is damaged or no tar archive: "),
         ("middle.tar", "error: middle.tar is damaged or no tar archive: unexpected end of data."),
         ("middle.tar.gz", "error: middle.tar.gz is damaged or no tar archive: Compressed file ended before"),

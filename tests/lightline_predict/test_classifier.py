@@ -1,6 +1,7 @@
 """The model file in use, from Python and from the command line."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -109,7 +110,7 @@ def test_bytes_that_are_no_image(model_file):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(ModelFileError, match=r"model\.onnx is missing; `dvc repro` writes models/model"):
+    with pytest.raises(ModelFileError, match=r"model\.onnx is missing\. Lightline's pipeline writes models/model"):
         Classifier(tmp_path / "model.onnx")
 
 
@@ -329,6 +330,15 @@ def test_a_folder_that_cannot_be_read_is_said(model_file, tmp_path, monkeypatch,
     assert capsys.readouterr().err == f"error: The folder {tmp_path} cannot be read: Permission denied.\n"
 
 
+def test_a_pipe_is_no_image_and_nothing_waits_for_it(model_file, tmp_path, capsys):
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(images.encode(random_pixels(9, 9, 3)))
+    assert run_main(model_file, tmp_path) == 1
+    printed = capsys.readouterr()
+    assert printed.err == f"{tmp_path / 'a.png'}: a pipe or device, not a file\n"
+    assert printed.out.startswith(f"{tmp_path / 'b.png'}\t")
+
+
 def test_the_command_refuses_a_file_that_is_no_model(tmp_path, capsys):
     (tmp_path / "model.onnx").write_bytes(b"text")
     assert run_main(tmp_path / "model.onnx", tmp_path / "a.png") == 1
@@ -336,8 +346,8 @@ def test_the_command_refuses_a_file_that_is_no_model(tmp_path, capsys):
     assert run_main(tmp_path, tmp_path / "a.png") == 1
     first, second, third = capsys.readouterr().err.splitlines()
     assert first.startswith(f"error: {tmp_path / 'model.onnx'} is no model that onnxruntime can read")
-    assert second == f"error: {tmp_path / 'missing.onnx'} is missing; `dvc repro` writes models/model.onnx."
-    assert third == f"error: {tmp_path} is a folder, not a model file; `dvc repro` writes models/model.onnx."
+    assert second == f"error: {tmp_path / 'missing.onnx'} is missing. Lightline's pipeline writes models/model.onnx."
+    assert third == f"error: {tmp_path} is a folder, not a model file. Lightline's pipeline writes models/model.onnx."
 
 
 def test_the_command_needs_no_torch(model_file, tmp_path):

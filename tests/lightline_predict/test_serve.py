@@ -138,7 +138,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(client):
     Image.new("1", (30_000, 30_000)).save(buffer, "PNG")
     status, said = error(client.post("/predict", content=buffer.getvalue()))
     assert status == 422
-    assert "30000×30000 pixels are more than data.max_pixels = 1000000" in said
+    assert "30000×30000 pixels are more than --max-pixels = 1000000" in said
 
 
 def test_a_body_that_is_too_large_is_refused_by_its_length_and_while_it_comes(client):

@@ -45,6 +45,7 @@ def test_corners_have_every_choice_and_every_end():
         {"c=1", "a=y", "b=0"},
         {"c=1", "a=z", "b=0"},
         {"c=1", "a=x", "b=0.5"},
+        {"c=1", "a=x", "b=0.309017"},
     ]
     assert space.overrides({"a": "y", "b": 0.123456789}) == ["c=1", "a=y", "b=0.123457"]
 
@@ -58,6 +59,13 @@ def test_corners_have_every_choice_and_every_end():
         (["a=interval(3, 1)"], "'a=interval(3, 1)' cannot be searched"),
         (["a=range(1,1)"], "it is empty"),
         (["a=tag(log, interval(0, 1))"], "cannot be searched"),
+        (["a=range(1,10,0)"], "'a=range(1,10,0)' cannot be searched"),
+        (["a=range(0,inf)"], "'a=range(0,inf)' cannot be searched"),
+        (["a=interval(0,inf)"], "'a=interval(0,inf)' cannot be searched"),
+        (["a=interval(nan,1)"], "'a=interval(nan,1)' cannot be searched"),
+        (["a=tag(lgo, interval(1, 2))"], "the one tag is log, of an interval; not lgo"),
+        (["a=tag(log, range(1, 9))"], "the one tag is log, of an interval; not log"),
+        (["a=tag(log, choice(1, 9))"], "the one tag is log, of an interval; not log"),
         (["a=glob(*)"], "choice, range and interval can"),
         (["a=1,2", "a=3,4"], "a is searched twice"),
     ],

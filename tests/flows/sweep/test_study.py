@@ -57,6 +57,27 @@ def test_what_had_begun_is_taken_up_and_pruned_trials_can_go_on(study, tmp_path)
     assert again.num_asked() == 2
 
 
+def test_what_goes_on_with_pruned_trials_has_numbers_of_its_own(study):
+    for _ in range(2):
+        trial = study.ask()
+        study.tell(trial, None, TrialState.PRUNED)
+    assert study.continue_pruned() == 2
+    for _ in range(2):
+        study.tell(study.ask(), 0.5, TrialState.COMPLETE)
+    assert [row.number for row in study.table()] == [0, 1, 2, 3]
+
+
+def test_a_better_trial_that_comes_later_is_tested_beside_the_first(study, tmp_path):
+    assert study.tested() is None
+    study.tell(study.ask(), 0.5, TrialState.COMPLETE)
+    assert study.name_test("s") == study.name_test("s") == "s-best"
+    study.tell(study.ask(), 0.6, TrialState.COMPLETE)
+    again = _again(tmp_path)
+    assert again.tested() is None, "what was tested is another one"
+    assert again.name_test("s") == "s-best-001"
+    assert _again(tmp_path).tested() == "s-best-001"
+
+
 def test_names_and_second_writers_are_refused(tmp_path):
     with pytest.raises(RequestError, match="cannot name a sweep"):
         journal(tmp_path, "../up")
