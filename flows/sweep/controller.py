@@ -13,6 +13,7 @@ from optuna.trial import Trial, TrialState
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import FlowRun, StateType
 
+from flows.crashes import clear
 from flows.errors import StageError
 from flows.git import Origin, experiments
 from flows.own_command import run_own_command
@@ -27,6 +28,7 @@ _SAME_ERRORS = 3  # in a row, which end a sweep
 _ATTEMPTS = 3  # at a trial whose processes were killed
 _PAGE = 60.0  # seconds between two pages, at least
 _UNTAKEN = 30.0  # seconds after which it is said that no worker takes a run
+_DEAD = 30.0  # seconds between two looks for runs whose processes are gone
 _END = 90.0  # seconds for runs to end that are stopped
 
 
@@ -40,7 +42,7 @@ class Controller:
         self._open: dict[int, tuple[Trial, UUID]] = {}
         self._adopted: set[int] = set()  # whose runs another controller has started
         self._errors: list[str] = []
-        self._drawn = 0.0
+        self._drawn, self._asked = 0.0, monotonic()
         self._taken = monotonic()  # when a run was last seen to be under way, or there was none
 
     async def run(self) -> str:
@@ -48,6 +50,7 @@ class Controller:
         try:
             await self._take_up()
             while True:
+                await self._notice_dead()
                 for number in list(self._open):
                     await self._look(number)
                 while len(self._open) < self._parallel and (trial := self._next()):
@@ -70,6 +73,12 @@ class Controller:
             if run.id not in known:
                 self._log.warning("Run %s belongs to no trial that is open: it is ended.", run.name)
                 await self._runs.stop(run.id)
+
+    async def _notice_dead(self) -> None:
+        """Have runs of this machine known as crashed whose processes are gone: no worker asks after them by itself."""
+        if monotonic() - self._asked > _DEAD:
+            self._asked = monotonic()
+            await clear([self._origin.home])
 
     def _next(self) -> Trial | None:
         waiting = any(trial.state == TrialState.WAITING for trial in self._study.open_trials())
@@ -202,7 +211,7 @@ class Controller:
         await self._show(at_once=True)
         if best is None:
             raise StageError("No trial came to its end: there is no best one. `show` says how each has ended.")
-        experiment = self._study.name_test(self._runs.name)
+        experiment = self._study.name_test(self._runs.name, best)
         self._log.info("trial %d is the best: it is tested now, and it alone, as %s", label(best), experiment)
         overrides = self._study.space.overrides(best.params)
         run = await self._runs.start(experiment, overrides, best.number, [])
@@ -219,6 +228,8 @@ class Controller:
     async def _stop_all(self) -> None:
         """End what runs: Prefect does not end the children of a parent that is gone."""
         runs = {run for _, run in self._open.values()}
+        if runs:
+            self._log.info("%d runs are ended, with their state saved, which takes up to %.0f s", len(runs), _END)
         with suppress(Exception):  # the server may be what is gone
             for run in runs:
                 await self._runs.stop(run)

@@ -198,20 +198,14 @@ class Study:
     def tested(self) -> str | None:
         """Name the experiment in which the best one was, or is, tested; None where it has not come to that."""
         best = self.best()
-        return self._tested.get(str(label(best))) if best else None
+        return self._study.user_attrs.get(_TESTED, {}).get(str(label(best))) if best else None
 
-    def name_test(self, name: str) -> str:
+    def name_test(self, name: str, best: FrozenTrial) -> str:
         """Name the experiment for the best one's test: an earlier best one keeps its own."""
-        best = self.best()
-        assert best is not None
-        key, tested = str(label(best)), self._tested
+        key, tested = str(label(best)), self._study.user_attrs.get(_TESTED, {})
         tested.setdefault(key, f"{name}-best-{label(best):03d}" if tested else f"{name}-best")
         self._study.set_user_attr(_TESTED, tested)
         return tested[key]
-
-    @property
-    def _tested(self) -> dict[str, str]:
-        return self._study.user_attrs.get(_TESTED, {})
 
     def reported(self, number: int) -> set[int]:
         """Give the epochs, counted from 1, that a trial has reported."""

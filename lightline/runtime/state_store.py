@@ -49,15 +49,29 @@ class StateStore:
         self._thread = threading.Thread(target=self._send_all, daemon=True)
 
     def open(self, ingredients: dict[str, Any]) -> None:
-        """Write down what the training is, which shows whether one may write there.
+        """Write down what the training is, and send what is saved from now on.
+
+        Raises:
+            ParameterError: one may not write there, or there is no such place.
+        """
+        self._write("ingredients.json", json_text(ingredients))
+        self._thread.start()
+
+    def check(self) -> None:
+        """Write something, which shows whether one may, and take it away.
 
         Raises:
             ParameterError: one may not, or there is no such place.
         """
+        self._write("checked", "")
+        if not self._warned:
+            self.forget()
+
+    def _write(self, name: str, text: str) -> None:
         try:
             if not self._is_s3:  # where it would make a bucket, too
                 self._system.makedirs(self._root, exist_ok=True)
-            self._system.pipe_file(f"{self._root}/ingredients.json", json_text(ingredients).encode())
+            self._system.pipe_file(f"{self._root}/{name}", text.encode())
         except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
             raise ParameterError(
                 f"checkpoint.store = {redacted(self._place)!r} cannot be written: {redacted(str(error))}. Create it or "
@@ -66,7 +80,6 @@ class StateStore:
             ) from error
         except _trouble() as error:
             self._warn("cannot be reached, and is not looked at", error)
-        self._thread.start()
 
     def fetch(self, folder: Path) -> None:
         """Bring the newest whole state here, where it is newer than those in the folder."""

@@ -3,6 +3,7 @@
 Runs at every `dvc repro`, takes a fraction of a second, and makes `download` or `train` run again when it has changed.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lightline.files import write_json
 from lightline.runtime.left_behind import left_behind
 from lightline.runtime.places import find_file
 from lightline.runtime.stage import run_stage
+from lightline.runtime.state_store import StateStore
 from lightline.runtime.weights_file import check_weights_file
 from lightline.sources import open_source, with_corrections
 from lightline.sources.base import DescribesImages, GoneError
@@ -33,6 +35,8 @@ def main(params: Params) -> None:
     except GoneError as gone:
         identity = recorded(gone)
         print(f"warning: {gone.what} The dataset that dvc.lock has of it is taken, whatever has changed there since.")
+    if params.checkpoint.store is not None:  # now, too, and not in `train` after the decoding
+        StateStore(params.checkpoint.store, f"check-{os.getpid()}").check()
     write_json(SOURCE, with_corrections(identity, params.data))
     write_json(WEIGHTS, {"sha256": _weights(params.model)})
 

@@ -32,7 +32,7 @@ from stages.train.randomness import permutation
 from stages.train.shared_batches import BatchSampler, DecodedBatches
 
 _STORED = 8 / 7  # × the input's size, for images of which parts are seen: 256 for 224
-_CACHED = 2**22  # bytes of network inputs
+_CACHED = 2**24  # bytes of network inputs
 
 
 class EpochBatches(Sampler[torch.Tensor]):

@@ -70,11 +70,11 @@ def test_what_goes_on_with_pruned_trials_has_numbers_of_its_own(study):
 def test_a_better_trial_that_comes_later_is_tested_beside_the_first(study, tmp_path):
     assert study.tested() is None
     study.tell(study.ask(), 0.5, TrialState.COMPLETE)
-    assert study.name_test("s") == study.name_test("s") == "s-best"
+    assert study.name_test("s", study.best()) == study.name_test("s", study.best()) == "s-best"
     study.tell(study.ask(), 0.6, TrialState.COMPLETE)
     again = _again(tmp_path)
     assert again.tested() is None, "what was tested is another one"
-    assert again.name_test("s") == "s-best-001"
+    assert again.name_test("s", again.best()) == "s-best-001"
     assert _again(tmp_path).tested() == "s-best-001"
 
 

@@ -77,6 +77,12 @@ def test_a_place_without_rights_is_refused_before_any_work(tmp_path: Path, s3):
         StateStore(str(tmp_path / "file" / "x"), _FINGERPRINT).open({})
 
 
+def test_a_check_leaves_nothing_behind(place):
+    store = StateStore(place, "check")
+    store.check()
+    assert not store._system.exists(store._root)
+
+
 def test_a_store_that_is_down_costs_a_warning(tmp_path: Path, s3, monkeypatch, capfd):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

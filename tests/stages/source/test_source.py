@@ -22,3 +22,14 @@ def test_a_slice_by_nothing_is_refused_before_any_work(tmp_path, monkeypatch):
         source.main(tiny_params(data=table, evaluate__slices=["lens"]))
     with pytest.raises(ParameterError, match="names 'camera'"):
         source.main(tiny_params(evaluate__slices=["camera"]))
+
+
+def test_a_store_that_may_not_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    store = {"checkpoint__store": str(tmp_path / "file/states")}
+    with pytest.raises(ParameterError, match=r"checkpoint\.store = '.*/file/states' cannot be written"):
+        source.main(tiny_params(**store))
+    store = {"checkpoint__store": str(tmp_path / "states")}
+    source.main(tiny_params(**store))
+    assert list((tmp_path / "states").iterdir()) == []
