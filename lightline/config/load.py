@@ -46,12 +46,19 @@ _ALLOWED = {
     "string_pattern_mismatch": "it must match {pattern}",
 }
 
-# Values for which pydantic has an error for each of the types that they could have had.
+# Values for which pydantic has an error for each of the types that they could have had, or the pattern of a text.
+_SHA256 = "64 hexadecimal digits, as `sha256sum FILE` prints them"
 _BATCHES = "a number of batches from 1 on, or a share of them, above 0.0 and at most 1.0"
-_OF_SEVERAL_TYPES = {
+_IN_WORDS = {
+    "checkpoint.store": "a path, s3://BUCKET/PREFIX, or null",
     "data.bit_depth": "'auto' or a number from 8 to 16",
+    "data.mirror": "an http://, https:// or s3:// address, or null",
+    "data.sha256": f"{_SHA256}, or null",
     "hardware.devices": "'auto', a number from 1 to 1024, or a list of up to 1024 numbers from 0 to 1023",
+    "hardware.master_addr": "a host's name or address, or null",
     "hardware.num_threads": "'auto' or a number from 1 to 1024",
+    "hardware.strategy": "a name that Lightning knows, as auto, ddp or fsdp, or ddp_gloo",
+    "model.weights_sha256": f"{_SHA256}, or null",
     "trainer.limit_train_batches": f"{_BATCHES}, or null",
     "trainer.limit_val_batches": f"{_BATCHES}, or null: without validation no epoch would be the best",
     "trainer.overfit_batches": f"{_BATCHES}, or 0",
@@ -146,7 +153,7 @@ def _sentence(error: Any, values: dict[str, Any]) -> str:
     if error["type"] == "model_attributes_type" or (error["type"] == "model_type" and section in _VARIANT_KEYS):
         found = _shown(section, error["input"])
         return f"{section} = {found} is no section; choose one of conf/{section}/, as in `-S {section}=NAME`"
-    if (allowed := _OF_SEVERAL_TYPES.get(".".join(location[:2]))) and error["type"] != "missing":
+    if (allowed := _IN_WORDS.get(".".join(location[:2]))) and error["type"] != "missing":
         shown = _shown(location[1], values[section][location[1]])
         return f"{section}.{location[1]} = {shown} is not allowed; it must be {allowed}"
     key = ".".join(location)
