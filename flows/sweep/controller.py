@@ -136,7 +136,9 @@ class Controller:
 
     def _is_through(self, trial: Trial, rows: list[dict[str, Any]]) -> bool:
         """Tell whether a trial has trained all its epochs, and so has nothing left that ending it would save."""
-        return bool(rows) and rows[-1]["epoch"] >= trial.params.get("trainer.max_epochs", self._max_epochs)
+        searched = str(trial.params.get("trainer.max_epochs", ""))  # a choice is a text, and may be null
+        last = int(searched) if searched.isdecimal() else self._max_epochs
+        return bool(rows) and rows[-1]["epoch"] >= last
 
     async def _end(self, trial: Trial, run: FlowRun) -> None:
         assert run.state is not None
