@@ -41,7 +41,7 @@ def _kinds(study: Any, monitor: str) -> Iterator[tuple[str, Callable[[], Any]]]:
 
     named: Any = {"target_name": monitor}
     yield "History", lambda: visualization.plot_optimization_history(study, **named)
-    yield "Learning curves", lambda: visualization.plot_intermediate_values(study)
+    yield "Learning curves", lambda: visualization.plot_intermediate_values(study).set(xlabel="epoch", ylabel=monitor)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     yield "Importance", lambda: visualization.plot_param_importances(study, evaluator=evaluator, **named)
     yield "Parallel coordinates", lambda: visualization.plot_parallel_coordinate(study, **named)
