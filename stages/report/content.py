@@ -10,7 +10,7 @@ from lightline.config.params import Params
 from lightline.data.splits import stratified_choice
 from lightline.models.device import choose_device
 from lightline.models.inference import predict_embeddings
-from stages.report.embedding import nearest, principal_map
+from stages.report.embedding import least_alike, nearest, principal_map
 from stages.report.findings import Findings
 from stages.report.heat_maps import heat_maps
 from stages.report.pictures import MOST, MOST_TRAIN, pictures, sample, side
@@ -20,18 +20,20 @@ _PAIRS, _TOP, _SET = 60, 3, 8  # shown of pairs, of probabilities and of a set's
 _HEAT = 48  # images of each gallery with a map of where the network looked
 _MOST_VALUES = 50  # of a column by which images are filtered
 _DIGITS = 4
+_ODD = 24  # training images that are least like the others
 
 
 def data_of(found: Findings, params: Params) -> dict[str, Any]:
     """Gather what the script draws; images stand in the order of the split."""
     shown = sample(found.correct, found.labels)
     train = stratified_choice(found.dataset.labels, found.splits.rows("train"), MOST_TRAIN, 0)
-    pixels = side(len(shown))
+    pixels, others = side(len(shown)), _embeddings(found, train, params)
     return {
         "classes": found.checkpoint.classes,
         "pixelated": _are_small(found, shown),
-        "images": _images(found, shown, pixels) | _places(found, shown, train, params),
+        "images": _images(found, shown, pixels) | _places(found, shown, others),
         "train": {
+            "odd": least_alike(others, found.dataset.labels[train], _ODD).tolist(),
             "id": found.dataset.column("id")[train].tolist(),
             "label": found.dataset.labels[train].tolist(),
             "thumb": pictures(found.dataset, train, min(pixels, 96)),
@@ -78,13 +80,17 @@ def _images(found: Findings, shown: np.ndarray, pixels: int) -> dict[str, Any]:
     }
 
 
-def _places(found: Findings, shown: np.ndarray, train: np.ndarray, params: Params) -> dict[str, Any]:
-    """Find each image's place on the map, and the training images nearest to it."""
+def _embeddings(found: Findings, train: np.ndarray, params: Params) -> np.ndarray:
+    """Compute those of training images; of no images where the network has none."""
+    if not found.embeddings.shape[1]:
+        return np.zeros((0, 0))
+    settings = found.checkpoint.preprocessing, params.evaluate.batch_size, choose_device(params.hardware)
+    return predict_embeddings(found.checkpoint.network(), found.dataset, train, *settings)[1]
+
+
+def _places(found: Findings, shown: np.ndarray, others: np.ndarray) -> dict[str, Any]:
+    """Find each image's place on the map, and the training images nearest to it; others: what these embed to."""
     embeddings = found.embeddings[shown]
-    others = np.zeros((0, 0))
-    if embeddings.shape[1]:
-        settings = found.checkpoint.preprocessing, params.evaluate.batch_size, choose_device(params.hardware)
-        _, others = predict_embeddings(found.checkpoint.network(), found.dataset, train, *settings)
     return {"place": principal_map(embeddings).tolist(), "near": nearest(embeddings, others).tolist()}
 
 

@@ -36,5 +36,23 @@ def nearest(embeddings: np.ndarray, others: np.ndarray, number: int = NEIGHBOURS
     return np.concatenate(found)
 
 
+def least_alike(embeddings: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray:
+    """Find the images that are least like the nearest others of their class: int64 [at most number], the oddest first.
+
+    By the mean cosine similarity to NEIGHBOURS of them; the only one of a class is like itself.
+    """
+    if not embeddings.shape[1]:
+        return np.zeros(0, np.int64)
+    alike = np.ones(len(labels))
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        unit, most = _unit(embeddings[rows]), min(NEIGHBOURS, len(rows) - 1)
+        for start in range(0, len(rows) if most else 0, _BLOCK):
+            similarity = unit[start : start + _BLOCK] @ unit.T
+            similarity[np.arange(len(similarity)), np.arange(start, start + len(similarity))] = -np.inf  # itself
+            alike[rows[start : start + _BLOCK]] = np.sort(similarity, axis=1)[:, -most:].mean(1)
+    return np.argsort(alike.round(5), kind="stable")[:number]
+
+
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

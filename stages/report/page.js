@@ -18,31 +18,32 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-const percent = (share) => `${(share * 100).toFixed(share > 0.995 || share < 0.005 ? 2 : 1)} %`;
+const percent = (share) => (share > 0.9999 && share < 1 ? ">99.99 %" : `${(share * 100).toFixed(share > 0.995 || share < 0.005 ? 2 : 1)} %`);
 const source = (thumb) => `data:image/${thumb.startsWith("iVBOR") ? "png" : "jpeg"};base64,${thumb}`;
 const wrong = (i) => images.label[i] !== images.predicted[i];
-const picture = (thumb, name) => make("img", { src: source(thumb), alt: name, loading: "lazy", class: data.pixelated ? "pixels" : null });
+const picture = (thumb, name) => make("img", { src: source(thumb), alt: name, class: data.pixelated ? "pixels" : null });
 
 const everything = [...Array(total).keys()];
 const byConfidence = (sign) => (a, b) => sign * (images.confidence[a] - images.confidence[b]) || a - b;
 const galleries = {
-  worst: ["wrong, the surest first", () => everything.filter(wrong).sort(byConfidence(-1))],
-  unsure: ["the least sure first", () => [...everything].sort(byConfidence(1))],
-  rejected: ["not accepted", () => everything.filter((i) => !images.accepted[i]).sort(byConfidence(-1))],
-  suspects: ["labels worth a look, the likeliest to be wrong first: the model is sure of another (of a weak model, many are its own mistakes)", () => everything.filter((i) => images.suspect[i] !== null).sort((a, b) => images.suspect[a] - images.suspect[b] || a - b)],
-  all: ["all", () => everything],
+  worst: ["worst", "wrong, the surest first", () => everything.filter(wrong).sort(byConfidence(-1))],
+  unsure: ["unsure", "the least sure first", () => [...everything].sort(byConfidence(1))],
+  rejected: ["not accepted", "not accepted, the surest first", () => everything.filter((i) => !images.accepted[i]).sort(byConfidence(-1))],
+  suspects: ["suspects", "labels worth a look, the likeliest to be wrong first: the model is sure of another (of a weak model, many are its own mistakes)", () => everything.filter((i) => images.suspect[i] !== null).sort((a, b) => images.suspect[a] - images.suspect[b] || a - b)],
+  all: ["all", "all", () => everything],
 };
-const ordered = Object.fromEntries(Object.entries(galleries).map(([name, [, order]]) => [name, order()]));
+const ordered = Object.fromEntries(Object.entries(galleries).map(([name, [, , order]]) => [name, order()]));
 
 function chosen() {
   const slice = state.by === null ? null : data.slices[state.by];
   const value = slice ? slice.values.indexOf(state.value) : -1;
-  return ordered[state.gallery].filter(
+  const found = ordered[state.gallery].filter(
     (i) =>
       (state.label === null || images.label[i] === state.label) &&
       (state.answer === null || images.predicted[i] === state.answer) &&
       (slice === null || slice.of[i] === value),
   );
+  return state.gallery === "all" && state.answer !== null ? found.sort(byConfidence(-1)) : found;
 }
 
 function card(i) {
@@ -50,12 +51,13 @@ function card(i) {
   const children = [picture(images.thumb[i], ""), make("span", {}, classes[images.label[i]]), verdict];
   if (!images.accepted[i]) children.push(make("span", {}, "not accepted"));
   if (marks.has(i)) children.push(make("span", { class: "wrong" }, `marked: ${marks.get(i)}`));
-  return make("button", { type: "button", class: marks.has(i) ? "card marked" : "card", "data-image": i, "aria-label": `${images.id[i]}: is ${classes[images.label[i]]}, answered ${classes[images.predicted[i]]}`, onclick: () => open(i) }, ...children);
+  return make("button", { type: "button", class: marks.has(i) ? "card marked" : "card", "data-image": i, "aria-label": `${images.id[i]}: is ${classes[images.label[i]]}, answered ${classes[images.predicted[i]]} ${percent(images.confidence[i])}${images.accepted[i] ? "" : ", not accepted"}`, onclick: () => open(i) }, ...children);
 }
 
 function draw() {
   const found = chosen();
-  $("count").textContent = `${found.length} of ${total} images: ${galleries[state.gallery][0]}`;
+  const filters = [state.label === null ? null : `is ${classes[state.label]}`, state.answer === null ? null : `answered ${classes[state.answer]}`, state.by === null ? null : `${state.by} ${state.value}`];
+  $("count").textContent = [`${found.length} of ${total} images: ${galleries[state.gallery][1]}`, ...filters.filter((one) => one !== null)].join("; ");
   $("grid").replaceChildren(...found.slice(0, state.shown).map(card));
   $("more").hidden = found.length <= state.shown;
   for (const button of $("galleries").children) button.setAttribute("aria-pressed", String(button.dataset.gallery === state.gallery));
@@ -67,12 +69,14 @@ function draw() {
 function show(changes, jump = false) {
   Object.assign(state, { shown: PAGE }, changes);
   draw();
-  if (jump) $("images").scrollIntoView();
+  if (!jump) return;
+  $("images").scrollIntoView();
+  $("grid").firstElementChild?.focus({ preventScroll: true });
 }
 
 const none = { label: null, answer: null, by: null, value: null };
 for (const name of Object.keys(galleries)) {
-  const button = make("button", { type: "button", "data-gallery": name, onclick: () => show({ gallery: name }) }, ordered[name].length < total ? `${name} (${ordered[name].length})` : name);
+  const button = make("button", { type: "button", "data-gallery": name, onclick: () => show({ gallery: name }) }, ordered[name].length < total ? `${galleries[name][0]} (${ordered[name].length})` : galleries[name][0]);
   $("galleries").append(button);
 }
 for (const id of ["by-class", "by-answer"]) {
@@ -80,7 +84,7 @@ for (const id of ["by-class", "by-answer"]) {
 }
 $("by-slice").append(make("option", { value: "" }, "any"));
 for (const [by, slice] of Object.entries(data.slices)) {
-  const options = slice.values.map((value) => make("option", { value: JSON.stringify([by, value]) }, value));
+  const options = slice.values.map((value) => make("option", { value: JSON.stringify([by, value]) }, `${by}: ${value}`));
   $("by-slice").append(make("optgroup", { label: by }, ...options));
 }
 const numberOf = (text) => (text === "" ? null : Number(text));
@@ -137,8 +141,8 @@ function open(i) {
   const said = wrong(i) ? "Answered" : "Rightly answered";
   $("answer").textContent = `${said} ${classes[images.predicted[i]]} with ${percent(images.confidence[i])}; labelled ${classes[images.label[i]]}. ${images.accepted[i] ? "Accepted." : "Not accepted."}`;
   $("top").replaceChildren(...images.top[i].map(([number, share]) => make("li", {}, `${classes[number]} ${percent(share)}`)));
-  const reasons = [`Set: ${images.set[i].map((number) => classes[number]).join(", ") || "none"}${images.set[i].length < images.set_size[i] ? ` and ${images.set_size[i] - images.set[i].length} more` : ""}.`];
-  if (images.suspect[i] !== null) reasons.push(`Its label is worth a look: it fits ${images.suspect[i].toFixed(2)} of 1.`);
+  const reasons = [`Set of likely classes: ${images.set[i].map((number) => classes[number]).join(", ") || "none"}${images.set[i].length < images.set_size[i] ? ` and ${images.set_size[i] - images.set[i].length} more` : ""}.`];
+  if (images.suspect[i] !== null) reasons.push(`Its label is worth a look: it fits by ${images.suspect[i].toFixed(2)}, where 0 is not at all and 1 entirely.`);
   $("why").textContent = reasons.join(" ");
   $("right-label").value = ""; // a person says it, not the model
   $("neighbours").replaceChildren(
@@ -148,8 +152,7 @@ function open(i) {
   const heat = data.heat.maps[i];
   $("heat-switch").hidden = !heat;
   $("heat-told").textContent = heat ? "" : data.heat.told;
-  $("show-heat").checked = false;
-  $("heat").style.display = "none";
+  $("heat").style.display = "none"; // until the image is there to lie upon
   $("unmark").hidden = !marks.has(i);
   if (!$("detail").open) $("detail").showModal();
 }
@@ -157,7 +160,7 @@ function open(i) {
 // Lies over the middle square, of which the network sees `crop` of the side.
 function drawHeat() {
   const heat = data.heat.maps[state.open], canvas = $("heat"), image = $("large");
-  canvas.style.display = $("show-heat").checked ? "block" : "none";
+  canvas.style.display = heat && $("show-heat").checked ? "block" : "none";
   if (!heat) return;
   const [height, width, encoded] = heat, values = atob(encoded);
   canvas.width = width;
@@ -172,6 +175,7 @@ function drawHeat() {
   Object.assign(canvas.style, { width: `${side}px`, height: `${side}px`, left: `${(image.clientWidth - side) / 2}px`, top: `${(image.clientHeight - side) / 2}px` });
 }
 $("show-heat").addEventListener("change", drawHeat);
+$("large").addEventListener("load", drawHeat);
 
 // The images before and after it, in the order of the gallery.
 function step(by) {
@@ -287,5 +291,10 @@ if (images.place.length) {
   });
   $("colours").append(...named);
 } else canvas.hidden = true;
+
+$("odd").append(
+  ...data.train.odd.map((n) => make("figure", {}, picture(data.train.thumb[n], data.train.id[n]), make("figcaption", {}, `${classes[data.train.label[n]]}: ${data.train.id[n]}`))),
+);
+$("odd-told").hidden = !data.train.odd.length;
 
 draw();

@@ -29,8 +29,9 @@ def texts_of(found: Findings, params: Params) -> dict[str, Any]:
     return {
         "title": f"{name}: {len(found.checkpoint.classes)} classes",
         "headline": (
-            f"Right on {test['accuracy']:.1%} of {len(found.labels):,} test images ({params.evaluate.confidence:.0%} "
-            f"interval {test['accuracy_lower']:.1%} to {test['accuracy_upper']:.1%}); {wrong:,} are wrong."
+            f"Right on {test['accuracy']:.1%} of {len(found.labels):,} test images "
+            f"({params.evaluate.confidence:.0%} interval, by bootstrap, {test['accuracy_lower']:.1%} to "
+            f"{test['accuracy_upper']:.1%}); {wrong:,} are wrong."
         ),
         "sure": found.decision.sentence(found.metrics["export/metrics"]),
         "shortfalls": found.decision.shortfalls,
@@ -68,10 +69,11 @@ def _confused(found: Findings) -> str:
     number = found.checkpoint.classes.index(worst["class"])
     taken = np.bincount(found.predicted[(found.labels == number) & ~found.correct])
     other = found.checkpoint.classes[int(taken.argmax())]
-    number_of_times = int(taken.max())
+    number_of_times, wrong = int(taken.max()), int(taken.sum())
     times = f"{number_of_times} time{'s' * (number_of_times > 1)}"
     return (
-        f"The worst class is {worst['class']}: {float(worst['recall']):.1%} of its {worst['images']} images are right; "
+        f"The worst class is {worst['class']}: {float(worst['recall']):.1%} of its {worst['images']} images are right "
+        f"({wrong} {'is' if wrong == 1 else 'are'} wrong); "
         f"most often ({times}) it is taken for {other}. A click on a number shows its images."
     )
 
@@ -112,9 +114,10 @@ def _map(found: Findings) -> str:
 def _trained(found: Findings) -> str:
     split = found.metrics["split/summary"]
     parts = [f"{name.removeprefix('val_')} {value:.4g}" for name, value in found.checkpoint.metrics.items()]
+    epoch = found.checkpoint.epoch
+    best = f"epoch {epoch} was the best" if epoch else "its last layer alone was fitted, which came to this"
     return (
-        f"On {split['train_images']:,} images; epoch {found.checkpoint.epoch} was the best on {split['val_images']:,} "
-        f"validation images: {', '.join(parts)}."
+        f"On {split['train_images']:,} images; {best} on {split['val_images']:,} validation images: {', '.join(parts)}."
     )
 
 
@@ -124,11 +127,13 @@ def _reliability(found: Findings) -> Any:
         return [(float(row["confidence"]), float(row["accuracy"])) for row in rows]
 
     test = found.metrics["test/metrics"]
-    lines = (
+    lines = [
         Line("confidence = accuracy", "ideal", [(0, 0), (1, 1)]),
         Line(f"plain softmax, ECE {test['ece']:.3f}", "line-1", points("before")),
         Line(f"in the file, ECE {test['calibrated_ece']:.3f}", "line-0", points("after")),
-    )
+    ]
+    if lines[1].points == lines[2].points:  # one would hide the other
+        lines[1:] = [Line(f"in the file, as by plain softmax, ECE {test['ece']:.3f}", "line-0", points("after"))]
     return line_chart(lines, "confidence", "accuracy", (0, 1), (0, 1))
 
 
@@ -166,7 +171,7 @@ def _facts(found: Findings) -> list[tuple[str, str]]:
         ("images", f"{download['images']:,} in {download['classes']} classes of {download['smallest_class']:,} to "
          f"{download['largest_class']:,}"),
         ("pixels", " × ".join(sides)),
-        ("rejected", f"{download['rejected']:,}"),
+        ("files left out, unreadable", f"{download['rejected']:,}"),
         ("copies", f"{split['duplicates']:,}, of which {split['label_conflicts']:,} under several labels"),
         ("near copies", f"{split['near_copies']:,} across the splits"),
     ]  # fmt: skip
@@ -211,4 +216,4 @@ def _commands(values: dict[str, Any]) -> Iterable[str]:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else redacted(str(value))
+    return "null" if value is None else redacted(str(value))

@@ -7,7 +7,7 @@ import pytest
 from markupsafe import Markup
 
 from stages.report.charts import Line, line_chart
-from stages.report.embedding import nearest, principal_map
+from stages.report.embedding import least_alike, nearest, principal_map
 from stages.report.heat_maps import heat_maps
 from stages.report.pictures import sample, side
 from tests.support.samples import make_checkpoint, model_settings, save_dataset
@@ -43,6 +43,17 @@ def test_neighbours_are_those_of_the_largest_cosine():
     others = np.array([[1.0, 0], [0, 1], [1, 1], [-1, 0]])
     assert nearest(np.array([[2.0, 0.1], [0.1, 5]]), others, 2).tolist() == [[0, 2], [1, 2]]
     assert nearest(np.zeros((3, 0)), others).shape == (3, 0)
+
+
+def test_what_is_unlike_its_class_comes_first_however_alike_it_is_to_another():
+    rng = np.random.default_rng(0)
+    embeddings = np.eye(3)[np.repeat([0, 1], 20)] + rng.normal(0, 0.05, (40, 3))
+    embeddings[7] = [0, 0, 1]  # like nothing
+    embeddings[25] = [1, 0, 0]  # of the other class
+    labels = np.repeat([0, 1, 2], [20, 19, 1])  # the last one is alone, and so like itself
+    assert sorted(least_alike(embeddings, labels, 2).tolist()) == [7, 25]
+    assert len(least_alike(embeddings, labels, 100)) == 40
+    assert len(least_alike(np.zeros((5, 0)), labels[:5], 3)) == 0
 
 
 @pytest.mark.parametrize("views", ["none", "mirror"])

@@ -50,7 +50,7 @@ def made_up(num_images: int = 130) -> dict[str, Any]:
             "place": [[number * 7 % 1000, number * 13 % 1000] for number in range(num_images)],
             "near": [[0, 1]] * num_images,
         },
-        "train": {"id": ["t0", EVIL], "label": [0, 1], "thumb": [picture(1), picture(2)]},
+        "train": {"id": ["t0", EVIL], "label": [0, 1], "thumb": [picture(1), picture(2)], "odd": [1]},
         "slices": {EVIL: {"values": ["x", EVIL], "of": [number % 2 for number in range(num_images)]}},
         "confusion": {"counts": counts.tolist()},
         "heat": {"maps": {"5": [1, 2, "AP8="]}, "crop": 0.8, "told": "No map."},
@@ -120,7 +120,9 @@ def test_names_of_classes_and_files_stay_text(tab):
 def test_a_cell_of_the_confusion_matrix_shows_its_images(tab):
     tab.run("document.querySelectorAll('#confusion td button')[1].click()")
     shown = tab.run("[...document.querySelectorAll('.card')].map(card => Number(card.dataset.image))")
-    assert shown == [number for number in range(130) if number % 3 == 0 and number % 5 == 0]
+    assert shown == [number for number in range(129, -1, -1) if number % 3 == 0 and number % 5 == 0], "surest first"
+    assert count(tab).startswith("9 of 130 images: all; is ant; answered <img")
+    assert tab.run("document.activeElement.dataset.image") == str(shown[0]), "the keyboard goes on there"
     assert tab.run("document.getElementById('by-answer').value") == "1"
 
 
