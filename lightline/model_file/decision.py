@@ -107,9 +107,10 @@ class Decision:
         """Say how large the sets are, and how often they hold the right class; judged: see `judge`."""
         if self.coverage is None:
             return "`set` is the likeliest class (`export.coverage` was null)."
+        missed = "" if (judged["set_coverage_upper"] or 1) >= self.coverage else ", which is missed"
         return (
-            f"`set`, {judged['set_size']:.2f} classes on average, holds the right one for "
-            f"{_told('set_coverage', judged)} of the test images; asked for: {_percent(self.coverage)}."
+            f"`set` has {judged['set_size']:.2f} classes on average and holds the right one for "
+            f"{_told('set_coverage', judged)} of the test images; asked for: {_percent(self.coverage)}{missed}."
         )
 
     def markdown(self, judged: dict[str, float | None]) -> str:

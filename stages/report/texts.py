@@ -17,6 +17,7 @@ from stages.report.content import sampled
 from stages.report.findings import Findings, Row
 
 _SHOWN = 200  # lines of a list
+_NAMED = 5  # slices in a sentence
 _FEWEST = 5  # images of a part of the confidences that the reliability is drawn of
 _STEPS = 200  # points of the curve of risk and coverage
 
@@ -56,8 +57,8 @@ def texts_of(found: Findings, params: Params) -> dict[str, Any]:
 
 def _accepts(found: Findings) -> str:
     """Say from where on an answer is accepted, and what the sets are."""
-    sets = found.decision.sets_sentence(found.metrics["export/metrics"]).replace("`", "")
-    return f"{found.decision.rule} For each image, {sets}"
+    sets = found.decision.sets_sentence(found.metrics["export/metrics"])
+    return f"{found.decision.rule} {sets.replace('`set`', 'The set of likely classes', 1).replace('`', '')}"
 
 
 def _confused(found: Findings) -> str:
@@ -79,8 +80,14 @@ def _confused(found: Findings) -> str:
 
 
 def _classes(found: Findings) -> list[dict[str, Any]]:
-    rows = [{**_short(row), "number": number} for number, row in enumerate(found.tables["test/per_class"])]
+    rows = [{**_short(row), **_own(found, number)} for number, row in enumerate(found.tables["test/per_class"])]
     return sorted(rows, key=lambda row: (float(row["recall"] or 2), row["number"]))
+
+
+def _own(found: Findings, number: int) -> dict[str, Any]:
+    """Say how many images of a class are answered without a person, and how many of these wrongly."""
+    answered = found.answers.accepted & (found.labels == number)
+    return {"number": number, "answered": int(answered.sum()), "wrong": int((answered & ~found.correct).sum())}
 
 
 def _slices(found: Findings, params: Params) -> str:
@@ -88,7 +95,8 @@ def _slices(found: Findings, params: Params) -> str:
     if not rows:
         return "None were looked at (evaluate.slices)."
     worse = [row for row in rows if row["p_value"] and float(row["p_value"]) <= 1 - settings.confidence]
-    names = ", ".join(f"{row['by']} = {row['value']}" for row in worse[:5])
+    names = ", ".join(f"{row['by']} = {row['value']}" for row in worse[:_NAMED])
+    names += f" and {len(worse) - _NAMED} more" if len(worse) > _NAMED else ""
     told = f"Worse than the rest: {names}" if worse else "None is worse than the rest"
     return f"{told} (Fisher's exact test after Holm over all of at least {settings.min_slice} images)."
 

@@ -60,8 +60,8 @@ def made_up(num_images: int = 130) -> dict[str, Any]:
 TEXTS: dict[str, Any] = {
     "title": EVIL, "headline": "Right.", "sure": "Sure.", "shortfalls": [EVIL], "confused": EVIL,
     "accepts": "From 0.5 on.",
-    "classes": [{"class": name, "images": 1, "precision": 1, "recall": 1, "f1": 1, "number": number}
-                for number, name in enumerate(CLASSES)],
+    "classes": [{"class": name, "images": 1, "precision": 1, "recall": 1, "f1": 1, "number": number, "answered": 1,
+                 "wrong": 0} for number, name in enumerate(CLASSES)],
     "slices_told": "None.", "sampled": "All.", "map_told": "Map.", "trained": "Yes.",
     "reliability": "", "risk_coverage": "",
     "slices": [{"by": EVIL, "value": EVIL, "images": 1, "accuracy": 1, "lower": 0, "upper": 1, "ece": 0,
