@@ -9,7 +9,7 @@ from commands.promoting.comparison import Comparison, Contender, compare, fetch_
 from commands.promoting.gate import PROMOTE, judge
 from commands.promoting.remote_files import push_files
 from commands.promoting.tags import Assignment, NewTag, PromotionError, Registry, check_identity, find_remote, promoting
-from commands.promoting.verdict import Verdict, of_comparison, of_first
+from commands.promoting.verdict import Verdict, of_comparison, of_first, of_same
 from commands.sign import STATEMENT, envelope_of, read_key
 from commands.tracing.records import LOCK, read_records
 from lightline.config.load import load_params
@@ -101,13 +101,8 @@ def _judge(
     try:
         holder = fetch_model(f"the champion {champion.name}", champion.commit, folder, _CHAMPIONS)
         if holder.digest == challenger.digest:
-            raise PromotionError(
-                f"The model of {challenger.name} is the very file of the champion, {champion.name}: there is nothing "
-                "to compare."
-            )
+            return of_same(holder, challenger)
         compared = compare(holder, challenger, folder, _CHAMPIONS)
-    except PromotionError:
-        raise
     except LightlineError as error:
         if first:
             return of_first(challenger, first, f"It cannot be compared with the champion: {error}")
@@ -139,7 +134,7 @@ def _tags(registry: Registry, champion: Assignment | None, challenger: Contender
     """Plan the tags of a verdict: each comparison is counted, and the champion's tag names it by its digest."""
     before = champion.commit if champion else None
     if verdict.verdict != PROMOTE:
-        return [registry.comparison(before, before, verdict.text)] if before else []
+        return [registry.comparison(before, before, verdict.text)] if before and "comparison" in verdict.content else []
     commit = challenger.commit
     return [registry.comparison(before, before or commit, verdict.text), *registry.promotion(commit, verdict.digest)]
 

@@ -101,6 +101,19 @@ def of_first(challenger: Contender, asked: bool, why: str) -> Verdict:
     return Verdict({"verdict": PROMOTE if asked else HOLD, "reasons": [reason], "challenger": _contender(challenger)})
 
 
+def of_same(champion: Contender, challenger: Contender) -> Verdict:
+    """Put down that the challenger is the champion's own file; that is no try, and is not counted."""
+    reason = "The model is the champion's own file: there is nothing to compare."
+    return Verdict(
+        {
+            "verdict": HOLD,
+            "reasons": [reason],
+            "champion": _contender(champion),
+            "challenger": _contender(challenger),
+        }
+    )
+
+
 def _contender(model: Contender) -> dict[str, Any]:
     return {
         "name": model.name,

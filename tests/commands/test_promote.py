@@ -216,6 +216,18 @@ def test_an_equal_is_promoted_within_a_margin_alone(registry: Registry, capsys):
     assert "less than 0.03 (promote.margin) below the champion's accuracy" in capsys.readouterr().out
 
 
+def test_the_champions_own_file_is_no_try(registry: Registry, capsys):
+    project = registry("a")
+    main(["weak", "--first", "--no-push"])
+    before = tags(project)
+    assert main(["same", "--no-push"]) == 3
+    assert (
+        capsys.readouterr().out.count("HOLD: The model is the champion's own file: there is nothing to compare.") == 1
+    )
+    assert tags(project) == before
+    assert "# HOLD: the champion v0.0.1" in Path("reports/promotion/verdict.md").read_text()
+
+
 def test_comparisons_are_counted_and_the_same_one_is_no_new_try(registry: Registry, capsys):
     registry("a")
     main(["HEAD", "--first"])
@@ -251,7 +263,6 @@ def test_a_promoter_that_is_not_the_first_is_refused(registry: Registry):
     [
         ("HEAD", ["HEAD"], " is the champion, v0.0.1"),
         ("HEAD", ["weak", "--first"], "leave --first out"),
-        ("weak", ["same"], "The model of same is the very file of the champion, v0.0.1 ("),
         ("other", ["HEAD"], "alone has 10; "),
         ("all_seen", ["HEAD"], "All 269 test images of "),
         (None, ["newer"], "error: The model of newer is of contract 9"),
