@@ -114,7 +114,7 @@ def _refuse_incomparable(composed: list[Params]) -> None:
     monitors = {params.trainer.monitor for params in composed}
     if len(monitors) > 1:
         raise RequestError("trainer.monitor cannot be searched: it is what the trials are compared by.")
-    for section in ("data", "split"):
+    for section in ("data", "split", "seed"):  # which draws the split
         if any(getattr(params, section) != getattr(composed[0], section) for params in composed):
             raise RequestError(
                 f"{section} cannot be searched: the trials would have other val images, and could not be compared."

@@ -138,6 +138,7 @@ def test_the_same_error_three_times_ends_a_sweep(sweep, tmp_path: Path):
         (["trainer.batch_sise=1,2"], "did you mean trainer.batch_size?"),
         (["loss.label_smoothing=0,0.1"], "loss cannot be searched by val_loss, which is that very loss"),
         (["split.val=0.1,0.2"], "split cannot be searched: the trials would have other val images"),
+        (["seed=1,2"], "seed cannot be searched: the trials would have other val images"),
         (["trainer.monitor=val_loss,val_accuracy"], "trainer.monitor cannot be searched"),
         (["trainer.batch_size=interval(16,64)"], "must be a whole number"),
         (["trainer.batch_size=1,2"], "There is a sweep 's' already, of 'trainer.batch_size=1,2,3'."),
@@ -155,7 +156,7 @@ def test_what_cannot_be_searched_is_refused_before_any_trial(finished_small_swee
 @pytest.fixture
 def finished_small_sweep(small_project):
     stages = small_project.path / "dvc.yaml"
-    stages.write_text(stages.read_text().replace("params: [trainer]", "params: [trainer, loss, split]"))
+    stages.write_text(stages.read_text().replace("params: [trainer]", "params: [seed, trainer, loss, split]"))
     with only_writer(small_project.path, "s"):
         plan = Plan(["trainer.batch_size=1,2,3"], small_project.commit("sweep"), "val_loss")
         Study.create(journal(small_project.path, "s"), "s", plan)
