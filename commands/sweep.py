@@ -13,13 +13,13 @@ from lightline.errors import DataError, LightlineError
 from lightline.runtime.origin import origin
 from lightline.runtime.sweep_journal import (
     FOLDER,
-    REASON,
     cell,
     label,
     latest_value,
     load_study,
     no_such_sweep,
     real_trials,
+    reason,
 )
 
 _FOLDER = Path("reports", "sweeps")
@@ -97,5 +97,4 @@ def _headline(study: Any, monitor: str, best: Any) -> str:
 def _row(trial: Any, keys: list[str]) -> list[str]:
     epochs = max(trial.intermediate_values, default=0)
     numbers = [label(trial), trial.state.name.lower(), latest_value(trial), epochs]
-    reason = trial.user_attrs.get(REASON, "").splitlines()[-1:]  # of what a stage printed, the error comes last
-    return [cell(value) for value in (*numbers, *(trial.params.get(key) for key in keys), "".join(reason))]
+    return [cell(value) for value in (*numbers, *(trial.params.get(key) for key in keys), reason(trial))]

@@ -167,8 +167,8 @@ def _show(options: argparse.Namespace) -> int:
     console = Console(highlight=False)
     console.print(table)
     for row in study.table():
-        if row.reason:  # of what a stage printed, the error comes last
-            console.print(f"trial {row.number}: {row.reason.splitlines()[-1].strip()}", soft_wrap=True, markup=False)
+        if row.reason:
+            console.print(f"trial {row.number}: {row.reason}", soft_wrap=True, markup=False)
     return 0
 
 

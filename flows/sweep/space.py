@@ -38,10 +38,9 @@ class Space:
 
     def corners(self) -> list[list[str]]:
         """List overrides in which each value that was named occurs; of an interval its ends and one inside."""
-        ends = {key: _ends(distribution) for key, distribution in self.searched.items()}
-        first = {key: values[0] for key, values in ends.items()}
-        others = [first | {key: value} for key, values in ends.items() for value in values[1:]]
-        others += [first | {key: value} for key in first if (value := _between(self.searched[key])) is not None]
+        checked = {key: _checked(distribution) for key, distribution in self.searched.items()}
+        first = {key: values[0] for key, values in checked.items()}
+        others = [first | {key: value} for key, values in checked.items() for value in values[1:]]
         return [[*self.own, *self.overrides(values)] for values in (first, *others)]
 
     def points(self) -> Iterator[dict[str, Any]]:
@@ -87,7 +86,7 @@ def _distribution(text: str, sweep: Any) -> BaseDistribution:
 
     tags = getattr(sweep, "tags", set())
     is_log = "log" in tags
-    if unknown := sorted(tags - {"log"}) or (["log"] if is_log and not isinstance(sweep, IntervalSweep) else []):
+    if unknown := sorted(tags - {"log"} if isinstance(sweep, IntervalSweep) else tags):
         raise RequestError(
             f"{text!r} cannot be searched: the one tag is log, of an interval; not {', '.join(unknown)}."
         )
@@ -128,18 +127,14 @@ def _stepped(start: float, stop: float, step: float) -> BaseDistribution:
     return FloatDistribution(min(start, last), max(start, last), step=abs(step))
 
 
-def _ends(distribution: BaseDistribution) -> list[Any]:
+def _checked(distribution: BaseDistribution) -> list[Any]:
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
-    return [distribution.low, distribution.high]
-
-
-def _between(distribution: BaseDistribution) -> float | None:
-    """Give a point inside an interval, as most no whole number; None: it is no interval."""
-    if not isinstance(distribution, FloatDistribution) or distribution.step is not None or distribution.single():
-        return None
-    return distribution.low + (distribution.high - distribution.low) * (math.sqrt(5) - 1) / 2
+    low, high = distribution.low, distribution.high
+    if math.isfinite(_size(distribution)):
+        return [low, high]
+    return [low, high, low + (high - low) * (math.sqrt(5) - 1) / 2]  # one inside, as most no whole number
 
 
 def _grid(distribution: BaseDistribution) -> list[Any]:

@@ -29,15 +29,15 @@ from lightline.runtime.sweep_journal import (
     load_study,
     no_such_sweep,
     real_trials,
+    reason,
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 _DUPLICATES = 100  # in a row, after which there seems to be nothing new
-RUN_SECONDS = (
-    "run_seconds"  # key of a trial's attributes, as are those below: from when a trial's run was asked for to its end
-)
-_TESTED = "tested"  # attribute of the study: experiments by the numbers of the trials whose parameters they test
+# Keys of a trial's attributes; run_seconds: from when its run was asked for to its end.
+RUN_SECONDS = "run_seconds"
 ATTEMPT, CONTINUES, PRUNED = "attempt", "continues", "pruned"
+_TESTED = "tested"  # attribute of the study: experiments by the numbers of the trials whose parameters they test
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -220,7 +220,7 @@ class Study:
                 latest_value(trial),
                 max(trial.intermediate_values, default=0),
                 trial.params,
-                trial.user_attrs.get(REASON, ""),
+                reason(trial),
             )
             for trial in self._real()
         ]

@@ -25,7 +25,7 @@ def reading(experiment: str) -> Iterator[None]:
         reason = redacted(str(error) or type(error).__name__).splitlines()[0]
         raise DataError(
             f"{experiment!r} has no results that can be read here ({reason}); `dvc exp show` lists experiments, and "
-            f"`dvc exp pull` brings what lies on a remote."
+            "`dvc exp pull` brings what lies on a remote."
         ) from error
 
 

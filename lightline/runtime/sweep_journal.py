@@ -34,6 +34,11 @@ def label(trial: Any) -> int:
     return trial.user_attrs.get(LABEL, trial.number)
 
 
+def reason(trial: Any) -> str:
+    """Give why a trial failed, in a line: of what a stage printed, the error comes last."""
+    return "".join(trial.user_attrs.get(REASON, "").splitlines()[-1:]).strip()
+
+
 def latest_value(trial: Any) -> float | None:
     """Give what a trial came to, or the last that it reported."""
     steps = trial.intermediate_values

@@ -11,10 +11,11 @@ def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or Ctrl-C; gives 0 where all that came was answered."""
     try:
         given = options.parse(arguments)  # before what an extra brings: --help needs nothing
-        from lightline_predict.serve import server
-
+        try:
+            from lightline_predict.serve import server
+        except ModuleNotFoundError as error:
+            told = f"serve needs {error.name}: `pip install 'lightline-predict[serve]'`."
+            raise options.OptionError(told) from error
         return server.serve(given)
-    except ModuleNotFoundError as error:
-        sys.exit(f"error: serve needs {error.name}: `pip install 'lightline-predict[serve]'`.")
     except LightlineError as error:
         sys.exit(f"error: {error}")

@@ -80,14 +80,17 @@ def _confused(found: Findings) -> str:
 
 
 def _classes(found: Findings) -> list[dict[str, Any]]:
-    rows = [{**_short(row), **_own(found, number)} for number, row in enumerate(found.tables["test/per_class"])]
+    rows = [
+        {**_short(row), "number": number, **_accepted(found, number)}
+        for number, row in enumerate(found.tables["test/per_class"])
+    ]
     return sorted(rows, key=lambda row: (float(row["recall"] or 2), row["number"]))
 
 
-def _own(found: Findings, number: int) -> dict[str, Any]:
-    """Say how many images of a class are answered without a person, and how many of these wrongly."""
+def _accepted(found: Findings, number: int) -> dict[str, int]:
+    """Count the images of a class whose answers are accepted, and those of them that are wrong."""
     answered = found.answers.accepted & (found.labels == number)
-    return {"number": number, "answered": int(answered.sum()), "wrong": int((answered & ~found.correct).sum())}
+    return {"answered": int(answered.sum()), "wrong": int((answered & ~found.correct).sum())}
 
 
 def _slices(found: Findings, params: Params) -> str:
@@ -122,10 +125,10 @@ def _map(found: Findings) -> str:
 def _trained(found: Findings) -> str:
     split = found.metrics["split/summary"]
     parts = [f"{name.removeprefix('val_')} {value:.4g}" for name, value in found.checkpoint.metrics.items()]
-    epoch = found.checkpoint.epoch
-    best = f"epoch {epoch} was the best" if epoch else "its last layer alone was fitted, which came to this"
+    epoch = found.checkpoint.epoch or "0, its last layer alone,"
     return (
-        f"On {split['train_images']:,} images; {best} on {split['val_images']:,} validation images: {', '.join(parts)}."
+        f"On {split['train_images']:,} images; epoch {epoch} was the best on {split['val_images']:,} validation "
+        f"images: {', '.join(parts)}."
     )
 
 

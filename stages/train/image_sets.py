@@ -73,8 +73,7 @@ class ImageDataset(TorchDataset):
         for stack in pixel_stacks(self.dataset, self.rows[positions].numpy()):
             pixels = torch.from_numpy(stack)
             if stack.shape[1:3] != (self.input_size, self.input_size) or self.transform.crop_pct < 1:
-                pixels = self.transform(pixels)
-                pixels = pixels.round_().clamp_(0, 255).byte() if pixels.is_floating_point() else pixels
+                pixels = self.transform(pixels).round_().clamp_(0, 255).byte()
             images[done : done + len(pixels)] = pixels
             done += len(pixels)
 
