@@ -65,14 +65,14 @@ def run(quick: bool) -> list[Row]:
 
 def _data(quick: bool) -> tuple[str, list[str]]:
     """Choose what is trained: what it is, and the settings."""
-    validated = "trainer.val_check_interval=0.25"
+    validated = ["trainer.val_check_interval=0.25", "trainer.monitor=val_accuracy"]  # the loss itself is searched
     try:
         if not quick:
             settings = ["recipe=fast_cifar_one_epoch", "data=folder", f"data.path={cifar_archive()}"]
-            return "CIFAR-10 (JPEG)", [*settings, "split=predefined", validated]
+            return "CIFAR-10 (JPEG)", [*settings, "split=predefined", *validated]
     except MissingDataError:
         pass
-    return "digits", ["optimizer=sgd", "trainer.max_epochs=1", validated]
+    return "digits", ["optimizer=sgd", "trainer.max_epochs=1", *validated]
 
 
 def _swept(settings: list[str], number: int, pruner: str) -> _Found:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.__main__ import questions
 from benchmarks.models import NETWORKS, page, summary
 from benchmarks.peer_environment import PEERS_VARIABLE, MissingPeersError, peers_python
-from benchmarks.photos import Result, rows_of
+from benchmarks.photos import Result, Target, rows_of
 from benchmarks.report import table
 from benchmarks.sources import CIFAR_VARIABLE, PHOTOS_VARIABLE, WEIGHTS_VARIABLE, MissingDataError
 
@@ -29,7 +29,7 @@ def test_every_question_asks_and_can_be_run():
         assert list(inspect.signature(module.run).parameters) == ["quick"], name
 
 
-@pytest.mark.parametrize("name", ["batch_answers", "field", "photos"])
+@pytest.mark.parametrize("name", ["batch_answers", "field", "photos", "photos_cifar"])
 def test_without_data_a_question_says_what_it_needs(monkeypatch, name):
     for variable in (CIFAR_VARIABLE, PHOTOS_VARIABLE, WEIGHTS_VARIABLE):
         monkeypatch.delenv(variable, raising=False)
@@ -69,7 +69,7 @@ def test_photos_are_set_beside_the_best_of_the_other_and_timed_by_what_is_like_t
         "fastai 2, 1 epochs after it": ([0.92, 0.92], [60.0, 60.0]),
     }
     found = {what: Result(what, *values) for what, values in results.items()}
-    probe, tuned, *others = rows_of("bees", found, None, judged=True)
+    probe, tuned, *others = rows_of("bees", found, None, Target("sooner", 4))
     assert (probe.ours, probe.reference, probe.met) == ("0.9550 (0.950 to 0.960), 5.5 s", "0.9400, 26.0 s", True)
     assert (tuned.reference, tuned.ratio, tuned.met) == ("0.9400, 60.0 s", 6.0, False)
     assert [row.what for row in others] == [f"bees: {what}" for what in results if what.startswith("fastai")]
@@ -77,7 +77,7 @@ def test_photos_are_set_beside_the_best_of_the_other_and_timed_by_what_is_like_t
 
 def test_photos_without_a_recipe_or_the_others_say_so():
     found = {"fine_tune": Result("fine_tune", [0.9], [10.0])}
-    probe, tuned = rows_of("bees", found, "not there: no network", judged=True)
+    probe, tuned = rows_of("bees", found, "not there: no network", Target("as accurate"))
     assert (probe.ours, probe.met) == ("not there", None)
     assert (tuned.ours, tuned.reference) == ("0.9000, 10.0 s", "not there: no network")
 
