@@ -53,3 +53,13 @@ def write_model(path: Path, classes: Sequence[str] = CLASSES, seed: int = 0, *, 
     helper.set_model_props(model, said | {"preprocessing": json.dumps({"max_pixels": 10**8, "bit_depth": 16})})
     onnx.save(model, path)
     return path
+
+
+def described(model_file: Path, path: Path, **changes: object) -> Path:
+    """A copy of a model file that says other things of itself."""
+    model = onnx.load(model_file)
+    for entry in model.metadata_props:
+        if entry.key in changes:
+            entry.value = changes[entry.key] if isinstance(changes[entry.key], str) else json.dumps(changes[entry.key])
+    onnx.save(model, path)
+    return path
