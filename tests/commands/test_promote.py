@@ -1,26 +1,22 @@
 """Champions by `python -m lightline promote`: real models, a bare git repository, a DVC remote and what others get."""
 
-import io
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from hashlib import md5, sha256
+from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
-import onnx
-import pyarrow.parquet as pq
 import pytest
 import wandb
 import yaml
-from onnx import numpy_helper
 
 from commands.promote import main
 from commands.sign import KEY_VARIABLE
 from lightline.runtime.locks import lock
 from lightline_predict.provenance import verify
+from tests.support.experiments import changed_model, record, with_test_in_train
 from tests.support.project import Project
 from tests.support.signing import make_key
 from tests.support.wandb_file import read_offline_runs
@@ -50,62 +46,16 @@ def published(finished_project: Project, tmp_path_factory: pytest.TempPathFactor
     project.commit("a remote")
     project.run("git", "push", "--quiet", "origin", "main")
     model = project.path / MODEL
-    weak = changed(model, noise=3.0)
-    _record(project, "weak", {MODEL: weak})
-    _record(project, "seen", {MODEL: weak, SPLITS: _with_test_in_train(project.path / SPLITS, every=2)})
-    _record(project, "all_seen", {MODEL: weak, SPLITS: _with_test_in_train(project.path / SPLITS, every=1)})
-    _record(project, "same", {MODEL: weak, SPLITS: _with_test_in_train(project.path / SPLITS, every=3)})
-    _record(project, "equal", {MODEL: changed(model, noise=1e-6)})
-    _record(project, "other", {MODEL: changed(model, classes=json.dumps([str(number) for number in range(1, 11)]))})
-    _record(project, "newer", {MODEL: changed(model, contract="9")})
-    _record(project, "untrained", {MODEL: None})
+    weak = changed_model(model, noise=3.0)
+    record(project, "weak", {MODEL: weak})
+    record(project, "seen", {MODEL: weak, SPLITS: with_test_in_train(project.path / SPLITS, every=2)})
+    record(project, "all_seen", {MODEL: weak, SPLITS: with_test_in_train(project.path / SPLITS, every=1)})
+    record(project, "same", {MODEL: weak, SPLITS: with_test_in_train(project.path / SPLITS, every=3)})
+    record(project, "equal", {MODEL: changed_model(model, noise=1e-6)})
+    record(project, "other", {MODEL: changed_model(model, classes=json.dumps(list(map(str, range(1, 11)))))})
+    record(project, "newer", {MODEL: changed_model(model, contract="9")})
+    record(project, "untrained", {MODEL: None})
     return folder
-
-
-def changed(model: Path, noise: float = 0.0, **metadata: str) -> bytes:
-    loaded = onnx.load(model)
-    for entry in loaded.metadata_props:
-        entry.value = metadata.get(entry.key, entry.value)
-    layers = [one for one in loaded.graph.initializer if len(one.dims) == 2 and 10 in one.dims]
-    rng = np.random.default_rng(0)
-    for layer in layers if noise else []:
-        weights = numpy_helper.to_array(layer)
-        drawn = (weights + rng.normal(0, noise * weights.std(), weights.shape)).astype(weights.dtype)
-        layer.CopyFrom(numpy_helper.from_array(drawn, layer.name))
-    return loaded.SerializeToString()
-
-
-def _with_test_in_train(file: Path, every: int) -> bytes:
-    table = pq.read_table(file)
-    splits = table["split"].to_pylist()
-    for row in [row for row, split in enumerate(splits) if split == "test"][::every]:
-        splits[row] = "train"
-    written = io.BytesIO()
-    pq.write_table(table.set_column(2, table.schema.field(2), [splits]), written)
-    return written.getvalue()
-
-
-def _record(project: Project, name: str, outputs: dict[str, bytes | None]) -> None:
-    """Make an experiment as `dvc commit` and `dvc exp save` would, which take seconds; None: it has no such output."""
-    recorded = (project.path / "dvc.lock").read_text()
-    lock_file = yaml.safe_load(recorded)
-    for path, content in outputs.items():
-        every = [(stage["outs"], out) for stage in lock_file["stages"].values() for out in stage["outs"]]
-        ((outs, out),) = (pair for pair in every if pair[1]["path"] == path)
-        if content is None:
-            outs.remove(out)
-            continue
-        digest = md5(content, usedforsecurity=False).hexdigest()
-        kept = project.path / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
-        kept.parent.mkdir(exist_ok=True)
-        kept.write_bytes(content)
-        out |= {"md5": digest, "size": len(content)}
-    (project.path / "dvc.lock").write_text(yaml.safe_dump(lock_file))
-    commit = project.run("git", "stash", "create").stdout.strip()
-    head = project.run("git", "rev-parse", "HEAD").stdout.strip()
-    commit = project.run("git", "commit-tree", f"{commit}^{{tree}}", "-p", head, "-m", name).stdout.strip()
-    project.run("git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/{name}", commit)
-    (project.path / "dvc.lock").write_text(recorded)
 
 
 @pytest.fixture
@@ -127,11 +77,6 @@ def verdict() -> dict:
     return json.loads(Path("reports/promotion/verdict.json").read_text())
 
 
-def tags(project: Project, *where: str) -> list[str]:
-    listed = project.run("git", "ls-remote", "--refs", "--tags", *where or (".",)).stdout.splitlines()
-    return [line.partition("refs/tags/")[2] for line in listed]
-
-
 def refused(*arguments: str) -> str:
     """What the command says as it refuses; no reports and no tags come of it."""
     before = subprocess.run(("git", "for-each-ref"), capture_output=True, check=True).stdout
@@ -149,7 +94,7 @@ def test_a_champion_is_what_another_clone_gets_and_can_be_taken_back(registry: R
     monkeypatch.setenv(KEY_VARIABLE, private.decode())
     assert main(["weak"]) == 3
     assert "HOLD: There is no champion to compare it with. `--first` makes it" in capsys.readouterr().out
-    assert tags(one) == []
+    assert one.tags() == []
     assert main(["weak", "--first"]) == 0
     assert main(["HEAD"]) == 0
     told = capsys.readouterr().out
@@ -157,11 +102,8 @@ def test_a_champion_is_what_another_clone_gets_and_can_be_taken_back(registry: R
     assert "points would be seen four times in five" in told
     number = one.run("git", "rev-parse", "classifier#champion#1^{}").stdout[:12]
     expected = {"classifier@v0.0.1", "classifier@v0.0.2", "classifier#champion#1", "classifier#champion#2"}
-    assert (
-        {*tags(one)}
-        == {*tags(one, "origin")}
-        == expected | {f"promotion/classifier/{number}/1", "promotion/classifier/none/1"}
-    )
+    expected |= {f"promotion/classifier/{number}/1", "promotion/classifier/none/1"}
+    assert {*one.tags()} == {*one.tags("origin")} == expected
     message = one.run("git", "tag", "--list", "--format=%(contents)", "classifier#champion#2").stdout.strip()
     assert message == sha256(Path("reports/promotion/verdict.json").read_bytes()).hexdigest()
     assert verdict()["test_set"]["left_out"] == 0
@@ -182,7 +124,7 @@ def test_a_champion_is_what_another_clone_gets_and_can_be_taken_back(registry: R
     assert "PROMOTE" in told[-3]
     assert refused("rollback").startswith("error: There is no earlier champion than v0.0.1")
     assert main(["rollback", "v0.0.2", "--no-push"]) == 0
-    assert "classifier#champion#4" not in tags(two, "origin")
+    assert "classifier#champion#4" not in two.tags("origin")
 
 
 def test_what_lies_here_may_be_an_experiment_that_was_just_run(registry: Registry):
@@ -219,12 +161,12 @@ def test_an_equal_is_promoted_within_a_margin_alone(registry: Registry, capsys):
 def test_the_champions_own_file_is_no_try(registry: Registry, capsys):
     project = registry("a")
     main(["weak", "--first", "--no-push"])
-    before = tags(project)
+    before = project.tags()
     assert main(["same", "--no-push"]) == 3
     assert (
         capsys.readouterr().out.count("HOLD: The model is the champion's own file: there is nothing to compare.") == 1
     )
-    assert tags(project) == before
+    assert project.tags() == before
     assert "# HOLD: the champion v0.0.1" in Path("reports/promotion/verdict.md").read_text()
 
 
@@ -247,10 +189,10 @@ def test_a_promoter_that_is_not_the_first_is_refused(registry: Registry):
     hook = two.path / ".git/hooks/pre-push"  # another one is faster, by a moment
     hook.write_text(f"#!/bin/sh\ncd {one.path} && exec {sys.executable} -m lightline promote HEAD --first\n")
     hook.chmod(0o755)
-    before = tags(two)
+    before = two.tags()
     assert refused("weak", "--first").startswith("error: Another promotion was first: origin has tags of these names")
-    assert tags(two) == before == []
-    assert {*tags(one)} == {*tags(one, "origin")}
+    assert two.tags() == before == []
+    assert {*one.tags()} == {*one.tags("origin")}
     with (two.path / ".dvc/tmp/promotion.lock").open("a") as file:
         lock(file)
         assert refused("weak").startswith("error: Another promotion is going on in this folder")

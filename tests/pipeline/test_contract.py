@@ -7,9 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
-from pathlib import Path
 
-import grimp
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -22,6 +20,7 @@ from lightline.data.splits import read_splits
 from lightline.model_file import provenance
 from stages.train.fingerprint import CODE, TRAIN_SECTIONS
 from tests.support import ROOT
+from tests.support.imports import IMPORTS, closure_of, file_of, room_of
 from tests.support.project import Project
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -40,7 +39,6 @@ DECIDE_NO_BYTE = (
 )
 ROOMS = ("stages/", "lightline/", "lightline_predict/")
 CODE_FOLDERS = (*ROOMS, "extensions/")
-IMPORTS = grimp.build_graph("lightline", "lightline_predict", "stages", "flows", "commands", cache_dir=None)
 FLOWS = sorted(f"flows.{file.stem}" for file in (ROOT / "flows").glob("[!_]*.py"))
 TORCH_FREE = [
     *FLOWS,
@@ -95,7 +93,7 @@ def test_a_stage_depends_on_the_rooms_it_imports_and_no_other(name):
         for path in _paths(STAGES[name], "deps")
         if path.startswith(("stages/", "lightline/", "lightline_predict/"))
     }
-    rooms = {_room(module) for module in _closure(name) if not module.startswith(DECIDE_NO_BYTE)}
+    rooms = {room_of(module) for module in closure_of(name) if not module.startswith(DECIDE_NO_BYTE)}
     assert sorted(code) == sorted(rooms)
 
 
@@ -107,27 +105,10 @@ def test_a_stage_depends_on_the_kinds_of_extensions_that_it_builds(name):
 
 def _built(name: str) -> Iterator[str]:
     """The kinds that a stage calls `build_extension` with."""
-    for module in _closure(name):
-        for node in ast.walk(ast.parse(_file(module).read_bytes())):
+    for module in closure_of(name):
+        for node in ast.walk(ast.parse(file_of(module).read_bytes())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "build_extension":
                 yield ast.literal_eval(node.args[0])
-
-
-def _closure(name: str) -> set[str]:
-    """The modules that a stage imports, directly or not, inside functions too."""
-    module = f"stages.{name}.__main__"
-    return {module, *IMPORTS.find_upstream_modules(module)}
-
-
-def _file(module: str) -> Path:
-    path = ROOT.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def _room(module: str) -> str:
-    """The folder that a module lies in, of those in ROOMS, or the file that it is there."""
-    path = _file(module).relative_to(ROOT)
-    return Path(*path.parts[:2]).as_posix()
 
 
 def test_no_module_imports_itself_in_a_circle():
@@ -153,10 +134,10 @@ def test_of_export_s_section_a_stage_depends_on_what_it_reads(name):
 
 
 def _attributes(name: str) -> Iterator[ast.Attribute]:
-    for module in _closure(name):
+    for module in closure_of(name):
         if module.startswith("lightline_predict"):  # which is given no params: its Answers have an embedding, too
             continue
-        for node in ast.walk(ast.parse(_file(module).read_bytes())):
+        for node in ast.walk(ast.parse(file_of(module).read_bytes())):
             if isinstance(node, ast.Attribute):
                 yield node
 

@@ -66,6 +66,11 @@ class Project:
         file.write_text(text)
         self.run(sys.executable, "tools/params.py")
 
+    def tags(self, *where: str) -> list[str]:
+        """Where: a remote; default: here."""
+        listed = self.run("git", "ls-remote", "--refs", "--tags", *where or (".",)).stdout.splitlines()
+        return [line.partition("refs/tags/")[2] for line in listed]
+
     def commit(self, message: str = "change") -> str:
         """Commit all that git does not ignore; gives the commit's id."""
         self.run("git", "add", "--all")

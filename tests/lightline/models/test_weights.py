@@ -7,37 +7,22 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from lightline.errors import DataError, ParameterError
+from lightline.errors import ParameterError
 from lightline.models.build import build_network, start_network
 from lightline.models.checkpoint import save_checkpoint
 from lightline.models.weights import read_weights, weights_configuration
 from tests.support.samples import make_checkpoint, model_settings
+from tests.support.weights import SMALL, saved, trained
 
-SMALL = "shufflenet_v2_x0_5"
 CACHED = "shufflenetv2_x0.5-f707e7126e.pth"  # where torch.hub keeps its weights
-
-
-def trained(name: str = SMALL, num_classes: int = 1000) -> dict[str, torch.Tensor]:
-    """A state_dict that no seed gives."""
-    torch.manual_seed(11)
-    network = models.get_model(name, weights=None, num_classes=num_classes)
-    return {
-        key: value + 0.25 if value.is_floating_point() else value + 3 for key, value in network.state_dict().items()
-    }
 
 
 def started(path: Path, name: str = SMALL, **changes: Any) -> tuple[nn.Module, str | None]:
     torch.manual_seed(5)
     return start_network(model_settings(name, weights=str(path), **changes), 3, read_weights(path))
-
-
-def saved(content: Any, path: Path) -> Path:
-    save_file(content, path) if path.suffix == ".safetensors" else torch.save(content, path)
-    return path
 
 
 def prefixed(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -183,44 +168,6 @@ def test_a_small_image_s_dense_layers_are_of_another_shape(tmp_path: Path):
     save_checkpoint(make_checkpoint(model_settings(input_size=32)), tmp_path / "best.ckpt")
     with pytest.raises(ParameterError, match=r"dense1\.weight \[512, 1600\] instead of \[512, 64\]\).*input_size"):
         started(tmp_path / "best.ckpt", "cnn", input_size=16)
-
-
-class Trap:
-    def __reduce__(self):
-        return Path.touch, (Path("trapped"),)
-
-
-def write(content: bytes) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes(content)
-
-
-def cut(suffix: str) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes(saved(trained(), path.with_suffix(suffix)).read_bytes()[:-100_000])
-
-
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (lambda path: torch.save(nn.Linear(2, 2), path), r"holds objects of Python, which would have to be run"),
-        (lambda path: torch.save({"state_dict": trained(), "trap": Trap()}, path), r"holds objects of Python"),
-        (write(b"<!DOCTYPE html><html>sign in</html>"), r"is damaged, or none: it begins with b'<!DOCTYPE'"),
-        (write(b""), r"is damaged, or none: it begins with b''"),
-        (write(b"12345678{"), r"is damaged, or none"),
-        (cut(".safetensors"), r"is damaged, or none"),
-        (cut(".whole"), r"is damaged, or none"),
-        (lambda path: torch.save([1, 2], path), r"is damaged, or none"),
-        (lambda path: torch.save({"epoch": 1, "lr": 0.1}, path), r"has no layers: epoch, lr"),
-    ],
-    ids=["module", "trap", "page", "empty", "header", "safetensors cut", "pth cut", "list", "no layers"],
-)
-def test_what_holds_no_weights_is_refused(make, said: str, own_folder: Path):
-    path = own_folder / "weights.pth"
-    make(path)
-    with pytest.raises(
-        DataError, match=rf"model\.weights: the file {re.escape(str(path))} {said}.*safetensors and what"
-    ):
-        read_weights(path)
-    assert not Path("trapped").exists()
 
 
 @pytest.mark.parametrize(

@@ -5,41 +5,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyarrow import csv
 
-from lightline.config.data import TableSource
 from lightline.errors import DataError
-from lightline.sources import open_source
 from lightline.sources.base import DescribesImages, Refused, SourceImage
 from lightline.sources.table import Table
-
-IMAGES = ["images/1.png", "images/2.png", "images/3.png"]
-
-
-def source(path="set/table.csv", **changes) -> Table:
-    values = {
-        "source": "table",
-        "path": str(path),
-        "path_column": "path",
-        "label_column": "label",
-        "split_column": None,
-        "group_column": None,
-        "max_rejected": 0,
-        "max_pixels": 1000,
-        "bit_depth": "auto",
-        "corrections": None,
-    }
-    table = open_source(TableSource(**values | changes))
-    assert isinstance(table, Table)
-    return table
-
-
-def listed(table: Table) -> list[tuple]:
-    return [
-        (image.id, image.class_name, image.split, image.group)
-        for image in table.images()
-        if isinstance(image, SourceImage)
-    ]
+from tests.support.tables import IMAGES, listed, source, write_table
 
 
 def refused(table: Table) -> dict[str, str]:
@@ -49,11 +19,6 @@ def refused(table: Table) -> dict[str, str]:
 @pytest.fixture
 def folder(write) -> Path:
     return write(Path("set"), IMAGES)
-
-
-def write_table(path, columns: dict) -> None:
-    write = csv.write_csv if Path(path).suffix == ".csv" else pq.write_table
-    write(pa.table(columns), path)
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
@@ -229,33 +194,3 @@ def test_a_file_that_is_no_table_is_an_error(folder, content):
 def test_a_table_that_is_not_there_is_an_error():
     with pytest.raises(DataError, match=r"data.path = 'set/table.csv' is no file"):
         source()
-
-
-def test_a_change_of_the_table_or_of_an_image_changes_the_identity(folder, write):
-    frame = {"path": [*IMAGES, "images/later.png"], "label": list("abab")}
-    write_table(folder / "table.csv", frame)
-    found = [source().identity()]
-    assert source().identity() == found[0]
-    write(folder, {"images/2.png": b"another"})
-    found.append(source().identity())
-    write(folder, {"images/later.png": b"now there"})
-    found.append(source().identity())
-    write_table(folder / "table.csv", frame | {"label": list("abba")})
-    found.append(source().identity())
-    write(folder, {"images/unlisted.png": b"does not count"})
-    assert source().identity() == found[-1]
-    assert len({str(identity) for identity in found}) == 4
-
-
-@pytest.mark.parametrize("is_tracked", [False, True])
-def test_a_copy_of_the_repository_finds_the_users_images(folder, repository, tmp_path, monkeypatch, write, is_tracked):
-    write_table(folder / "table.csv", {"path": IMAGES, "label": list("aba")})
-    identity = source().identity()
-    clone = tmp_path / "clone"
-    clone.mkdir()
-    if is_tracked:
-        write(clone, {"set/table.csv": (folder / "table.csv").read_bytes()})
-    monkeypatch.chdir(clone)
-    monkeypatch.setenv("LIGHTLINE_ORIGIN", str(repository))
-    assert source().identity() == identity
-    assert len(listed(source())) == 3

@@ -1,7 +1,6 @@
 """Every kind of bad file that a folder of photos can hold, from its bytes to the dataset or the list of rejected."""
 
 import csv
-import io
 import shutil
 import unicodedata
 from pathlib import Path
@@ -18,6 +17,7 @@ from lightline.models.transforms import CropAndResize
 from lightline.sources import open_source
 from stages.download.ingest import download
 from tests.support.deep_images import png_of_16_bits
+from tests.support.pictures import saved
 from tests.support.samples import random_pixels
 from tests.support.source_settings import FETCH
 
@@ -25,12 +25,6 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 
 RGB = Image.fromarray(random_pixels(6, 9, 3))
 LARGE = Image.fromarray(random_pixels(64, 64, 3))
-
-
-def saved(image: Image.Image, file_format: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, file_format, **options)
-    return buffer.getvalue()
 
 
 def turned(orientation: int) -> bytes:

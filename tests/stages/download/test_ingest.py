@@ -1,7 +1,6 @@
 """From a source to the dataset: all that cannot be used is listed at once, and memory does not grow with the images."""
 
 import csv
-import io
 import json
 import os
 import signal
@@ -11,64 +10,24 @@ import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import psutil
 import pytest
-from PIL import Image
 
-from lightline.config.data import DigitsSource
 from lightline.data.dataset import Dataset
 from lightline.errors import DataError, LightlineError
 from lightline.sources.base import Refused, SourceImage
 from lightline.sources.digits import Digits
-from lightline_predict import images
 from stages.download import decode_pool as checking
 from stages.download.__main__ import main
 from stages.download.ingest import download
 from tests.support import ROOT
-from tests.support.deep_images import png_of_16_bits
+from tests.support.made_source import Fake, limits, png
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 REPORTS = Path("reports/download")
-
-
-def limits(max_rejected: int = 0, max_pixels: int = 10_000, bit_depth: int | Literal["auto"] = "auto") -> DigitsSource:
-    settings = {"max_rejected": max_rejected, "max_pixels": max_pixels, "bit_depth": bit_depth, "corrections": None}
-    return DigitsSource.model_validate({"source": "digits", **settings})
-
-
-def png(number: int, size: int = 8) -> bytes:
-    buffer = io.BytesIO()
-    pixels = np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def deep(number: int, largest: int = 4095, channels: int = 1) -> bytes:
-    """A PNG of 16 bits a channel."""
-    values = np.random.default_rng(number).integers(0, largest, (8, 8, channels), endpoint=True, dtype=np.uint16)
-    values[0, 0] = largest
-    return png_of_16_bits(values)
-
-
-class Fake:
-    """A source of given contents; the class alternates."""
-
-    classes = None
-
-    def __init__(self, contents, refused=()):
-        self.contents, self.refused = contents, refused
-
-    def identity(self):
-        return {}
-
-    def images(self):
-        yield from self.refused
-        for number, content in enumerate(self.contents):
-            yield SourceImage(f"{number:04d}.png", "ab"[number % 2], partial(bytes, content), len(content))
 
 
 def rejected() -> list[list[str]]:
@@ -145,65 +104,6 @@ def test_two_runs_write_the_same_bytes():
         found.append({file.name: file.read_bytes() for file in files})
     assert found[0] == found[1]
     assert len(found[0]) == 6
-
-
-def test_images_of_16_bits_are_read_at_the_depth_that_the_set_uses():
-    contents = [deep(0, 1023), png(1), deep(2), deep(3, 100, channels=3), png(4)]
-    counts = download(Fake(contents), limits())
-    read = Dataset()
-    assert read.bit_depth == 12
-    expected = [images.check(content, 10_000, 12).pixels for content in contents]
-    for row, pixels in enumerate(expected):
-        np.testing.assert_array_equal(read.pixels(row), pixels)
-    summary = json.loads((REPORTS / "summary.json").read_text())
-    assert summary == counts.summary()
-    assert (summary["images"], summary["16_bit_images"], summary["bit_depth"]) == (5, 3, 12)
-    assert counts.warnings() == []
-    # Which of them is the one that needs all the bits does not matter.
-    digest = read.digest
-    for fixed in (contents, contents[::-1]):
-        source = Fake(fixed)
-        source.images = lambda fixed=fixed: (
-            SourceImage(
-                f"{contents.index(content):04d}.png", "ab"[contents.index(content) % 2], partial(bytes, content), 1
-            )
-            for content in fixed
-        )
-        download(source, limits())
-        assert Dataset().digest == digest
-
-
-def test_thirty_different_images_of_12_bits_stay_different():
-    rng = np.random.default_rng(0)
-    contents = [png_of_16_bits((1030 + rng.normal(0, 10, (32, 32, 1))).astype(np.uint16)) for _ in range(30)]
-    download(Fake(contents), limits())
-    read = Dataset()
-    assert len(set(read.column("digest"))) == 30
-    assert read.bit_depth == 11
-    assert len(np.unique(read.pixels(0))) > 8
-
-
-@pytest.mark.parametrize("contents", [[deep(0, 65535), deep(1), png(2)], [png(0), png(1)]])
-def test_a_set_that_uses_all_bits_or_has_no_16_is_read_once_and_written_as_if_there_were_no_depths(contents):
-    source, reads = Fake(contents), []
-    found = source.images()
-    source.images = lambda: (reads.append(1), found)[1]
-    download(source, limits())
-    written = {file.name: file.read_bytes() for file in Path("data/dataset").iterdir()}
-    assert len(reads) == 1
-    assert Dataset().bit_depth == 16
-    assert "bit_depth" not in json.loads(written["dataset.json"])
-    download(Fake(contents), limits(bit_depth=16))
-    assert {file.name: file.read_bytes() for file in Path("data/dataset").iterdir()} == written
-
-
-def test_a_depth_that_is_given_holds_and_what_is_above_is_told():
-    counts = download(Fake([deep(0, 1023), deep(1, 4095), png(2)]), limits(bit_depth=10))
-    read = Dataset()
-    assert read.bit_depth == 10
-    assert (read.pixels(1) == 255).mean() > 0.6
-    assert counts.warnings() == ["1 images hold values of more bits than data.bit_depth = 10; these became white."]
-    assert json.loads((REPORTS / "summary.json").read_text())["bit_depth"] == 10
 
 
 def test_no_more_images_are_read_ahead_than_the_bytes_allow(monkeypatch):

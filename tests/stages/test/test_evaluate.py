@@ -10,43 +10,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from lightline.config.params import Evaluate
 from lightline.data.dataset import Dataset, Row, write_dataset
 from lightline.data.splits import read_splits
-from lightline.errors import DataError, ParameterError
-from lightline.models.logits import read_logits, write_logits
+from lightline.errors import DataError
+from lightline.models.logits import read_logits
 from lightline_predict import images
 from lightline_predict.images import pixel_digest
 from stages.test.evaluate import Evaluation, evaluate
 from stages.test.report import write_report
 from tests.support import ROOT
-from tests.support.own_code import write_extensions
-
-SETTINGS = Evaluate(
-    batch_size=8,
-    calibration_bins=10,
-    bootstrap_samples=500,
-    confidence=0.95,
-    num_mistakes=4,
-    metrics=[],
-    slices=[],
-    min_slice=20,
-)
-CLASSES = ["ant", "bee", "a $5 cow, with a comma", "dog", "eel", "fox"]
-NOTHING = (np.zeros((0, 0), np.float32), np.zeros(0, np.int32))
-
-
-def made_up(num_images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of an overconfident classifier, and labels."""
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(0, len(CLASSES), num_images).astype(np.int32)
-    logits = generator.normal(size=(num_images, len(CLASSES)))
-    logits[np.arange(num_images), labels] += 1.5
-    return (4 * logits).astype(np.float32), labels
-
-
-def made_up_evaluation() -> Evaluation:
-    return evaluate(*made_up(300, 0), made_up(300, 1), SETTINGS, CLASSES)
+from tests.support.evaluations import CLASSES, NOTHING, SETTINGS, made_up, made_up_evaluation
 
 
 def test_metrics_are_flat_numbers_with_an_interval_around_accuracy():
@@ -180,25 +153,6 @@ def test_a_second_report_is_the_same_bytes(reported: Evaluation):
 # Logits kept in a file
 
 
-def test_logits_come_back_as_they_were(tmp_path: Path):
-    logits, labels = made_up(20, 0)
-    write_logits(np.array([str(number) for number in range(20)], object), labels, logits, tmp_path / "val.parquet")
-    found_logits, found_labels = read_logits(tmp_path / "val.parquet")
-    assert np.array_equal(found_logits, logits)
-    assert np.array_equal(found_labels, labels)
-
-
-def test_an_empty_split_has_empty_logits(tmp_path: Path):
-    write_logits(np.array([], object), np.zeros(0, np.int32), np.zeros((0, 6), np.float32), tmp_path / "val.parquet")
-    logits, labels = read_logits(tmp_path / "val.parquet")
-    assert len(logits) == len(labels) == 0
-
-
-def test_missing_logits_say_what_to_do(tmp_path: Path):
-    with pytest.raises(DataError, match="dvc repro train"):
-        read_logits(tmp_path / "val.parquet")
-
-
 # The stage
 
 
@@ -244,49 +198,3 @@ def test_the_pipeline_judges_exactly_the_test_rows(finished_project, monkeypatch
     val = read_splits().rows("val")
     assert np.array_equal(labels, dataset.labels[val])
     assert logits.shape == (len(val), 10)
-
-
-def with_own(monkeypatch: pytest.MonkeyPatch, code: str, name: str = "mine") -> dict:
-    """The metrics beside one of extensions/metrics/."""
-    write_extensions(monkeypatch, metric=code)
-    settings = Evaluate(**SETTINGS.model_dump() | {"metrics": [name]})
-    return evaluate(*made_up(300, 0), made_up(300, 1), settings, CLASSES).metrics
-
-
-@pytest.mark.usefixtures("own_folder")
-def test_a_metric_of_ones_own_is_one_of_torchmetrics_or_a_function(monkeypatch):
-    theirs = """
-from torchmetrics.classification import MulticlassAccuracy
-
-@metric("mine")
-def mine(num_classes):
-    return MulticlassAccuracy(num_classes, average="micro")
-"""
-    ours = """
-@metric("mine")
-def mine(num_classes):
-    return lambda logits, labels: (logits.argmax(1) == labels).double().mean()
-"""
-    plain = made_up_evaluation().metrics
-    for code in (theirs, ours):
-        found = with_own(monkeypatch, code)
-        assert found["mine"] == pytest.approx(plain["accuracy"])
-        assert {name: value for name, value in found.items() if name != "mine"} == plain
-
-
-@pytest.mark.usefixtures("own_folder")
-def test_a_metric_that_is_no_number(monkeypatch):
-    code = "@metric('mine')\ndef mine(num_classes):\n    return lambda logits, labels: VALUE\n"
-    assert with_own(monkeypatch, code.replace("VALUE", "float('nan')"))["mine"] is None
-    for value in ("logits", "'x'", "None"):
-        with pytest.raises(
-            ParameterError, match=r"evaluate.metrics = 'mine' gives (Tensor|str|NoneType); it must give a number"
-        ):
-            with_own(monkeypatch, code.replace("VALUE", value))
-
-
-@pytest.mark.usefixtures("own_folder")
-def test_a_metric_called_as_one_of_ours(monkeypatch):
-    code = "@metric('ece')\ndef mine(num_classes):\n    return lambda logits, labels: 1\n"
-    with pytest.raises(ParameterError, match=r"evaluate\.metrics = 'ece' is the name of a built-in metric"):
-        with_own(monkeypatch, code, "ece")

@@ -1,72 +1,24 @@
 """What training leaves to look at: rows by epoch, validation and step, what others log, and the flags to debug with."""
 
-import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import lightning
 import pytest
-import torch
 import wandb
 from lightning.pytorch.callbacks import Callback
 
-from lightline.config.params import Params
-from lightline.errors import LightlineError, ParameterError
+from lightline.errors import LightlineError
 from lightline.models.checkpoint import BEST, LAST, load_checkpoint
-from lightline.runtime.tracking import Run, track
-from lightline.runtime.training_folder import forget, training_folder
-from stages.train.fit import REPORTS, fit, write_outputs
-from stages.train.state_files import newest_state
-from stages.train.trainer import build_trainer
-from tests.support.tiny import ROOT, tiny_params, tiny_task
+from lightline.runtime.tracking import track
+from tests.support.small_training import Watcher, table, train
+from tests.support.tiny import tiny_params
 from tests.support.wandb_file import read_offline_runs
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 # 63 training images in batches of 16: four steps an epoch.
 STEPS, IMAGES = 4, [16, 16, 16, 15]
-
-
-def table(name: str) -> list[dict[str, float | None]]:
-    with (REPORTS / f"{name}.csv").open() as file:
-        return [{key: float(value) if value else None for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def train(params: Params, *callbacks: Callback, run: Run | None = None) -> dict[str, Any]:
-    """Train as the stage does, with callbacks of one's own."""
-    task, trainer = tiny_task(params), build_trainer(params)
-    trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
-    with training_folder(task.fingerprint, {}) as folder:
-        fitted = fit(task, trainer, folder, newest_state(folder), run or Run())
-        metrics = write_outputs(task, fitted)
-    forget(task.fingerprint)
-    return metrics
-
-
-class Watcher(Callback):
-    """Notes each step's loss, learning rate, gradients and images."""
-
-    def __init__(self):
-        self.losses: list[float] = []
-        self.rates: list[float] = []
-        self.norms: list[float] = []
-        self.rows: list[list[int]] = []
-        self.validated: list[int] = []
-
-    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-        self.rates.append(optimizer.param_groups[0]["lr"])
-        gradients = [weight.grad.flatten() for weight in pl_module.parameters()]
-        self.norms.append(torch.cat(gradients).norm().item())
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.losses.append(outputs["loss"].item())
-        self.rows.append(batch.rows.tolist())
-
-    def on_validation_batch_end(self, trainer: Any, *rest: Any) -> None:
-        self.validated.append(trainer.global_step)
 
 
 @pytest.mark.parametrize("clip", [None, 1e-3])
@@ -229,78 +181,3 @@ def test_a_callback_that_stops_in_an_epoch_without_validation():
 
     with pytest.raises(LightlineError, match=r"after 4 steps without a validation.*check_val_every_n_epoch"):
         train(tiny_params(trainer__check_val_every_n_epoch=2), StopLate())
-
-
-@pytest.mark.parametrize("number", [True, 2])
-def test_fast_dev_run_takes_so_many_batches_and_writes_everything(number: int, capsys: pytest.CaptureFixture[str]):
-    watcher = Watcher()
-    changes = {"trainer__early_stopping_patience": 1, "trainer__check_val_every_n_epoch": 3, "trainer__ema_decay": 0.9}
-    train(tiny_params(trainer__fast_dev_run=number, trainer__max_epochs=9, trainer__batch_size=4, **changes), watcher)
-    assert len(watcher.losses) == len(watcher.validated) == int(number)
-    assert [row["step"] for row in table("steps")] == list(range(1, int(number) + 1))
-    assert f"trainer.fast_dev_run = {number}: a trial" in capsys.readouterr().out
-    assert {path.name for path in REPORTS.iterdir()} >= {"history.csv", "steps.csv", "curves.png", "metrics.json"}
-    assert LAST.exists()
-
-
-@pytest.mark.parametrize("extent", [2, 0.5])
-def test_overfit_batches_are_the_same_in_every_epoch(extent: float):
-    watcher = Watcher()
-    train(tiny_params(trainer__overfit_batches=extent, trainer__max_epochs=3, trainer__batch_size=8), watcher)
-    number = 2 if extent == 2 else 4
-    epochs = [watcher.rows[start : start + number] for start in range(0, 3 * number, number)]
-    assert epochs[0] == epochs[1] == epochs[2]
-    assert len(epochs[0]) == number
-    assert len(watcher.validated) == 3 * (2 if extent == 2 else 1)  # 13 images: two batches, the half of which is one
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"trainer__val_check_interval": 5}, r"`val_check_interval` \(5\) must be less than or equal"),
-        ({"trainer__limit_val_batches": 0.1}, r"limit_val_batches"),
-    ],
-    ids=str,
-)
-def test_what_lightning_refuses_only_when_it_has_the_batches_is_a_sentence(changes: dict[str, Any], told: str):
-    with pytest.raises(ParameterError, match=told):
-        train(tiny_params(**changes))
-
-
-@pytest.mark.parametrize("name", ["simple", "advanced"])
-def test_a_profile_lies_where_it_is_told(name: str, capsys: pytest.CaptureFixture[str]):
-    for _ in range(2):
-        train(tiny_params(trainer__max_epochs=1, hardware__profiler=name))
-    folder = Path(".lightline/profiles").resolve()
-    assert f"{folder}/fit-{name}" in capsys.readouterr().out
-    (report,) = folder.glob(f"fit-{name}*.txt")
-    assert report.read_text().count("Profiler Report") == 1
-
-
-def test_torchs_profile():
-    """In a process of its own: torch's profiler is one for all of a process."""
-    code = """
-from tests.support.tiny import tiny_params, train
-train(tiny_params(trainer__max_epochs=1, trainer__batch_size=4, hardware__profiler="pytorch"))
-"""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    folder = Path(".lightline/profiles")
-    assert "aten::" in (folder / "fit-pytorch.txt").read_text()
-    assert list(folder.glob("fit-pytorch*.pt.trace.json"))
-    assert "Traceback" not in done.stderr
-
-
-def test_detect_anomaly_ends_where_a_gradient_is_no_number():
-    class Spoil(Callback):
-        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-            pl_module.loss.register_forward_hook(lambda module, inputs, loss: torch.sqrt(loss * 0) + loss)
-
-    with pytest.raises(LightlineError, match="training loss is nan"):
-        train(tiny_params(), Spoil())
-    with (
-        pytest.warns(UserWarning, match=r"Error detected in \w+Backward0\. Traceback of forward call"),
-        pytest.raises(RuntimeError, match=r"Backward0.* returned nan"),
-    ):
-        train(tiny_params(hardware__detect_anomaly=True), Spoil())
