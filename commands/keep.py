@@ -28,7 +28,7 @@ from lightline.config.composition import (
 from lightline.config.load import PARAMS_FILE, check_params
 from lightline.errors import LightlineError, some
 from lightline.files import whole_file
-from lightline.runtime.commits import applied_experiment, committed, experiment_of, experiments_named, git
+from lightline.runtime.commits import applied_experiment, committed, experiment_of, find_commit, git
 from lightline.runtime.supervision import occupy_folder
 
 _SHOWN = 8  # differences in a message
@@ -78,17 +78,7 @@ def _of_workspace() -> Kept:
 
 
 def _of_commit(name: str) -> Kept:
-    commits = experiments_named(name)
-    if len(commits) > 1:
-        raise KeepError(f"There are {len(commits)} experiments {name!r}. Take one by its commit: {', '.join(commits)}.")
-    commit = (
-        commits[0] if commits else git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    )
-    if commit is None:
-        raise KeepError(
-            f"There is no experiment {name!r} here. `dvc exp list --all-commits` lists those there are; "
-            f"`dvc exp pull REMOTE {name}` fetches it from elsewhere."
-        )
+    commit = find_commit(name)
     text = committed(commit, PARAMS_FILE.name)
     if text is None:
         raise KeepError(f"Commit {commit[:12]} ({name}) has no {PARAMS_FILE}.")

@@ -16,7 +16,7 @@ from lightline.config.load import load_params
 from lightline.config.params import Params
 from lightline.errors import LightlineError
 from lightline.files import whole_file
-from lightline.runtime.commits import experiment_of, experiments_named, git
+from lightline.runtime.commits import experiment_of, find_commit
 from lightline.runtime.experiment_files import read_file
 from lightline_predict.provenance import envelope_beside
 
@@ -38,7 +38,7 @@ def promote(experiment: str | None, params: Params, first: bool, push: bool, rep
     """
     with promoting(), TemporaryDirectory() as folder:
         registry, remote = _registry(push)
-        champion, commit = registry.champion(), _commit_of(experiment)
+        champion, commit = registry.champion(), (find_commit(experiment) if experiment else _recorded())
         name = experiment_of(commit) or commit[:12]
         if champion and champion.commit == commit:
             raise PromotionError(f"{name} is the champion, {champion.name}, already.")
@@ -58,22 +58,6 @@ def _registry(push: bool) -> tuple[Registry, str | None]:
     if remote:
         registry.fetch(remote)
     return registry, remote
-
-
-def _commit_of(name: str | None) -> str:
-    """Find the commit of an experiment, of a revision, or of what lies here."""
-    if name is None:
-        return _recorded()
-    commits = experiments_named(name)
-    if len(commits) > 1:
-        raise PromotionError(f"There are {len(commits)} experiments {name!r}. Take one by its commit: {commits}.")
-    found = commits or [git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")]
-    if found[0] is None:
-        raise PromotionError(
-            f"There is no experiment or commit {name!r} here. `dvc exp list --all-commits` lists experiments; "
-            f"`dvc exp pull REMOTE {name}` fetches one from elsewhere."
-        )
-    return found[0]
 
 
 def _recorded() -> str:

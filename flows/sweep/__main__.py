@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from flows import temporary_server
@@ -78,13 +77,9 @@ def _count(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from flows.sweep.space import parse_space
-    from flows.sweep.study import journal
-
-    journal(Path(), options.name)  # refuses what cannot be, before a server is started for nothing
-    parse_space(options.overrides)
     temporary_server.configure()
     with loading():
+        _check(options)
         from flows.sweep.flow import sweep
 
         temporary_server.start()
@@ -102,6 +97,20 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     print(f"\nNext:\n  {_command('apply', options)}\nLook at it: {origin.home}/reports/sweeps/{options.name}.html")
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what cannot be searched before a server is started for nothing; the flow itself checks it, too."""
+    from flows.security import refuse_keys
+    from flows.sweep.check import check
+    from flows.sweep.space import parse_space
+    from flows.sweep.study import only_writer
+
+    refuse_keys(options.overrides, options.repo)
+    parse_space(options.overrides)
+    origin = find_origin(options.repo)
+    with only_writer(origin.home, options.name):
+        asyncio.run(check(origin, options.name, options.overrides, options.repo, options.rev))
 
 
 def _command(what: str, options: argparse.Namespace) -> str:

@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+from lightline.errors import LightlineError
+
 
 def git(*arguments: str, folder: Path = Path()) -> str | None:
     """Run git and return what it printed, without the line's end; None where it failed or is not there."""
@@ -18,13 +20,27 @@ def committed(rev: str, path: str, folder: Path = Path()) -> str | None:
     return git("show", f"{rev}:./{path}", folder=folder)
 
 
-def experiments_named(name: str) -> list[str]:
-    """List the commits of the experiments of that name: the one on HEAD, or all there are on other commits."""
+def find_commit(name: str) -> str:
+    """Find the commit of an experiment, of that on HEAD where others have its name, or of a revision.
+
+    Raises:
+        LightlineError: there is none, or several experiments on other commits have the name.
+    """
     listed = git("for-each-ref", "--format=%(objectname) %(refname)", f"refs/exps/*/*/{name}") or ""
     found = {ref: commit for commit, _, ref in (line.partition(" ") for line in listed.splitlines())}
     head = git("rev-parse", "HEAD") or ""
-    on_head = found.get(f"refs/exps/{head[:2]}/{head[2:]}/{name}")
-    return [on_head] if on_head else list(found.values())
+    if on_head := found.get(f"refs/exps/{head[:2]}/{head[2:]}/{name}"):
+        return on_head
+    if len(found) > 1:
+        commits = ", ".join(found.values())
+        raise LightlineError(f"There are {len(found)} experiments {name!r}. Take one by its commit: {commits}.")
+    commit, *_ = found.values() or [git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")]
+    if commit is None:
+        raise LightlineError(
+            f"There is no experiment or commit {name!r} here. `dvc exp list --all-commits` lists experiments; "
+            f"`dvc exp pull REMOTE {name}` fetches one from elsewhere."
+        )
+    return commit
 
 
 def experiment_of(commit: str, folder: Path = Path()) -> str | None:

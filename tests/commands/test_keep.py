@@ -189,7 +189,7 @@ def test_what_to_keep_is_found(photos: Project, monkeypatch: pytest.MonkeyPatch)
     params.write_text(params.read_text().replace("seed: 42", "seed: 43"))
     assert find(None).origin == f"the workspace on commit {commit}"
     for wrong in ("nowhere", "-x", "HEAD:params.yaml"):
-        with pytest.raises(KeepError, match=f"There is no experiment '{wrong}' here"):
+        with pytest.raises(LightlineError, match=f"There is no experiment or commit '{wrong}' here"):
             find(wrong)
     params.write_text("trainer: {}")
     with pytest.raises(ParameterError):

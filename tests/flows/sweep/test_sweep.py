@@ -13,10 +13,8 @@ import psutil
 import pytest
 
 from flows.git import find_origin
-from flows.sweep.flow import check
-from flows.sweep.space import parse_space
+from flows.sweep.check import check
 from flows.sweep.study import Plan, Study, journal, only_writer
-from flows.workspace import Request
 from lightline.errors import LightlineError
 from tests.support.prefect_server import Server
 from tests.support.workspace import kill_all, until
@@ -145,11 +143,9 @@ def test_the_same_error_three_times_ends_a_sweep(sweep, tmp_path: Path):
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_any_trial(finished_small_sweep, overrides, told):
-    origin = find_origin(str(finished_small_sweep.path))
-    space = parse_space(overrides)
-    request = Request(space.corners()[0], str(finished_small_sweep.path))
+    repo = str(finished_small_sweep.path)
     with pytest.raises(LightlineError) as error:
-        asyncio.run(check(origin, request, "s" if "already" in told else "t", space, overrides))
+        asyncio.run(check(find_origin(repo), "s" if "already" in told else "t", overrides, repo))
     assert told in " ".join(str(error.value).split())
 
 
