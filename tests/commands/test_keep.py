@@ -11,8 +11,8 @@ import yaml
 from commands.keep import KeepError, Kept, find, keep
 from lightline.config.composition import compose, composed_text, overrides_for
 from lightline.errors import LightlineError, ParameterError
-from tests.pipeline.test_doors import make_folder
 from tests.support import ROOT
+from tests.support.photo_folder import make_folder
 from tests.support.project import Project, copy_project
 
 PHOTOS = ["data=folder", "data.path=photos"]

@@ -14,7 +14,7 @@ import pytest
 from flows.errors import RequestError
 from flows.workspace import Request, open_workspace
 from lightline.sources.folder import Folder
-from tests.pipeline.test_doors import make_folder
+from tests.support.photo_folder import make_folder
 from tests.support.project import Project, copy_project
 from tests.support.serving import Server
 

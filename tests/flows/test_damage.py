@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.test_workspace import reproduce_all, use
+from tests.support.flow_workspace import reproduce_all, use
 from tests.support.workspace import cached_object, damage
 
 _COUNT = "open(os.environ['COUNT'], 'a').write('x')"

@@ -7,34 +7,16 @@ import shutil
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
+from tests.support.photo_folder import make_folder, ran
 from tests.support.project import Project
 from tests.support.wandb_file import read_offline_runs
-
-STAGES = ["source", "download", "split", "train", "test", "export", "quantize@int8", "report"]
-
-
-def ran(output: str) -> list[str]:
-    return [name for name in STAGES if f"Running stage '{name}'" in output]
 
 
 def params(project: Project) -> dict:
     return yaml.safe_load((project.path / "params.yaml").read_text())
-
-
-def make_folder(folder: Path, per_class: int = 8) -> None:
-    """Three classes of 20×24 PNGs that a network can tell apart."""
-    rng = np.random.default_rng(0)
-    for label, name in enumerate(("blue", "green", "red")):
-        (folder / name).mkdir(parents=True)
-        for number in range(per_class):
-            pixels = rng.integers(0, 100, (20, 24, 3), dtype=np.uint8)
-            pixels[..., 2 - label] += 120
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
 
 def queue_results(project: Project) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.workspace import Request, open_workspace
-from tests.pipeline.test_doors import make_folder, ran
+from tests.support.photo_folder import make_folder, ran
 from tests.support.project import Project, copy_project
 
 _WARNING = "warning: data.path = {path!r} is neither a folder nor a file. The dataset that dvc.lock has of it is taken"

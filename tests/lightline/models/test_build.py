@@ -11,14 +11,8 @@ from torch import nn
 from lightline.config.model_names import TORCHVISION_MODELS
 from lightline.errors import ParameterError
 from lightline.models.build import build_network, start_network
+from tests.support.families import FAMILIES
 from tests.support.samples import model_settings
-
-# The smallest of every family.
-FAMILIES = (
-    "cnn alexnet convnext_tiny densenet121 efficientnet_b0 efficientnet_v2_s googlenet inception_v3 mnasnet0_5 "
-    "mobilenet_v2 mobilenet_v3_small regnet_x_400mf regnet_y_400mf resnet18 resnext50_32x4d shufflenet_v2_x0_5 "
-    "squeezenet1_1 swin_t swin_v2_t vit_b_32 timm/test_vit timm/test_resnet timm/test_convnext"
-).split()
 
 
 @pytest.fixture(autouse=True)

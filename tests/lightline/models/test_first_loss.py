@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from lightline.models.build import build_network, head_names
-from tests.lightline.models.test_build import FAMILIES
+from tests.support.families import FAMILIES
 from tests.support.samples import model_settings
 
 _CLASSES, _IMAGES = 7, 8

@@ -1,6 +1,5 @@
 """Archives of class folders: every kind gives what the folder gives, nothing is extracted, damage is told."""
 
-import io
 import stat
 import tarfile
 import zipfile
@@ -8,44 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from lightline.config.data import FolderSource
-from lightline.data.dataset import Dataset
 from lightline.errors import DataError
 from lightline.sources import open_source
-from lightline.sources.base import Refused, SourceImage
-from stages.download.ingest import download
-from tests.support.source_settings import FETCH
+from lightline.sources.base import SourceImage
+from tests.support.archive_source import KINDS, contents, digest, params, refused, tar_with, zip_with
 
-KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"]
 NAMES = ["train/cat/1.png", "train/dog/1.png", "test/cat/2.png", "test/dog/old/3.png", ".DS_Store", "train/cat/._1.png"]
-
-
-def params(path, **changes) -> FolderSource:
-    values = {
-        "source": "folder",
-        "path": str(path),
-        "sha256": None,
-        "split_folders": "auto",
-        "fetch": FETCH,
-        "max_rejected": 9,
-        "max_pixels": 1000,
-        "bit_depth": "auto",
-        "corrections": None,
-    }
-    return FolderSource.model_validate(values | changes)
-
-
-def contents(path) -> list[SourceImage | Refused]:
-    return list(open_source(params(path)).images())
-
-
-def refused(path) -> dict[str, str]:
-    return {image.id: image.reason for image in contents(path) if isinstance(image, Refused)}
-
-
-def digest(path) -> str:
-    download(open_source(params(path)), params(path))
-    return Dataset().digest
 
 
 def test_an_archive_of_any_kind_gives_the_dataset_that_the_folder_gives(write, pack, repository):
@@ -72,18 +39,6 @@ def test_images_stay_readable_after_the_archive_has_moved_on(write, pack, png, k
     assert [images[name].read() for name in ("cat/1.png", "cat/2.png", "dog/1.png")] == [png(0), png(1), png(2)]
 
 
-def tar_with(png, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
-    with tarfile.open("images.tar", "w") as file:
-        for number, name in enumerate(["cat/1.png", "dog/1.png"]):
-            info = tarfile.TarInfo(name)
-            info.size = len(png(number))
-            file.addfile(info, io.BytesIO(png(number)))
-        for info, content in members:
-            info.size = len(content)
-            file.addfile(info, io.BytesIO(content))
-    return Path("images.tar")
-
-
 @pytest.mark.parametrize("name", ["/cat/9.png", "../cat/9.png", "cat/../../9.png"])
 def test_names_that_lead_out_of_a_tar_are_refused(png, name):
     archive = tar_with(png, (tarfile.TarInfo(name), b"x"))
@@ -101,14 +56,6 @@ def test_an_oversized_member_is_refused_unread(png):
     archive = tar_with(png, (tarfile.TarInfo("cat/film.avi"), bytes(2_000_000)))
     reason = "2000000 bytes are more than an image of data.max_pixels = 1000 can take"
     assert refused(archive) == {"cat/film.avi": reason}
-
-
-def zip_with(png, info: zipfile.ZipInfo, content: bytes) -> Path:
-    with zipfile.ZipFile("images.zip", "w") as file:
-        file.writestr("cat/1.png", png(0))
-        file.writestr("dog/1.png", png(1))
-        file.writestr(info, content)
-    return Path("images.zip")
 
 
 def test_names_that_lead_out_of_a_zip_are_refused(png):

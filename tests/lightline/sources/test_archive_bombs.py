@@ -10,7 +10,7 @@ import pytest
 
 from lightline.errors import DataError
 from lightline.sources import archive as archive_module
-from tests.lightline.sources.test_archive import KINDS, contents, refused, tar_with, zip_with
+from tests.support.archive_source import KINDS, contents, refused, tar_with, zip_with
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lightline.sources.test_folder import NAMES, found, refused, source
 from tests.support import ROOT
+from tests.support.folder_source import NAMES, found, refused, source
 
 OUTSIDE = "a symbolic link that leads out of the folder; put there what it leads to"
 

@@ -5,41 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lightline.config.data import FolderSource
 from lightline.data.dataset import Dataset
 from lightline.errors import DataError
-from lightline.sources import open_source
-from lightline.sources.base import Refused, SourceImage
 from stages.download.ingest import download
-from tests.support.source_settings import FETCH
-
-NAMES = ["cat/1.png", "cat/2.png", "dog/1.png", "dog/old/3.png"]
-
-
-def params(path="raw", **changes) -> FolderSource:
-    values = {
-        "source": "folder",
-        "path": str(path),
-        "sha256": None,
-        "max_rejected": 9,
-        "max_pixels": 1000,
-        "bit_depth": "auto",
-        "corrections": None,
-        "split_folders": "auto",
-    }
-    return FolderSource.model_validate(values | {"fetch": FETCH} | changes)
-
-
-def source(path="raw", **changes):
-    return open_source(params(path, **changes))
-
-
-def found(path="raw") -> list[SourceImage]:
-    return [image for image in source(path).images() if isinstance(image, SourceImage)]
-
-
-def refused(path="raw") -> dict[str, str]:
-    return {image.id: image.reason for image in source(path).images() if isinstance(image, Refused)}
+from tests.support.folder_source import NAMES, found, params, refused, source
 
 
 def test_images_come_sorted_with_their_class_and_bytes(write, png):

@@ -9,7 +9,7 @@ import pytest
 from lightline.errors import DataError
 from lightline.sources import archive as archive_module
 from lightline.sources.base import SourceImage
-from tests.lightline.sources.test_archive import KINDS, contents, refused
+from tests.support.archive_source import KINDS, contents, refused
 from tests.support.archives import compressed
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lightline.sources.base import Remark
-from tests.lightline.sources.test_archive import contents, digest, refused
+from tests.support.archive_source import contents, digest, refused
 
 UMLAUT = "Übung"
 DECOMPOSED = unicodedata.normalize("NFD", UMLAUT)
