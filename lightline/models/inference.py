@@ -31,7 +31,7 @@ def predict_logits(
     device: torch.device | str = "cpu",
 ) -> np.ndarray:
     """Compute logits, float32 [len(rows), classes], in float32 arithmetic whatever precision the training had."""
-    found = _predict(network, dataset, rows, preprocessing, batch_size, device)
+    found = predict(network, dataset, rows, preprocessing, batch_size, device)
     return found[0] if found else np.zeros((0, len(dataset.classes)), np.float32)
 
 
@@ -44,19 +44,19 @@ def predict_embeddings(
     device: torch.device | str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute logits as `predict_logits`, and embeddings, float32 [len(rows), features]; see `body.Body`."""
-    found = _predict(Body(network), dataset, rows, preprocessing, batch_size, device)
+    found = predict(Body(network), dataset, rows, preprocessing, batch_size, device)
     return (found[0], found[1]) if found else (np.zeros((0, len(dataset.classes)), np.float32), np.zeros((0, 0)))
 
 
 @torch.inference_mode()
 @_convolutions_in_float32()
-def _predict(
+def predict(
     network: nn.Module,
     dataset: Dataset,
     rows: np.ndarray,
     preprocessing: Preprocessing,
     batch_size: int,
-    device: torch.device | str,
+    device: torch.device | str = "cpu",
 ) -> list[np.ndarray]:
     """Compute what a network gives, as an array each; none without rows."""
     network = network.to(device).float().eval()

@@ -1,9 +1,9 @@
 """A new last layer fitted to what the rest of the network makes of the images: logistic regression, in seconds.
 
-The body's outputs are computed once, from the images as they will be answered, and from their mirror images where
-training flips them; the last layer's weights minimise the cross-entropy over them. Trained on from there, the body
-keeps what it brought along (A. Kumar et al., "Fine-tuning can distort pretrained features and underperform
-out-of-distribution", ICLR 2022).
+The body's outputs are computed once, in the precision of the training, from the images as they will be answered, and
+from their mirror images where training flips them; the last layer's weights minimise the cross-entropy over them.
+Trained on from there, the body keeps what it brought along (A. Kumar et al., "Fine-tuning can distort pretrained
+features and underperform out-of-distribution", ICLR 2022).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,10 +18,11 @@ from lightline.errors import ParameterError
 from lightline.models.body import Body
 from lightline.models.build import head_names
 from lightline.models.device import choose_device
-from lightline.models.inference import predict_logits
+from lightline.models.inference import predict
 from stages.train.datamodule import ImageDataModule
 from stages.train.image_sets import ImageDataset
 from stages.train.module import Classifier
+from stages.train.precision import autocast_dtype, choose_precision
 from stages.train.randomness import permutation
 
 # How strongly large weights are held down, × the features' mean square and by the number of images: cross-validation
@@ -34,25 +35,28 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Features(Body):
-    """A network up to its last nn.Linear: normalised images → what goes into that layer, float [batch, features].
-
-    mirrored: show it the images' mirror images.
+    """A network up to its last nn.Linear: normalised images → what goes into that layer, float [batch, features], of
+    each view.
     """
 
-    mirrored = False
-
-    def __init__(self, network: nn.Module):
-        """Take a network.
+    def __init__(self, network: nn.Module, mirrored: bool = False, precision: str = "32-true"):
+        """Take a network; mirrored: a second view is the mirror image. precision: by Lightning's name.
 
         Raises:
             ParameterError: its answer is not that of one last nn.Linear; so does a forward pass.
         """
         super().__init__(network)
+        self._mirrored, self._dtype = mirrored, autocast_dtype(precision)
         if len(head_names(network)) != 1 or not isinstance(self.head, nn.Linear):
             raise _unsuitable(network)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        answer, seen = self.run(images.flip(-1) if self.mirrored else images)
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:  # type: ignore[override]
+        views = (images, images.flip(-1)) if self._mirrored else (images,)
+        with torch.autocast(images.device.type, self._dtype, enabled=self._dtype is not None):
+            return tuple(map(self._features, views))
+
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        answer, seen = self.run(images)
         if len(seen) != 1 or seen[0][1] is not answer:
             raise _unsuitable(self.network)
         return seen[0][0].float()
@@ -87,23 +91,22 @@ def probe(module: Classifier, data: ImageDataModule, dataset: Dataset) -> dict[s
     """
     network, params = module.network, data.params
     assert isinstance(network, nn.Module)
-    body = Features(network)
-    arguments = (data.preprocessing, data.batch_size, choose_device(params.hardware))
+    device = choose_device(params.hardware)
+    body = Features(network, params.augment.horizontal_flip > 0, choose_precision(params.trainer, device))
 
-    def examples(images: ImageDataset, mirrored: bool = False) -> Examples:
-        body.mirrored = mirrored
-        features = predict_logits(body, dataset, images.rows.cpu().numpy(), *arguments)
-        return Examples(torch.from_numpy(features), images.labels.cpu())
+    def views(body: Features, images: ImageDataset) -> list[Examples]:
+        rows = images.rows.cpu().numpy()
+        found = predict(body, dataset, rows, data.preprocessing, data.batch_size, device)
+        return [Examples(torch.from_numpy(features), images.labels.cpu()) for features in found]
 
-    found = {"train": examples(data.train), "val": examples(data.val)}
-    views = [found["train"], *([examples(data.train, mirrored=True)] if params.augment.horizontal_flip else [])]
+    train, (val,) = views(body, data.train), views(Features(network), data.val)  # val as it will be answered
     module.cpu().train()
     loss = nn.CrossEntropyLoss(module.loss.weight, label_smoothing=params.loss.label_smoothing)
     assert isinstance(body.head, nn.Linear)
-    fit_head(body.head, views, loss, params.seed)
+    fit_head(body.head, train, loss, params.seed)
     metrics = {}
     with torch.no_grad():
-        for name, seen in found.items():
+        for name, seen in (("train", train[0]), ("val", val)):
             logits = body.head(seen.features)
             metrics[f"{name}_loss"] = float(loss(logits, seen.labels))
             metrics[f"{name}_accuracy"] = float((logits.argmax(1) == seen.labels).double().mean())

@@ -1,5 +1,6 @@
 """What Lightning trains: a network, its loss, its optimizer, and sums from which an epoch's metrics come."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from torch import nn
 
 from lightline.config.params import Params
 from lightline.config.training import Loss
+from stages.train.depthwise import depthwise_gradients
 from stages.train.image_sets import Batch
 from stages.train.lightning_overhead import LeanModule
 from stages.train.optimizers import build_optimizer, build_schedule
@@ -82,6 +84,7 @@ class Classifier(LeanModule):
         self._summed = settings.reduction == "sum"
         # No buffers: an averaging of weights would average them too.
         self.sums = {"train": Sums(), "val": Sums()}
+        self._gradients: AbstractContextManager[Any] = nullcontext()
         self._keep_statistics = keep_statistics
         if keep_statistics:  # else the network's modes are its author's: Lightning keeps what stands in eval mode
             self.train()
@@ -102,7 +105,8 @@ class Classifier(LeanModule):
         seed_generators(step_seed(self.params.seed, self.trainer.fit_loop.total_batch_idx), self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        return self._step(batch, self.sums["train"])
+        with self._gradients:
+            return self._step(batch, self.sums["train"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._step(batch, self.sums["val"])
@@ -125,6 +129,8 @@ class Classifier(LeanModule):
         return len(targets) if weights is None or targets.ndim == 2 else weights[targets].sum()
 
     def on_fit_start(self) -> None:
+        if not self.params.trainer.compile:  # what is compiled does not look for it
+            self._gradients = depthwise_gradients(self.network, str(self.trainer.precision), self.device)
         for sums in self.sums.values():
             sums.to(self.device)
 

@@ -34,6 +34,11 @@ def matrix_dtype(precision: str) -> torch.dtype:
     return torch.bfloat16 if precision == "bf16-mixed" else torch.float32
 
 
+def autocast_dtype(precision: str) -> torch.dtype | None:
+    """Choose what autocast computes in; None without it. precision: Lightning's name."""
+    return {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
+
+
 def _cpu_computes_in_bfloat16() -> bool:
     capabilities = torch.cpu.get_capabilities()
     # The rest of AVX512 matters too: without it, oneDNN has no kernels for these.
