@@ -30,7 +30,7 @@ from stages.train.precision import choose_precision
 
 NETWORK = "tf_efficientnet_lite0"
 _RECIPES = ("linear_probe", "fine_tune")
-_IMPORT = (sys.executable, "-c", "import stages.train.__main__")
+_IMPORT = (sys.executable, "-c", "import stages.train.__main__, timm")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class PhotoSet:
     size: int  # pixels
     seeds: Sequence[int] = (1, 2, 3)
     epochs: Sequence[int] = (1, 3, 5)
-    timm_epochs: int = 10
+    timm_epochs: int | None = 10  # None: timm is not asked
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,8 @@ def _theirs(photo_set: PhotoSet, seed: int) -> Iterator[tuple[str, tuple[float, 
         if epochs == photo_set.epochs[0]:
             yield f"{begun} frozen epoch", _pair(answer["frozen"])
         yield f"{begun} {epochs} epochs after it", _pair(answer["end"])
+    if photo_set.timm_epochs is None:
+        return
     mixed = choose_precision(composed().trainer, torch.device("cpu")) == "bf16-mixed"
     answer = run_peer("timm_photos", *common, photo_set.timm_epochs, "bf16" if mixed else "fp32")
     yield f"timm {answer['version']}, {photo_set.timm_epochs} epochs", _pair(answer)
