@@ -69,10 +69,6 @@ def _states(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.ckpt"))
 
 
-def _digest_file(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
 def _is_whole(path: Path) -> bool:
     try:
         return digest_file(path).read_text().split()[0] == file_digest(path)
