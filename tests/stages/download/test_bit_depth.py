@@ -14,6 +14,7 @@ from stages.download.ingest import download
 from tests.support.deep_images import png_of_16_bits
 from tests.support.made_source import Fake, limits, png
 
+pytestmark = pytest.mark.usefixtures("own_folder")
 REPORTS = Path("reports/download")
 
 

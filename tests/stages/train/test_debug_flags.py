@@ -16,6 +16,8 @@ from stages.train.fit import REPORTS
 from tests.support.small_training import Watcher, table, train
 from tests.support.tiny import ROOT, tiny_params
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 
 @pytest.mark.parametrize("number", [True, 2])
 def test_fast_dev_run_takes_so_many_batches_and_writes_everything(number: int, capsys: pytest.CaptureFixture[str]):

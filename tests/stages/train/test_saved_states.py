@@ -10,6 +10,7 @@ from stages.train.state_files import newest_state
 from tests.support.interrupted import outputs
 from tests.support.tiny import tiny_params, train
 
+pytestmark = pytest.mark.usefixtures("own_folder")
 FOLDER = Path(".lightline/training") / ("f" * 64)
 
 

@@ -16,6 +16,7 @@ from stages.train.fit import REPORTS
 from stages.train.state_files import newest_state
 from tests.support.tiny import ROOT, tiny_params
 
+pytestmark = pytest.mark.usefixtures("own_folder")
 FOLDER = Path(".lightline/training") / ("f" * 64)
 
 
