@@ -149,6 +149,17 @@ def test_what_cannot_be_searched_is_refused_before_any_trial(finished_small_swee
     assert told in " ".join(str(error.value).split())
 
 
+def test_a_wrong_space_is_refused_before_a_server_is_started(finished_small_sweep):
+    command = (sys.executable, "-m", "flows.sweep", "run", "t", "-S", "trainer.batch_sise=1,2")
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    done = subprocess.run(
+        command, cwd=finished_small_sweep.path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: 'trainer.batch_sise=1' cannot be used")
+    assert "temporary server" not in done.stderr
+
+
 @pytest.fixture
 def finished_small_sweep(small_project):
     stages = small_project.path / "dvc.yaml"
