@@ -30,6 +30,7 @@ from stages.train.precision import choose_precision
 
 NETWORK = "tf_efficientnet_lite0"
 _RECIPES = ("linear_probe", "fine_tune")
+# Theirs is without timm's import: fastai does it with its own.
 _IMPORT = (sys.executable, "-c", "import stages.train.__main__, timm")
 
 

@@ -107,7 +107,7 @@ def _check(options: argparse.Namespace) -> None:
     from flows.sweep.study import only_writer
 
     refuse_keys(options.overrides, options.repo)
-    parse_space(options.overrides)
+    parse_space(options.overrides)  # which takes no lock yet
     origin = find_origin(options.repo)
     with only_writer(origin.home, options.name):
         asyncio.run(check(origin, options.name, options.overrides, options.repo, options.rev))

@@ -56,9 +56,11 @@ def predict(
     rows: np.ndarray,
     preprocessing: Preprocessing,
     batch_size: int,
-    device: torch.device | str = "cpu",
+    device: torch.device | str,
 ) -> list[np.ndarray]:
-    """Compute what a network gives, as an array each; none without rows."""
+    """Compute what a network makes of images, a tensor [batch, …] or a tuple of them, as an array each; none without
+    rows. It computes in float32, unless it says otherwise itself.
+    """
     network = network.to(device).float().eval()
     transform = evaluation_transform(preprocessing).to(device)
     given: list[tuple[torch.Tensor, ...]] = []

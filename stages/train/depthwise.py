@@ -1,8 +1,9 @@
 """Gradients of depthwise convolutions in float32, where a processor computes the rest in bfloat16.
 
-oneDNN, as torch 2.14 has it, computes them in bfloat16 three to six times slower than in float32 (of strided ones
-those of the images, of others those of the weights), which is most of a MobileNet's or EfficientNet's step. No report
-of that is known upstream; https://github.com/pytorch/pytorch/issues/183815 is one of grouped ones' forward passes.
+oneDNN, as torch 2.14 has it, computes them in bfloat16 up to six times slower than in float32: those of the images
+where the stride is 2, those of the weights where there are few channels or filters of 5×5 and more. That is most of a
+step of a MobileNet or an EfficientNet. No report of it is known upstream;
+https://github.com/pytorch/pytorch/issues/183815 is one of grouped convolutions' forward passes.
 """
 
 from collections.abc import Callable, Sequence

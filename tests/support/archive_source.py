@@ -5,28 +5,11 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from lightline.config.data import FolderSource
 from lightline.data.dataset import Dataset
 from lightline.sources import open_source
 from lightline.sources.base import Refused, SourceImage
 from stages.download.ingest import download
-from tests.support.source_settings import FETCH
-
-
-def params(path, **changes) -> FolderSource:
-    values = {
-        "source": "folder",
-        "path": str(path),
-        "sha256": None,
-        "split_folders": "auto",
-        "fetch": FETCH,
-        "max_rejected": 9,
-        "max_pixels": 1000,
-        "bit_depth": "auto",
-        "corrections": None,
-    }
-    return FolderSource.model_validate(values | changes)
-
+from tests.support.folder_source import params
 
 KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"]
 

@@ -11,11 +11,7 @@ import numpy as np
 from scipy.io import savemat
 
 RANDOM = np.random.default_rng(0)
-
-
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-
-
 FINE = [f"thing_{number:02d}" for number in range(100)]
 
 

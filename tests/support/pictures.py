@@ -8,11 +8,7 @@ from PIL import Image
 from lightline_predict import images
 
 LIMIT = 10_000  # pixels
-
-
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
-
-
 RGB = Image.fromarray(COLOURS)
 
 

@@ -10,7 +10,8 @@ import pytest
 from lightline.errors import DataError
 from lightline.sources import open_source
 from lightline.sources.base import SourceImage
-from tests.support.archive_source import KINDS, contents, digest, params, refused, tar_with, zip_with
+from tests.support.archive_source import KINDS, contents, digest, refused, tar_with, zip_with
+from tests.support.folder_source import params
 
 NAMES = ["train/cat/1.png", "train/dog/1.png", "test/cat/2.png", "test/dog/old/3.png", ".DS_Store", "train/cat/._1.png"]
 
