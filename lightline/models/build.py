@@ -115,6 +115,20 @@ def _library_model(
     return network, digest
 
 
+def try_size(network: nn.Module, input_size: int, key: str) -> None:
+    """Try whether a network takes images of a size.
+
+    Raises:
+        ParameterError: it does not; key: of the parameter that shows it such.
+    """
+    try:
+        _try_out(network, input_size)
+    except Exception as error:  # of any class, as above
+        raise ParameterError(
+            f"{key}: {type(network).__name__} does not take images of {input_size} pixels ({error})."
+        ) from error
+
+
 def _try_out(network: nn.Module, input_size: int) -> None:
     """Run a forward pass of shapes alone: many networks take any settings and refuse the first batch."""
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}

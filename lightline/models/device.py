@@ -8,7 +8,10 @@ import os
 import torch
 
 from lightline.config.params import Hardware
-from lightline.runtime.cores import num_cores, num_trainings
+from lightline.errors import ParameterError
+from lightline.runtime.cores import num_trainings
+from lightline.runtime.machine import num_cores
+from lightline.runtime.ranks import local_rank
 
 # What torch takes by itself: OMP_NUM_THREADS, else one for each core that it may use, not for each of its hyperthreads.
 _TORCHS = torch.get_num_threads()
@@ -16,10 +19,19 @@ _IS_ASKED_FOR = "OMP_NUM_THREADS" in os.environ  # at the start: Lightning sets 
 
 
 def choose_device(hardware: Hardware) -> torch.device:
-    """Choose the device that the parameters ask for: the first GPU where there is one and it is not ruled out."""
-    wanted = hardware.accelerator
+    """Choose the device that the parameters ask for: this process's GPU where there is one and it is not ruled out.
+
+    Raises:
+        ParameterError: hardware.devices names a GPU that is not there.
+    """
+    wanted, devices = hardware.accelerator, hardware.devices
     if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda", 0)
+        number = devices[min(local_rank(), len(devices) - 1)] if isinstance(devices, list) else local_rank()
+        if number >= (there := torch.cuda.device_count()):
+            raise ParameterError(
+                f"hardware.devices = {devices}: there is no GPU {number} here; {there} are counted from 0."
+            )
+        return torch.device("cuda", number)
     if wanted in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")

@@ -1,13 +1,11 @@
-"""This machine's cores, and the trainings that share them.
+"""The trainings that share this machine's cores.
 
 A training holds the lock of a file in a folder of the machine, which the kernel frees when its process ends, however
 that was: other clones, workspaces and users count the locks that are held. The files stay, as few as trainings ever ran
 at once.
 """
 
-import math
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,26 +14,6 @@ from pathlib import Path
 
 from lightline.runtime.locks import lock
 from lightline.runtime.ranks import local_rank
-
-_CGROUP = Path("/sys/fs/cgroup")
-_MEMBERSHIP = Path("/proc/self/cgroup")
-
-
-def num_cores() -> int:
-    """Count the cores that this process may use: by its affinity, and by the limit of its container."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, min([cores, *_quotas()]))
-
-
-def _quotas() -> Iterator[int]:
-    """Yield the limits in cores, rounded up, of the control group (version 2) of this process and those above it."""
-    with suppress(OSError, ValueError):
-        _, _, path = next(line for line in _MEMBERSHIP.read_text().splitlines() if line.startswith("0::")).split(":", 2)
-        inner = Path(path.lstrip("/"))
-        for group in (inner, *inner.parents):
-            with suppress(OSError, ValueError):  # "max": none
-                quota, period = (_CGROUP / group / "cpu.max").read_text().split()
-                yield math.ceil(int(quota) / int(period))
 
 
 @contextmanager

@@ -32,6 +32,11 @@ _OVERRIDDEN = (
     "back what has been left in params.yaml."
 )
 
+_MEMORY = (
+    "The GPU has too little memory for this. A smaller trainer.batch_size (in test evaluate.batch_size), "
+    "model.input_size or hardware.memory_fraction may help, and so does ending what else computes there."
+)
+
 
 def run_stage(work: Callable[[Params], None], kept: str = "the same command goes on from what is finished") -> None:
     """Check all of params.yaml and what is read, do the work, and exit with a message that helps where that fails.
@@ -54,6 +59,9 @@ def run_stage(work: Callable[[Params], None], kept: str = "the same command goes
         print(f"interrupted; {kept}", file=sys.stderr)
         _leave(INTERRUPTED)
     except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which not every stage loads
+            print(f"error: {str(error).splitlines()[0]}\n{_MEMORY}", file=sys.stderr)
+            _leave(_FAILED)
         _introduce(error)
         sys.excepthook = _print_bug  # once more: W&B's own, in its place by now, prints keys
         raise

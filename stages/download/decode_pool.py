@@ -20,7 +20,7 @@ import numpy as np
 from lightline.data.dataset import Row
 from lightline.data.thumbnails import is_small, thumbnails
 from lightline.errors import LightlineError
-from lightline.runtime.cores import num_cores
+from lightline.runtime.machine import num_cores
 from lightline.sources.base import Refused, SourceImage
 from lightline_predict import images
 from lightline_predict.images import pixel_digest

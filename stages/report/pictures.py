@@ -10,7 +10,7 @@ import numpy as np
 
 from lightline.data.dataset import Dataset
 from lightline.data.splits import stratified_choice
-from lightline.runtime.cores import num_cores
+from lightline.runtime.machine import num_cores
 from lightline_predict.images import decode_small
 
 MOST = 10_000  # test images that a page holds

@@ -123,7 +123,7 @@ class Augmentation:
 
     def _flips(self, rows: torch.Tensor, epoch: int) -> torch.Tensor:
         """Choose which images to mirror: bool [batch]."""
-        if self.settings.alternating_flip:
+        if self.settings.alternating_flip and self.settings.horizontal_flip:
             # Each image's first side by chance, then one after the other: in two epochs the network sees both (K.
             # Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024).
             first = uniform(self.seed + 3, 0, rows, 1)[:, 0] < self.settings.horizontal_flip

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import lightning
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -18,6 +19,12 @@ class ExponentialMovingAverage(WeightAveraging):
         super().__init__(multi_avg_fn=self._average)
         self._largest = decay
         self._decay = 0.0
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keep the average where the network is: Lightning 2.6 makes it before the network is on its device."""
+        super().on_fit_start(trainer, pl_module)
+        assert self._average_model is not None
+        self._average_model.to(pl_module.device)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Take every step, and note its decay: a function of the step alone, so that resuming changes nothing."""

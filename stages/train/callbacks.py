@@ -14,6 +14,12 @@ _REDRAW = 1.0  # seconds between two drawings of the bar
 _READ_TOGETHER = 32  # losses on an accelerator; to read one is to wait for it
 
 
+_ADVICE = (
+    "No state after it is kept, and earlier results are as they were. A smaller optimizer.lr, a longer warm-up, "
+    "trainer.gradient_clip_val = 1.0 or trainer.precision = 32-true may help."
+)
+
+
 class Progress(RichProgressBar):
     """Lightning's rich bar for terminals, with epochs counted from 1 and the epochs' lines above it."""
 
@@ -69,6 +75,11 @@ class FiniteLoss(Callback):
         batch = trainer.fit_loop.batch_idx + 1 - (len(losses) - first)
         raise LightlineError(
             f"The training loss is {losses[first - 1]} at batch {batch} of {trainer.num_training_batches} in epoch "
-            f"{trainer.current_epoch + 1}. No state after it is kept, and earlier results are as they were. A smaller "
-            "optimizer.lr, a longer warm-up, trainer.gradient_clip_val = 1.0 or trainer.precision = 32-true may help."
+            f"{trainer.current_epoch + 1}. {_ADVICE}"
         )
+
+    @staticmethod
+    def check_validation(trainer: lightning.Trainer, loss: float) -> None:
+        """Check what a validation has found: the last step before it may have spoiled the weights."""
+        if not math.isfinite(loss):
+            raise LightlineError(f"The validation loss is {loss} in epoch {trainer.current_epoch + 1}. {_ADVICE}")

@@ -76,10 +76,11 @@ class EpochBatches(Sampler[torch.Tensor]):
 class ImageDataModule(lightning.LightningDataModule):
     """The train and val rows of the dataset."""
 
-    def __init__(self, params: Params, dataset: Dataset, splits: Splits):
+    def __init__(self, params: Params, dataset: Dataset, splits: Splits, num_processes: int = 1):
+        """Find a place for the images; num_processes: of this machine, each of which has its own."""
         super().__init__()
         keep_freed_memory()
-        self.params = params
+        self.params, self._num_processes = params, num_processes
         self._start = (0, 0)  # finished epochs, and finished batches of the one after them
         self.batch_size = params.trainer.batch_size  # an attribute, which Lightning's Tuner may change
         self.preprocessing = values = self._preprocessing()
@@ -101,11 +102,13 @@ class ImageDataModule(lightning.LightningDataModule):
         self.normalize = Normalize(self.preprocessing)
 
     def setup(self, stage: str) -> None:
-        """Move images in memory to the accelerator, if it has room for them."""
+        """Move what makes a batch to the accelerator, and images in memory too, if it has room for them."""
         assert self.trainer is not None
+        device = self.trainer.strategy.root_device
+        self.normalize.to(device)
         for pictures in (self.train, self.val):
             if isinstance(pictures, InMemoryImageDataset):
-                pictures.move_to(self.trainer.strategy.root_device, self.params.hardware.memory_fraction)
+                pictures.move_to(device, self.params.hardware.memory_fraction)
 
     def train_dataloader(self) -> DataLoader:
         batches = self._epoch_batches(self._rank, self._world_size)
@@ -118,7 +121,7 @@ class ImageDataModule(lightning.LightningDataModule):
         return len(self._epoch_batches(0, world_size))
 
     def val_dataloader(self) -> DataLoader:
-        positions = torch.arange(self._rank, len(self.val), self._world_size)
+        positions = torch.arange(len(self.val))[self._rank :: self._world_size]
         return self._loader(self.val, positions.split(self.batch_size))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -160,9 +163,10 @@ class ImageDataModule(lightning.LightningDataModule):
 
     def _pictures(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize | WholeImage) -> ImageDataset:
         hardware, size = self.params.hardware, transform.input_size
-        if fits_memory(len(rows), size, hardware.memory_fraction):
+        in_memory, on_disk = (part / self._num_processes for part in (hardware.memory_fraction, hardware.disk_fraction))
+        if fits_memory(len(rows), size, in_memory):
             return InMemoryImageDataset(dataset, rows, transform, hardware.num_workers)
-        if hardware.disk_fraction and fits_disk(len(rows), size, hardware.disk_fraction, records()):
+        if on_disk and fits_disk(len(rows), size, on_disk, records()):
             return InMemoryImageDataset(dataset, rows, transform, hardware.num_workers, records())
         return ImageDataset(dataset, rows, transform)
 

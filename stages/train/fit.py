@@ -15,7 +15,7 @@ from lightline.data.dataset import Dataset
 from lightline.data.splits import Splits
 from lightline.errors import LightlineError, ParameterError
 from lightline.files import write_csv, write_json
-from lightline.models.build import SeesData
+from lightline.models.build import SeesData, try_size
 from lightline.models.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from lightline.models.device import choose_device
 from lightline.models.inference import predict_logits
@@ -66,7 +66,7 @@ class Fitted:
 
 def fit(task: Task, trainer: lightning.Trainer, folder: Path, state: Path | None, run: Run) -> Fitted:
     """Train, or go on from a state in `folder`, which holds a finished one afterwards."""
-    data, module = prepare(task)
+    data, module = prepare(task, trainer.num_devices)
     threads, history = EpochThreads(task.params.hardware), History(run, task.params.trainer)
     states = keep_states(trainer, task.params, folder, history, [threads, SamplePredictions(run, data, task.dataset)])
     if state is not None and state.name == FINISHED:
@@ -94,13 +94,19 @@ def fit(task: Task, trainer: lightning.Trainer, folder: Path, state: Path | None
 def _train(trainer: lightning.Trainer, module: Classifier, data: ImageDataModule, state: Path | None) -> None:
     settings = module.params.trainer
     if settings.max_steps is not None:
-        steps = math.ceil(data.num_train_batches(trainer.world_size) / settings.accumulate_grad_batches)
+        batches, limit = data.num_train_batches(trainer.world_size), trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * (limit or 1.0)))
+        steps = math.ceil(batches / settings.accumulate_grad_batches)
         epochs = math.ceil(settings.max_steps / steps)
         trainer.fit_loop.max_epochs = min(epochs, trainer.max_epochs or epochs)
     try:
         trainer.fit(module, data, ckpt_path=state, weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from None
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise ParameterError(f"trainer.deterministic = True: torch cannot do this network so. {error}") from error
     except (MisconfigurationException, ValueError) as error:  # the second of an interval longer than an epoch
         if isinstance(error, ValueError) and "val_check_interval" not in str(error):
             raise
@@ -115,10 +121,18 @@ def _restore(finished: Path, module: Classifier, *callbacks: Callback) -> None:
         callback.load_state_dict(state["callbacks"][callback.state_key])
 
 
-def prepare(task: Task) -> tuple[ImageDataModule, Classifier]:
-    """Decode the images, and have the network as it is before its first step."""
+def prepare(task: Task, num_processes: int = 1) -> tuple[ImageDataModule, Classifier]:
+    """Have the images, and the network as it is before its first step.
+
+    num_processes: that train on this machine.
+
+    Raises:
+        ParameterError: the network does not take images of a size that augment.low_resolution shows it.
+    """
     params, network = task.params, task.start.network
-    data = ImageDataModule(params, task.dataset, task.splits)
+    data = ImageDataModule(params, task.dataset, task.splits, num_processes)
+    for part in params.augment.low_resolution:
+        try_size(network, min(part.size, data.preprocessing.input_size), "augment.low_resolution")
     num_classes = len(task.dataset.classes)
     weights = class_weights(params.loss, data.train.labels.numpy(), num_classes)
     if isinstance(network, SeesData) and task.start.weights is None:

@@ -7,21 +7,22 @@ import math
 import os
 import shutil
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import psutil
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from lightline.data.dataset import Dataset, pixel_stacks
 from lightline.models.transforms import CropAndResize
+from lightline.runtime.machine import free_memory
 from stages.train.photo import WholeImage
 from stages.train.shared_batches import DecodedBatches
 
 _CHUNK, _CHUNK_BYTES = 512, 2**23  # images decoded at a time; workers send them through shared memory, which is scarce
-_WORTH_WORKERS = 5000  # images
+_WORTH_WORKERS, _WORTH_PIXELS = 5000, 2**29  # images, and their pixels: seconds of decoding
 
 
 class Batch(NamedTuple):
@@ -79,11 +80,7 @@ class ImageDataset(TorchDataset):
 
 
 class InMemoryImageDataset(ImageDataset):
-    """Images decoded once; with a folder, into a file there that is mapped into memory and ends with the process.
-
-    Attributes:
-        images: uint8 [num_images, size, size, 3].
-    """
+    """Images decoded once; with a folder, into a file there that is mapped into memory and ends with the process."""
 
     def __init__(
         self,
@@ -93,11 +90,19 @@ class InMemoryImageDataset(ImageDataset):
         num_workers: int = 0,
         folder: Path | None = None,
     ):
-        """Decode all; num_workers: processes for it, where there are so many images that they pay for their start."""
+        """Take rows; num_workers: processes to decode in, where there is so much that they pay for their start."""
         super().__init__(dataset, rows, transform)
-        shape = (len(rows), self.input_size, self.input_size, 3)
-        self.images = torch.empty(shape, dtype=torch.uint8) if folder is None else _in_file(shape, folder)
-        self._decode_all(num_workers if len(rows) >= _WORTH_WORKERS else 0)
+        num_pixels = int((dataset.column("height")[rows].astype(np.int64) * dataset.column("width")[rows]).sum())
+        is_worth = len(rows) >= _WORTH_WORKERS or num_pixels >= _WORTH_PIXELS
+        self._num_workers, self._folder = num_workers if is_worth else 0, folder
+
+    @cached_property
+    def images(self) -> torch.Tensor:
+        """uint8 [num_images, size, size, 3], decoded when they are first asked for: a last layer is trained without."""
+        shape = (len(self), self.input_size, self.input_size, 3)
+        images = torch.empty(shape, dtype=torch.uint8) if self._folder is None else _in_file(shape, self._folder)
+        self._decode_all(images)
+        return images
 
     def images_at(self, positions: torch.Tensor) -> torch.Tensor:
         return self.images.index_select(0, positions.to(self.images.device))
@@ -109,17 +114,19 @@ class InMemoryImageDataset(ImageDataset):
                 tensor.to(device) for tensor in (self.images, self.labels, self.rows)
             )
 
-    def _decode_all(self, num_workers: int) -> None:
+    def _decode_all(self, images: torch.Tensor) -> None:
         size = self.input_size
         chunk = max(1, min(_CHUNK, _CHUNK_BYTES // (size * size * 3)))
         chunks = torch.arange(len(self)).split(chunk)
         pictures = ImageDataset(self.dataset, self.rows.numpy(), self.transform)
         batches = (
-            DecodedBatches(pictures, chunks, chunk, num_workers) if num_workers else map(pictures.__getitem__, chunks)
+            DecodedBatches(pictures, chunks, chunk, self._num_workers)
+            if self._num_workers
+            else map(pictures.__getitem__, chunks)
         )
         done = 0
         for batch in batches:
-            self.images[done : done + len(batch.images)] = batch.images
+            images[done : done + len(batch.images)] = batch.images
             done += len(batch.images)
 
 
@@ -133,7 +140,7 @@ def _in_file(shape: tuple[int, ...], folder: Path) -> torch.Tensor:
 
 def fits_memory(num_images: int, size: int, fraction: float) -> bool:
     """Tell whether the decoded images take at most this fraction of the memory that is free."""
-    return num_images * size * size * 3 <= fraction * psutil.virtual_memory().available
+    return num_images * size * size * 3 <= fraction * free_memory()
 
 
 def fits_disk(num_images: int, size: int, fraction: float, folder: Path) -> bool:

@@ -101,13 +101,14 @@ def probe(module: Classifier, data: ImageDataModule, dataset: Dataset) -> dict[s
 
     train, (val,) = views(body, data.train), views(Features(network), data.val)  # val as it will be answered
     module.cpu().train()
-    loss = nn.CrossEntropyLoss(module.loss.weight, label_smoothing=params.loss.label_smoothing)
+    weight = None if module.loss.weight is None else module.loss.weight.double()
+    loss = nn.CrossEntropyLoss(weight, label_smoothing=params.loss.label_smoothing)
     assert isinstance(body.head, nn.Linear)
     fit_head(body.head, train, loss, params.seed)
     metrics = {}
     with torch.no_grad():
         for name, seen in (("train", train[0]), ("val", val)):
-            logits = body.head(seen.features)
+            logits = body.head(seen.features).double()
             metrics[f"{name}_loss"] = float(loss(logits, seen.labels))
             metrics[f"{name}_accuracy"] = float((logits.argmax(1) == seen.labels).double().mean())
     return metrics

@@ -88,7 +88,9 @@ class SaveState(Checkpoint):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
-        score = self._history.end_validation(trainer)[self._monitor]
+        validated = self._history.end_validation(trainer)
+        self._finite_loss.check_validation(trainer, validated["val_loss"])
+        score = validated[self._monitor]
         if self.best is None or _is_better(score, self.best["score"], self._monitor):
             self.best = Best(row=len(self._history.rows), score=score, weights=self._validated)
         if (done := trainer.fit_loop.batch_idx + 1) < trainer.num_training_batches:

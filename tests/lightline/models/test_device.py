@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightline.errors import ParameterError
 from lightline.models import device
-from lightline.models.device import share
+from lightline.models.device import choose_device, share
 from stages.train import epoch_threads
 from stages.train.module import Classifier
 from tests.support.tiny import tiny_params, train
@@ -105,3 +106,24 @@ def test_what_is_left_of_an_interrupted_epoch_has_the_threads_it_began_with(monk
     beside(monkeypatch, 1)
     train(params)
     assert numbers == [2] * 4 + [4] * 4
+
+
+@pytest.mark.parametrize(
+    ("devices", "rank", "expected"),
+    [("auto", 0, 0), (2, 1, 1), ([1], 0, 1), ([3, 1], 0, 3), ([3, 1], 1, 1), ([1], 1, 1)],
+)
+def test_each_process_computes_on_its_own_gpu(monkeypatch, devices, rank, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setenv("LOCAL_RANK", str(rank))
+    asked = tiny_params(hardware__accelerator="auto", hardware__devices=devices).hardware
+    assert choose_device(asked) == torch.device("cuda", expected)
+
+
+def test_a_gpu_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(
+        ParameterError, match=r"hardware\.devices = \[2\]: there is no GPU 2 here; 2 are counted from 0"
+    ):
+        choose_device(tiny_params(hardware__accelerator="gpu", hardware__devices=[2]).hardware)

@@ -1,4 +1,4 @@
-"""The cores of a machine, and who else trains on it: real processes, killed."""
+"""Who else trains on a machine: real processes, killed."""
 
 import os
 import subprocess
@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lightline.runtime import cores
-from lightline.runtime.cores import counted_training, num_cores, num_trainings
+from lightline.runtime.cores import counted_training, num_trainings
 from tests.support import ROOT
 
 TRAINING = """
@@ -68,19 +67,3 @@ def test_another_users_files_will_do(tmp_path):
     folder.chmod(0o555)
     with counted_training():
         assert num_trainings() == 1
-
-
-LIMITS = [({"": "max"}, 8), ({"a": "150000", "a/b": "max"}, 2), ({"a/b": "1"}, 1)]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
-@pytest.mark.parametrize(("limits", "expected"), LIMITS)
-def test_a_containers_limit_counts(tmp_path, monkeypatch, limits, expected):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    (tmp_path / "membership").write_text("1:cpu:/old\n0::/a/b\n")
-    for group, quota in limits.items():
-        (tmp_path / group).mkdir(parents=True, exist_ok=True)
-        (tmp_path / group / "cpu.max").write_text(f"{quota} 100000\n")
-    monkeypatch.setattr(cores, "_MEMBERSHIP", tmp_path / "membership")
-    monkeypatch.setattr(cores, "_CGROUP", tmp_path)
-    assert num_cores() == expected

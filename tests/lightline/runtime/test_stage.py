@@ -45,6 +45,15 @@ def test_an_error_for_a_person_is_a_message_and_a_status(error: str, expected: i
     assert "Traceback" not in err
 
 
+def test_a_gpu_without_enough_memory_is_a_message():
+    status, _, err = run(
+        "import torch\ndef main(params): raise torch.OutOfMemoryError('CUDA out of memory. Tried 2 GiB.\\nSee docs')"
+    )
+    assert status == 1
+    assert err.startswith("error: CUDA out of memory. Tried 2 GiB.\nThe GPU has too little memory for this.")
+    assert "Traceback" not in err
+
+
 def test_a_bug_keeps_its_traceback():
     status, _, err = run("def main(params): 1 / 0")
     assert status == 1

@@ -125,6 +125,16 @@ def test_flips_alternate_from_epoch_to_epoch():
     assert 0.4 < share < 0.6
 
 
+def test_what_is_never_mirrored_is_not_in_turns_either():
+    images = pixels()
+    for epoch in range(2):
+        assert torch.equal(
+            augmentation(random_crop_padding=0, alternating_flip=True).on_pixels(images, ROWS, epoch), images
+        )
+        moved = augmentation(random_crop_padding=1, alternating_flip=True).on_pixels(images, ROWS, epoch)
+        assert torch.equal(moved, augmentation(random_crop_padding=1).on_pixels(images, ROWS, epoch))
+
+
 def id_of(image: torch.Tensor) -> bytes:
     return image.contiguous().numpy().tobytes()
 

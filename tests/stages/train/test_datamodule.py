@@ -2,11 +2,14 @@
 
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from lightline.data.dataset import Dataset
 from lightline.models.transforms import (
@@ -18,7 +21,7 @@ from lightline.models.transforms import (
     evaluation_transform,
 )
 from stages.train.datamodule import EpochBatches, ImageDataModule
-from stages.train.image_sets import InMemoryImageDataset, fits_memory
+from stages.train.image_sets import Batch, InMemoryImageDataset, fits_memory
 from tests.support.samples import random_pixels, save_dataset
 from tests.support.small_data import make_data, make_splits
 from tests.support.tiny import tiny_params
@@ -140,6 +143,31 @@ def test_training_batches_are_augmented_and_channels_last(tmp_path, changes):
         assert (first.images != plain).flatten(1).any(1).float().mean() > 0.5
     Training.current_epoch = 1
     assert not torch.equal(data.on_after_batch_transfer(batch, 0).images, first.images)
+
+
+@pytest.mark.parametrize("photo", [False, True])
+@pytest.mark.parametrize("training", [True, False])
+def test_batches_are_made_on_the_accelerator(tmp_path, photo, training):
+    """On one that torch only imagines, which refuses what mixes devices as a real one does."""
+    changes = {"augment__random_erasing": 0.5, "augment__random_crop_padding": 2}
+    if photo:
+        changes = PHOTO | {"augment__color_jitter__contrast": 0.4, "augment__random_rotation": 10.0}
+    data = make_data(tmp_path, 12, trainer__batch_size=12, **changes)
+    batch = next(iter(data.train_dataloader() if training else data.val_dataloader()))
+    with FakeTensorMode(shape_env=ShapeEnv()) as imagined:
+        accelerator = torch.device("cuda", 0)
+        data.trainer = SimpleNamespace(  # type: ignore[assignment] - as much of Lightning's as the hooks read
+            training=training, current_epoch=0, strategy=SimpleNamespace(root_device=accelerator)
+        )
+        for pictures in (data.train, data.val):
+            pictures.move_to = lambda *_: None  # type: ignore[method-assign] - there is no memory to ask for
+        data.augmentation._aspects = imagined.from_tensor(data.augmentation._aspects)
+        data.normalize = Normalize(data.preprocessing)
+        data.setup("fit")
+        moved = Batch(*(imagined.from_tensor(part).to(accelerator) for part in batch))
+        made = data.on_after_batch_transfer(moved, 0)
+    assert made.images.device == made.targets.device == accelerator
+    assert made.images.shape == (len(batch.rows), 3, 16, 16)
 
 
 def test_images_of_mixed_sizes_are_decoded_to_one_size_in_order(tmp_path):

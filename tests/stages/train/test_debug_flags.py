@@ -42,11 +42,23 @@ def test_overfit_batches_are_the_same_in_every_epoch(extent: float):
     assert len(watcher.validated) == 3 * (2 if extent == 2 else 1)  # 13 images: two batches, the half of which is one
 
 
+@pytest.mark.parametrize("limit", [{"overfit_batches": 2}, {"limit_train_batches": 2}, {"limit_train_batches": 0.25}])
+def test_max_steps_counts_the_steps_that_are_taken(limit: dict[str, float]):
+    watcher = Watcher()
+    changes = {f"trainer__{name}": value for name, value in limit.items()}
+    train(tiny_params(trainer__max_steps=6, trainer__max_epochs=9, trainer__batch_size=8, **changes), watcher)
+    assert len(watcher.losses) == 6  # of two an epoch, where there would be eight
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({"trainer__val_check_interval": 5}, r"`val_check_interval` \(5\) must be less than or equal"),
         ({"trainer__limit_val_batches": 0.1}, r"limit_val_batches"),
+        (
+            {"augment__low_resolution": [{"size": 12, "epochs": 1}]},
+            r"augment\.low_resolution: \w+ does not take images of 12 pixels",
+        ),
     ],
     ids=str,
 )

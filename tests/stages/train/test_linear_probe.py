@@ -16,10 +16,12 @@ from lightline.errors import ParameterError
 from lightline.models.checkpoint import BEST, LAST, load_checkpoint
 from lightline.models.logits import read_logits
 from stages.train import linear_probe
-from stages.train.linear_probe import Examples, Features, fit_head
+from stages.train.fit import prepare
+from stages.train.image_sets import InMemoryImageDataset
+from stages.train.linear_probe import Examples, Features, fit_head, probe
 from stages.train.module import Classifier
 from tests.support.samples import model_settings
-from tests.support.tiny import tiny_params, train
+from tests.support.tiny import tiny_params, tiny_task, train
 
 UNSUITABLE = re.escape("needs a network whose answer is that of one last nn.Linear")
 RESNET = {"model": model_settings("resnet18").model_dump()}
@@ -175,3 +177,22 @@ def test_no_epoch_begins_after_max_steps(tmp_path, monkeypatch, max_steps):
     monkeypatch.chdir(tmp_path)
     train(tiny_params(trainer__max_epochs=5, trainer__max_steps=max_steps))  # of 4 an epoch, the last not full
     assert [row["epoch"] for row in history()] == ["1", "2"]
+
+
+@pytest.mark.parametrize("max_epochs", [0, 1])
+def test_classes_may_weigh_differently(tmp_path, monkeypatch, max_epochs):
+    monkeypatch.chdir(tmp_path)
+    changes = {"loss__class_weights": "balanced", "loss__label_smoothing": 0.1, **RESNET}
+    train(tiny_params(trainer__linear_probe=True, trainer__max_epochs=max_epochs, **changes))
+    assert history()[0]["epoch"] == "0"
+
+
+def test_images_are_not_decoded_for_a_last_layer_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    decoded = []
+    monkeypatch.setattr(InMemoryImageDataset, "_decode_all", lambda self, images: decoded.append(len(self)))
+    model = RESNET["model"] | {"normalize": "imagenet"}
+    task = tiny_task(tiny_params(trainer__linear_probe=True, trainer__max_epochs=0, model=model))
+    data, module = prepare(task)
+    probe(module, data, task.dataset)
+    assert not decoded

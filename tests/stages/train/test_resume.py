@@ -171,3 +171,15 @@ def test_a_loss_that_is_no_number_stops_with_its_step_and_the_last_good_state_st
     assert state.name == "step-000000004.ckpt"
     weights = torch.load(state, weights_only=True)["state_dict"].values()
     assert all(value.isfinite().all() for value in weights)
+
+
+def test_a_validation_that_finds_no_number_stops_too(monkeypatch, steps):
+    validated = Classifier.validation_step
+
+    def spoilt(module: Classifier, batch: Any, batch_idx: int) -> None:
+        validated(module, batch, batch_idx)
+        module.sums["val"].loss *= float("nan")
+
+    monkeypatch.setattr(Classifier, "validation_step", spoilt)
+    with pytest.raises(LightlineError, match=r"validation loss is nan in epoch 1\. .*optimizer\.lr"):
+        train(tiny_params())
