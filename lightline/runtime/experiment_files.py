@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lightline.errors import DataError
+from lightline.errors import DataError, LightlineError
 from lightline.redaction import redacted
 
 WORKSPACE = "workspace"
@@ -19,7 +19,7 @@ def reading(experiment: str) -> Iterator[None]:
     """
     try:
         yield
-    except DataError:
+    except LightlineError:
         raise
     except Exception as error:  # DVC, git and remotes fail in as many ways as they are
         reason = redacted(str(error) or type(error).__name__).splitlines()[0]

@@ -19,21 +19,14 @@ from lightline.errors import DataError
 from lightline.sources.hard_links import HardLinks
 from lightline.sources.names import printable
 from lightline.sources.zip_names import name_of
+from lightline_predict.tar_entries import TarEntry
 
-_HEADER_TYPES = (
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-)
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
 _DRAIN = 2**20  # bytes read at a time behind the last member
 
 # What no set of images needs, and what is made to take up a machine does.
 _MAX_MEMBERS = 5_000_000
 _MAX_RATIO, _ALWAYS_ALLOWED = 200, 2**28  # bytes unfolded a byte of the archive, once they are more than 256 MiB
-_MAX_HEADER = 2**20  # bytes of a long name or a list of attributes
 _MAX_DIRECTORY = 2**29  # bytes of a zip's list of members, which is read into memory
 
 
@@ -163,7 +156,7 @@ def _tar_members(path: Path, stack: ExitStack, links: HardLinks | None) -> Itera
     stream, mode = _decompressed(file)
     stack.callback(stream.close)
     # Names are of one encoding on every machine.
-    opened = tarfile.open(fileobj=stream, mode=mode, tarinfo=_Entry, encoding="utf-8")  # noqa: SIM115 - by stack
+    opened = tarfile.open(fileobj=stream, mode=mode, tarinfo=TarEntry, encoding="utf-8")  # noqa: SIM115 - by stack
     archive = stack.enter_context(opened)
     given = set[str]()  # links that have come already
     while (info := archive.next()) is not None:
@@ -196,19 +189,6 @@ def _tar_file(archive: tarfile.TarFile, info: tarfile.TarInfo, others: Sequence[
         read = cache(read)  # what is read from a stream comes once
     for name in (info.name, *others):
         yield Member(name, info.size, read, refused or _unsafe(name))
-
-
-class _Entry(tarfile.TarInfo):
-    """A tar entry whose long name or attributes tarfile reads into memory only up to a size."""
-
-    def _proc_member(self, archive: tarfile.TarFile) -> Any:  # the hook that tarfile offers to subclasses
-        is_header = self.type in _HEADER_TYPES
-        if self.size < 0 or (is_header and self.size > _MAX_HEADER):
-            raise UnreasonableArchiveError(
-                f"The archive's entry {printable(self.name)!r} says that its "
-                f"{'header' if is_header else 'content'} has {self.size} bytes, which cannot be."
-            )
-        return super()._proc_member(archive)  # type: ignore[misc]
 
 
 def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lightline.data.dataset import Row
 from lightline.errors import DataError, some
+from lightline.sources.names import class_named
 from lightline.sources.table_file import column_names, read_columns
 
 DROP = "drop"
@@ -49,7 +50,7 @@ class Corrections:
     def _add(self, number: int, name: str | None, label: str | None, split: str | None) -> None:
         if not name or not label:
             raise DataError(f"{self.path}: row {number} has no {'label' if name else 'id'}.")
-        correction = Correction(None if label == DROP else label, (split or "").strip().lower() == "test")
+        correction = Correction(None if label == DROP else class_named(label), (split or "").strip().lower() == "test")
         if self._by_id.setdefault(name, correction) != correction:
             raise DataError(f"{self.path}: row {number} says something else of {name!r} than a row before.")
 
@@ -72,6 +73,11 @@ class Corrections:
             names = some([repr(name) for name in unknown], _SHOWN)
             raise DataError(f"{self.path} names what the source does not have: {names}. Ids are as in the reports.")
         known = set(classes)
+        if DROP in known and any(one.label is None for one in self._by_id.values()):
+            raise DataError(
+                f"{self.path} has the label {DROP}, which leaves an image out, and the source has a class of that "
+                "name: rename the class."
+            )
         labels = {one.label for one in self._by_id.values() if one.label is not None}
         if wrong := sorted(labels - known):
             allowed = some(sorted(map(repr, known)), 2 * _SHOWN)

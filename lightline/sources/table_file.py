@@ -2,7 +2,8 @@
 
 import codecs
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,13 +24,9 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, list[str | None]
     Raises:
         DataError: the file cannot be read, or lacks a column.
     """
-    try:
+    with _explained(path):
         table = _read_parquet(path, names) if _begins(path, b"PAR1") else _read_csv(path, names)
         return {name: _texts(table[name]) for name in dict.fromkeys(names)}
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeError) as error:
-        raise DataError(f"{path} cannot be read as a table: {_reason(path, error)}.") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
 def column_names(path: Path, known: Sequence[str]) -> list[str]:
@@ -38,12 +35,20 @@ def column_names(path: Path, known: Sequence[str]) -> list[str]:
     Raises:
         DataError: as `read_columns`.
     """
-    try:
+    with _explained(path):
         if _begins(path, b"PAR1"):
             return pq.read_schema(path).names
         header = _header(path)[1]
         separator = _separator(header, known)
         return next(iter(csv.reader([header], delimiter=separator)), [])
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a table: {_reason(path, error)}.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
 

@@ -13,9 +13,8 @@ from typing import IO, Any, cast
 
 from lightline_predict.batching.items import InputError, Item, UnreadableError, is_hidden, printable
 from lightline_predict.batching.places import LocalPlace, S3Place
+from lightline_predict.tar_entries import TarEntry
 
-_HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
-_MAX_HEADER = 2**20  # bytes of a long name or a list of attributes, which tarfile reads into memory
 _BLOCK = 512  # bytes of a tar's header
 _DRAIN = 2**20  # bytes read at a time behind the last member
 _IS_UTF8 = 0x800  # a zip's flag for it
@@ -29,6 +28,8 @@ class ZipInput:
     def __init__(self, place: LocalPlace | S3Place, file: IO[bytes], stack: ExitStack):
         try:
             self._archive = stack.enter_context(zipfile.ZipFile(file))
+        except InputError:  # of a network
+            raise
         # Whatever zipfile stumbles over in damaged bytes.
         except Exception as error:
             raise InputError(f"{place} cannot be read as a zip archive: {error}.") from error
@@ -119,7 +120,7 @@ class TarInput:
 
     def _members(self) -> Iterator[Item]:
         # Names are of one encoding on every machine.
-        with tarfile.open(fileobj=self._stream, mode="r|", tarinfo=_Entry, encoding="utf-8") as archive:
+        with tarfile.open(fileobj=self._stream, mode="r|", tarinfo=TarEntry, encoding="utf-8") as archive:
             while (info := archive.next()) is not None:
                 archive.members.clear()  # type: ignore[attr-defined] - else tarfile keeps a kilobyte a member
                 name = info.name.removeprefix("./")
@@ -138,12 +139,3 @@ class TarInput:
 
     def share(self) -> float | None:
         return self._file.tell() / self._bytes if self._bytes else None
-
-
-class _Entry(tarfile.TarInfo):
-    """A tar entry whose long name or attributes are read into memory only up to a size."""
-
-    def _proc_member(self, archive: tarfile.TarFile) -> Any:  # the hook that tarfile offers to subclasses
-        if self.size < 0 or (self.type in _HEADERS and self.size > _MAX_HEADER):
-            raise tarfile.ReadError(f"an entry says that it has {self.size} bytes, which cannot be")
-        return super()._proc_member(archive)  # type: ignore[misc]

@@ -43,15 +43,15 @@ def fetch(
     path = records() / "downloads" / digest
     if _is_there(path, algorithm, digest):
         return path
-    failures: list[str] = []
+    failures: list[FetchError] = []
     for url in urls:
         try:
             _download(url, algorithm, digest, path, rules, pauses)
         except FetchError as error:
-            failures.append(str(error))
+            failures.append(error)
         else:
             return path
-    raise FetchError("\n".join(failures))
+    raise FetchError("\n".join(map(str, failures)), any(error.may_pass for error in failures))
 
 
 def _is_there(path: Path, algorithm: str, digest: str) -> bool:

@@ -136,6 +136,18 @@ def test_a_changed_byte_in_an_archive_is_noticed(write, pack, kind):
     assert "damaged" in str(problems)
 
 
+@pytest.mark.parametrize("cut", [False, True], ids=["damaged", "cut"])
+def test_a_damaged_header_of_a_tar_is_not_its_end(write, pack, cut):
+    archive = pack(write(Path("raw"), [f"{c}/{n}.png" for c in "ab" for n in range(5)]), Path("images"), "tar")
+    content = bytearray(archive.read_bytes())
+    with tarfile.open(archive) as members:
+        begin = [info.offset for info in members if info.isfile()][5]
+    content[begin] ^= 0xFF
+    archive.write_bytes(content[: begin + 100] if cut else content)
+    with pytest.raises(DataError, match=rf"images is damaged or no zip, tar.* at byte {begin}"):
+        contents(archive)
+
+
 def test_a_wrong_checksum_at_the_end_of_a_gzip_is_noticed(write, pack):
     archive = pack(write(Path("raw"), NAMES), Path("images"), "tar.gz")
     content = archive.read_bytes()

@@ -59,3 +59,15 @@ def test_the_same_said_twice_is_one(write):
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(DataError, match=r"none\.csv' is no file"):
         find_file(str(tmp_path / "none.csv"), "data.corrections")
+
+
+def test_a_class_whose_name_leaves_images_out_is_refused(write):
+    found = write("id,label\na,drop\n")
+    with pytest.raises(DataError, match="source has a class of that name: rename the class"):
+        found.check("a", ["ant", "drop"])
+
+
+def test_an_accent_may_be_typed_in_either_way(write):
+    found = write("id,label\na,cafe\u0301\n")
+    found.check("a", ["caf\xe9"])
+    assert found.apply(row("a")).class_name == "caf\xe9"

@@ -189,6 +189,9 @@ def test_a_file_that_is_no_table_is_an_error(folder, content):
     (folder / "table.csv").write_bytes(content)
     with pytest.raises(DataError, match=r"table.csv (cannot be read as a table|has no column)"):
         source().identity()
+    if content.startswith(b"PAR1"):
+        with pytest.raises(DataError, match=r"table.csv cannot be read as a table"):
+            source().attribute_names()
 
 
 def test_a_table_that_is_not_there_is_an_error():

@@ -47,8 +47,9 @@ def test_what_can_pass_is_tried_again(server, passing, capsys):
 
 def test_what_does_not_pass_ends_after_the_last_attempt(server, repository):
     server.answers = [(503, b"")]
-    with pytest.raises(FetchError, match=r"images.zip answered 503 Service Unavailable"):
+    with pytest.raises(FetchError, match=r"images.zip answered 503 Service Unavailable") as failed:
         get(f"{server.url}/images.zip")
+    assert failed.value.may_pass
     assert len(server.requests) == 3
     assert kept(repository) == []
 
@@ -56,8 +57,9 @@ def test_what_does_not_pass_ends_after_the_last_attempt(server, repository):
 @pytest.mark.parametrize(("status", "message"), [(404, "does not exist"), (403, "403 Forbidden"), (401, "401")])
 def test_what_cannot_pass_is_not_tried_again(server, status, message):
     server.answers = [(status, b"")]
-    with pytest.raises(FetchError, match=message):
+    with pytest.raises(FetchError, match=message) as failed:
         get(f"{server.url}/images.zip")
+    assert not failed.value.may_pass
     assert len(server.requests) == 1
 
 
