@@ -1,6 +1,7 @@
 """`lightline-predict COMMAND`: what answers without the project that made the model file."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -22,9 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in _COMMANDS:
         sys.exit(f"error: {name!r} is no command; there are {', '.join(_COMMANDS)}.")
     try:
-        return importlib.import_module(f"lightline_predict.{name}").main(others)
+        status = importlib.import_module(f"lightline_predict.{name}").main(others)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # who read it (`| head`) has enough; Python would find that out once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status
 
 
 if __name__ == "__main__":

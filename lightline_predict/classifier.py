@@ -5,6 +5,7 @@ answers = Classifier("models/model.onnx")(["cat.jpg", "dog.png"])
 """
 
 import json
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from PIL import Image
 
 from lightline_predict import images
 from lightline_predict.errors import ModelFileError
+from lightline_predict.modes import mode_of
 
 CONTRACT = 2  # 1: logits and probabilities alone, the plain softmax
 
@@ -83,8 +85,8 @@ class Classifier:
             raise ValueError(f"num_threads is {num_threads}; 0 takes all cores, a positive number so many threads")
         self._opened = (Path(path).absolute(), num_threads)
         path = Path(path)
-        if not path.is_file():
-            problem = "is a folder, not a model file" if path.is_dir() else "is missing"
+        if not stat.S_ISREG(mode := mode_of(path)):
+            problem = "is a folder, not a model file" if stat.S_ISDIR(mode) else "is missing"
             raise ModelFileError(f"{path} {problem}. Lightline's pipeline writes models/model.onnx.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads

@@ -1,13 +1,16 @@
 """Classify images with a model file: `lightline-predict classify MODEL IMAGE…`."""
 
 import argparse
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lightline_predict import images
+from lightline_predict.batching.items import printable
 from lightline_predict.classifier import Classifier
 from lightline_predict.errors import LightlineError
+from lightline_predict.modes import mode_of
 
 
 class UnreadableFolderError(LightlineError):
@@ -41,7 +44,7 @@ def files_of(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]
     Raises:
         UnreadableFolderError: what is in a folder cannot be told, and so not what is left out.
     """
-    if not path.is_dir():
+    if not stat.S_ISDIR(mode_of(path)):
         yield path
     elif (folder := path.resolve()) not in above:
         try:
@@ -54,24 +57,25 @@ def files_of(path: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]
 
 
 def _print_answer(model: Classifier, path: Path) -> bool:
-    if path.exists() and not path.is_file():  # to read a pipe would wait for ever
-        print(f"{path}: a pipe or device, not a file", file=sys.stderr)
+    shown = printable(str(path))
+    if (mode := mode_of(path)) and not stat.S_ISREG(mode):  # to read a pipe would wait for ever
+        print(f"{shown}: a pipe or device, not a file", file=sys.stderr)
         return False
     try:
         image = model.read(path.read_bytes())
     except images.UnusableImageError as error:
-        print(f"{path}: {error}", file=sys.stderr)
+        print(f"{shown}: {error}", file=sys.stderr)
         return False
     except OSError as error:
-        print(f"{path}: cannot be read: {error.strerror}", file=sys.stderr)
+        print(f"{shown}: cannot be read: {error.strerror}", file=sys.stderr)
         return False
     if (image.bits or 0) > (depth := model.reading.bit_depth):
         print(
-            f"{path}: its values take {image.bits} bits, those of the training images {depth} (data.bit_depth); "
+            f"{shown}: its values take {image.bits} bits, those of the training images {depth} (data.bit_depth); "
             "what is above became white",
             file=sys.stderr,
         )
     answers = model.answers([image.pixels])
     refused = "" if answers.accepted[0] else "\tnot accepted"
-    print(f"{path}\t{answers.classes[0]}\t{answers.probabilities.max():.4f}{refused}")
+    print(f"{shown}\t{answers.classes[0]}\t{answers.probabilities.max():.4f}{refused}")
     return True

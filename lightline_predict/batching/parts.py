@@ -4,6 +4,7 @@ A part is a Parquet file of rows that follow those of the part before it. It say
 with, and the digest of the images that it covers; so what belongs to another model or other images is never mixed in.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -84,8 +85,10 @@ class Parts:
             try:
                 yield
             finally:
-                if self.folder.exists() and not self._covered:
-                    shutil.rmtree(self.folder)  # nothing to go on from
+                if not self._covered:
+                    shutil.rmtree(self.folder, ignore_errors=True)  # nothing to go on from
+        with suppress(OSError):  # a network disk keeps the folder of an open file, the lock
+            self.folder.rmdir()
 
     def find(self) -> None:
         """Look for the parts of earlier runs, in order; what follows a missing or damaged one is deleted.
@@ -158,7 +161,7 @@ class Parts:
             for group in self._row_groups():
                 out.write_table(group, row_group_size=_ROW_GROUP)
                 num_errors += len(group) - group["error"].null_count
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
         return num_errors
 
     def _row_groups(self) -> Iterator[pa.Table]:
@@ -202,7 +205,7 @@ def _identity(item: Item) -> bytes:
 
 
 def _lock(file: IO[Any]) -> bool:
-    """Lock a file until it is closed, or the process ends; where the system has no such locks, take it for locked."""
+    """Lock a file until it is closed, or the process ends; where system or disk have no locks, take it for locked."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -211,6 +214,9 @@ def _lock(file: IO[Any]) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
     return True
 
 

@@ -1,5 +1,6 @@
 """Files and folders of this machine and of S3, read in one way."""
 
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -7,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from lightline_predict.batching.items import InputError, Item, printable
 from lightline_predict.classify import files_of
+from lightline_predict.modes import mode_of
 
 S3 = "s3://"
 
@@ -41,9 +43,9 @@ class LocalPlace:
 
     @cached_property
     def is_folder(self) -> bool:
-        if not self.path.exists():
+        if not (mode := mode_of(self.path)):
             raise InputError(f"{self.path} does not exist.")
-        return self.path.is_dir()
+        return stat.S_ISDIR(mode)
 
     def open(self) -> IO[bytes]:
         return self.path.open("rb")
@@ -103,7 +105,7 @@ class S3Place:
 
     def open(self) -> IO[bytes]:
         with explained(self.name):
-            return self._system.open(self.path, "rb", cache_type="readahead")
+            return cast(IO[bytes], _Explained(self._system.open(self.path, "rb", cache_type="readahead"), self.name))
 
     def stamp(self) -> str:
         with explained(self.name):
@@ -141,6 +143,33 @@ class S3Place:
 
     def beside(self) -> "S3Place":
         return S3Place(self.name.rpartition("/")[0])
+
+
+class _Explained(io.RawIOBase):
+    """An object that is read part by part, whose errors name its address."""
+
+    def __init__(self, file: Any, name: str):
+        self._file, self._name = file, name
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with explained(self._name):
+            return self._file.readinto(buffer)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 @cache

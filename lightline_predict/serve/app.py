@@ -86,7 +86,7 @@ async def infer(request: Request) -> Response:
         service: Service = request.state.service
         model = _named(request)
         length = request.headers.get("inference-header-content-length")
-        asked = await _apart(v2.read, body, length, service.options.limits)
+        asked = await _apart(v2.read, body, length, service.options.limits, model.outputs)
         share.take(asked.pixels.nbytes)
         tasks: list[asyncio.Task] = []
         async with ended(tasks):

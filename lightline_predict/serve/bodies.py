@@ -91,9 +91,12 @@ def _in_parts(content_type: str, body: bytes) -> Pictures:
         if not between:
             raise Refused(400, "A part of the multipart body has no end of its headers.")
         said = HeaderParser().parsestr(head.lstrip(b" \t\r\n").decode("utf-8", "replace"))
-        name = said.get_filename() or said.get_param("name", header="content-disposition")
-        if said.get_filename() is None and said.get_content_maintype() != "image":
+        try:
+            file, name = said.get_filename(), said.get_param("name", header="content-disposition")
+        except (ValueError, LookupError):  # an encoding that is none
+            raise Refused(400, "A part's name in the multipart body cannot be read.") from None
+        if file is None and said.get_content_maintype() != "image":
             continue
         encoded.append(content)
-        names.append(f"image {len(encoded)} ({str(name)[:100]})")
+        names.append(f"image {len(encoded)} ({str(file or name)[:100]})")
     return Pictures(encoded, names, len(encoded) > 1)

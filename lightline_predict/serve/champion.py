@@ -34,6 +34,9 @@ class FileSource:
         """Give the path of the model file, and where it comes from, for a person."""
         return self._path, str(self._path)
 
+    def stop(self) -> None:
+        """Do nothing: nothing here takes time."""
+
 
 class GitSource:
     """The artifact of a git repository that is at a stage, as GTO's tags have it: ARTIFACT#STAGE#N."""
@@ -46,7 +49,7 @@ class GitSource:
         """
         if url.startswith("-"):
             raise ModelFileError(f"{url} is no address of a git repository.")
-        if re.search(r"://[^/]*:[^/]*@|[?]", url):
+        if re.search(r"^https?://[^/]*@|://[^/]*:[^/]*@|[?]", url):
             raise ModelFileError("the address after --from holds a user or a key: leave that to git's credentials.")
         for program, said in (
             ("git", "install git"),
@@ -56,6 +59,8 @@ class GitSource:
                 raise ModelFileError(f"--from needs the program {program}: {said}; or name a model file instead.")
         self._url, self._artifact, self._stage = url, artifact, stage
         self._folder = tempfile.TemporaryDirectory(prefix="lightline-predict-")
+        self._process: subprocess.Popen[str] | None = None
+        self._is_stopped = False
 
     def state(self) -> object:
         """Give the tags of the stage; they change where another model is to answer.
@@ -64,7 +69,7 @@ class GitSource:
             ModelFileError: git cannot ask, or there is none.
         """
         pattern = f"refs/tags/{self._artifact}#{self._stage}*"
-        said = _run(("git", "ls-remote", "--tags", "--refs", "--", self._url, pattern), _LOOKING)
+        said = self._run(("git", "ls-remote", "--tags", "--refs", "--", self._url, pattern), _LOOKING)
         if not said.strip():
             raise ModelFileError(
                 f"{self._url} has no tag {self._artifact}#{self._stage}#N; "
@@ -91,19 +96,29 @@ class GitSource:
             self._url,
             self._artifact,
         )
-        _run(command, _BRINGING)
+        self._run(command, _BRINGING)
         return path, f"{self._url} {self._artifact}#{self._stage}"
 
+    def stop(self) -> None:
+        """End what git or DVC are doing, from another thread, and let them do no more."""
+        self._is_stopped = True
+        if self._process is not None:
+            self._process.kill()
 
-def _run(command: Sequence[str], seconds: float) -> str:
-    try:
-        done = subprocess.run(
-            command, env=os.environ | _ENVIRONMENT, capture_output=True, text=True, check=True, timeout=seconds,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise ModelFileError(f"`{' '.join(command)}` took more than {seconds} s.") from None
-    except subprocess.CalledProcessError as error:
-        said = " ".join(error.stderr.split()) or f"status {error.returncode}"
-        raise ModelFileError(f"`{' '.join(command)}` failed: {said[-_SAID:]}") from None
-    return done.stdout
+    def _run(self, command: Sequence[str], seconds: float) -> str:
+        pipe, none = subprocess.PIPE, subprocess.DEVNULL
+        environment = os.environ | _ENVIRONMENT
+        told = f"`{' '.join(command)}`"
+        with subprocess.Popen(command, env=environment, stdin=none, stdout=pipe, stderr=pipe, text=True) as process:
+            self._process = process
+            if self._is_stopped:
+                process.kill()
+            try:
+                printed, said = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise ModelFileError(f"{told} took more than {seconds} s.") from None
+        if process.returncode:
+            words = " ".join(said.split()) or f"status {process.returncode}"
+            raise ModelFileError(f"{told} failed: {words[-_SAID:]}")
+        return printed

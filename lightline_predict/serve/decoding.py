@@ -47,6 +47,7 @@ class Decoder:
             self._threads.submit(self._decode, group)
 
     def _decode(self, jobs: list[_Job]) -> None:
+        jobs = [job for job in jobs if not job[2].done()]  # whom nobody waits for any more
         done = [self._checked(encoded, reading) for encoded, reading, _ in jobs]
         self._loop.call_soon_threadsafe(_deliver, jobs, done)
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from lightline_predict.errors import LightlineError
 from lightline_predict.serve.champion import FileSource, GitSource
@@ -26,7 +27,7 @@ class Current:
         """
         self._source, self._threads, self._examples = source, threads, examples
         self._seen = source.state()
-        self.model = self._load()
+        self.model = self._load(*source.bring())
         self.look_now = asyncio.Event()
 
     async def watch(self, every: float, told: Callable[[str], None]) -> None:
@@ -40,6 +41,9 @@ class Current:
             self.look_now.clear()
             try:
                 outcome = await asyncio.to_thread(self._look)
+            except asyncio.CancelledError:
+                self._source.stop()  # the thread, which nothing else can end
+                raise
             except Exception as error:  # whatever a file of somebody else's makes of it, the old one goes on answering
                 outcome = "kept"
                 (_logger.error if isinstance(error, LightlineError) else _logger.exception)(
@@ -52,8 +56,9 @@ class Current:
         state = self._source.state()
         if state is None or state == self._seen:
             return None
-        self._seen = state  # what fails is not tried again before it changes
-        new, old = self._load(), self.model
+        path, origin = self._source.bring()  # which is tried again where it fails: a network may
+        self._seen = state  # a file that cannot answer is not, before it changes
+        new, old = self._load(path, origin), self.model
         self.model = new
         _logger.warning(
             "model %s answers instead of %s, from %s; %s.",
@@ -61,6 +66,5 @@ class Current:
         )
         return "taken"
 
-    def _load(self) -> Loaded:
-        path, origin = self._source.bring()
+    def _load(self, path: Path, origin: str) -> Loaded:
         return load(path, origin, self._threads, self._examples)

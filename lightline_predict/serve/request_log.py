@@ -1,6 +1,7 @@
 """A row an answer, in Parquet files by the hour: what drift is looked for in. No images.
 
-FOLDER/YYYY-MM-DD/HH-PID.parquet (UTC), then HH-PID-001.parquet and so on: each is written whole, at least once a
+FOLDER/YYYY-MM-DD/HH-WHO.parquet (UTC), then HH-WHO-001.parquet and so on, where WHO is drawn by each process, since in
+containers many have one number: each is written whole, at least once a
 minute, so that a kill loses no more than that. A thread of its own measures and writes; where it falls behind, rows are
 dropped and counted, and no answer waits.
 """
@@ -8,6 +9,7 @@ dropped and counted, and no answer waits.
 import logging
 import os
 import queue
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -62,7 +64,7 @@ class RequestLog:
             tried.unlink()
         except OSError as error:
             raise LogError(f"--log {folder} cannot be written to: {error.strerror}.") from error
-        self._folder, self._seconds = folder, seconds
+        self._folder, self._seconds, self._who = folder, seconds, secrets.token_hex(4)
         self._queue: queue.Queue[Entry | None] = queue.Queue(_WAITING)
         self._put = self._measured = 0  # bytes of pixels: each is changed by one thread alone
         self._rows: list[tuple] = []
@@ -77,7 +79,8 @@ class RequestLog:
 
     def add(self, entry: Entry) -> None:
         """Note an answer, or drop it where too many wait."""
-        if self._put - self._measured + entry.pixels.nbytes > _HELD:
+        waiting = self._put - self._measured
+        if waiting and waiting + entry.pixels.nbytes > _HELD:  # one alone may be as large as it is
             self._told("dropped", 1)
             return
         try:
@@ -140,10 +143,10 @@ class RequestLog:
             self._told("written", len(rows))
 
     def _free(self, hour: str) -> Path:
-        path, number = self._folder / f"{hour}-{os.getpid()}.parquet", 0
+        path, number = self._folder / f"{hour}-{self._who}.parquet", 0
         while path.exists():
             number += 1
-            path = self._folder / f"{hour}-{os.getpid()}-{number:03d}.parquet"
+            path = self._folder / f"{hour}-{self._who}-{number:03d}.parquet"
         return path
 
 

@@ -124,14 +124,19 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
             transport.close()
 
     def data_received(self, data: bytes) -> None:
+        before = self._reads_head()
         super().data_received(data)
         if self.cycle is None or self.cycle.response_complete:
-            self._head += len(data)
+            self._head += len(data) if before and self._reads_head() else 0
             self._set_deadline()
-            if self._head > _HEAD and self.cycle is None:
+            if self._head > _HEAD:
                 self.transport.abort()
         elif self._deadline is not None:
             self._forget_deadline()
+
+    def _reads_head(self) -> bool:
+        """Tell whether what comes is a head: it may be the rest of a body that was answered before its end."""
+        return self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()

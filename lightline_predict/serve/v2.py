@@ -4,6 +4,8 @@ Beside JSON, an input may lie behind it as plain bytes, as Triton's and KServe's
 """
 
 import math
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from lightline_predict.serve.models import Loaded
 from lightline_predict.serve.options import Limits
 
 _TYPES = {"float32": "FP32", "bool": "BOOL", "int64": "INT64", "uint8": "UINT8"}
+_LENGTH = re.compile(r"[0-9]{1,10}")
 _IMAGE = 'one input "image" of datatype UINT8 and shape [batch, height, width, 3]'
 
 
@@ -42,25 +45,29 @@ def metadata(name: str, model: Loaded) -> dict[str, Any]:
     }
 
 
-def read(body: bytes, json_length: str | None, limits: Limits) -> Asked:
-    """Read an infer request; json_length: the header Inference-Header-Content-Length, where bytes follow the JSON.
+def read(body: bytes, json_length: str | None, limits: Limits, known: Collection[str]) -> Asked:
+    """Read an infer request.
+
+    json_length: the header Inference-Header-Content-Length, where bytes follow the JSON. known: the model's outputs.
 
     Raises:
         Refused: 400 or 413, with what is wrong.
     """
-    if json_length is not None and not (json_length.isdecimal() and int(json_length) <= len(body)):
+    if json_length is not None and not (_LENGTH.fullmatch(json_length) and int(json_length) <= len(body)):
         raise Refused(400, "Inference-Header-Content-Length is no length within the body.")
     length = len(body) if json_length is None else int(json_length)
     said = read_json(body[:length])
     try:
         (given,) = said["inputs"]
         named, shape = (given["name"], given["datatype"]), given["shape"]
-        outputs = None if not said.get("outputs") else [output["name"] for output in said["outputs"]]
-        parameters = given.get("parameters") or {}
+        outputs = None if not said.get("outputs") else [str(output["name"]) for output in said["outputs"]]
+        parameters = dict(given.get("parameters") or {})
     except (KeyError, TypeError, ValueError, AttributeError):
         raise Refused(400, f"An infer request has {_IMAGE}.") from None
     if named != ("image", "UINT8") or not _is_shape(shape):
         raise Refused(400, f"An infer request has {_IMAGE}; this one's is {str(named)[:100]} {str(shape)[:100]}.")
+    if unknown := [output for output in outputs or () if output not in known]:
+        raise Refused(400, f"There is no output {unknown[0][:100]!r}; there are {', '.join(known)}.")
     if shape[0] > limits.images:
         raise Refused(413, f"{shape[0]} images are more than {limits.images} (--max-images).")
     if shape[1] * shape[2] > limits.pixels:
@@ -72,18 +79,14 @@ def read(body: bytes, json_length: str | None, limits: Limits) -> Asked:
     if pixels.size != math.prod(shape):
         raise Refused(400, f"The data has {pixels.size} values; the shape {shape} takes {math.prod(shape)}.")
     request_id = said.get("id")
-    return Asked(pixels.reshape(shape), None if request_id is None else str(request_id), outputs)
+    return Asked(
+        pixels.reshape(shape), None if request_id is None else str(request_id), outputs and [*dict.fromkeys(outputs)]
+    )
 
 
 def answer(name: str, model: Loaded, asked: Asked, given: list[Outputs]) -> dict[str, Any]:
-    """Make the answer to an infer request.
-
-    Raises:
-        Refused: 400, it asks for an output that there is not.
-    """
+    """Make the answer to an infer request."""
     wanted = list(model.outputs) if asked.outputs is None else asked.outputs
-    if unknown := [output for output in wanted if output not in model.outputs]:
-        raise Refused(400, f"There is no output {str(unknown[0])[:100]!r}; there are {', '.join(model.outputs)}.")
     outputs = []
     for output in wanted:
         rows = np.stack([one[output] for one in given])
