@@ -5,13 +5,16 @@ python -m lightline labels --of EXPERIMENT EXPERIMENT …
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from lightline.errors import LightlineError
+from lightline.errors import LightlineError, explain_full_disk
+from lightline.runtime.experiment_files import read_file, reading
 
 REPORTS = Path("reports/labels")
 _SHOWN = 5
@@ -68,14 +71,23 @@ def _find(names_of_runs: list[str]) -> None:
 
 
 def _find_odd(run: str) -> None:
-    from dvc.api import DVCFileSystem
-
+    from commands.dataset_here import dataset_here
     from commands.labelling.odd import Odd, odd_pictures
-    from lightline.data.dataset import Dataset
     from lightline.files import write_csv
 
+    digest = json.loads(read_file(run, "reports/train/fingerprint.json"))["dataset"]
     with TemporaryDirectory() as folder:
-        DVCFileSystem(rev=run).get("data/dataset", f"{folder}/dataset", recursive=True)
-        odd = odd_pictures(Dataset(Path(folder, "dataset")))
+        odd = odd_pictures(dataset_here({digest}) or _dataset_of(run, Path(folder, "dataset")))
     write_csv(REPORTS / "odd.csv", [field.name for field in fields(Odd)], [astuple(one) for one in odd])
     print(f"{len({one.id for one in odd})} pictures are odd, see {REPORTS / 'odd.csv'}")
+
+
+def _dataset_of(run: str, folder: Path) -> Any:
+    """Copy a run's dataset from DVC's cache or remote into a folder, and open it."""
+    from dvc.api import DVCFileSystem
+
+    from lightline.data.dataset import Dataset
+
+    with reading(run), explain_full_disk():
+        DVCFileSystem(rev=run).get("data/dataset", str(folder), recursive=True)
+        return Dataset(folder)

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from lightline.errors import DataError, LightlineError
+from lightline.errors import LightlineError
 from lightline.redaction import redacted
 from lightline.runtime.experiment_files import WORKSPACE, read_file, reading
 
@@ -60,7 +60,9 @@ def _read(name: str) -> Any:
     with reading(name):
         table = pq.read_table(BytesIO(read_file(name, "reports/test/predictions.parquet")))
         metrics = [json.loads(read_file(name, f"reports/{stage}/metrics.json")) for stage in ("test", "export")]
-        return Experiment(name, table, metrics[0] | metrics[1], yaml.safe_load(read_file(name, "params.yaml")))
+        dataset = json.loads(read_file(name, "reports/train/fingerprint.json"))["dataset"]
+        params = yaml.safe_load(read_file(name, "params.yaml"))
+        return Experiment(name, table, metrics[0] | metrics[1], params, dataset)
 
 
 def _headline(first: str, second: str, pairs: Any) -> str:
@@ -86,7 +88,10 @@ def _page(experiments: list[Any], pairs: Any, changed: list[tuple[str, str, str]
         common=f"{len(pairs.ids):,} test images that both were tested on, of {tested[0]:,} and {tested[1]:,}.",
         metrics=[_cells(difference) for difference in pairs.differences],
         changed=changed,
-        galleries=[_gallery(second, pairs, pairs.only_second), _gallery(first, pairs, pairs.only_first)],
+        galleries=[
+            _gallery(name, pairs, numbers, {experiment.dataset for experiment in experiments})
+            for name, numbers in ((second, pairs.only_second), (first, pairs.only_first))
+        ],
     )
 
 
@@ -98,9 +103,9 @@ def _cells(found: Any) -> list[str]:
     return [found.name, text(found.first), text(found.second), text(found.difference, "+.4g"), interval]
 
 
-def _gallery(name: str, pairs: Any, numbers: Any) -> tuple[str, list[dict[str, Any]], int]:
+def _gallery(name: str, pairs: Any, numbers: Any, datasets: set[str]) -> tuple[str, list[dict[str, Any]], int]:
     chosen = numbers[:_SHOWN].tolist()
-    thumbs = _thumbs([pairs.ids[number] for number in chosen])
+    thumbs = _thumbs([pairs.ids[number] for number in chosen], datasets)
     images = []
     for number in chosen:
         thumb = thumbs.get(pairs.ids[number])
@@ -121,15 +126,13 @@ def _gallery(name: str, pairs: Any, numbers: Any) -> tuple[str, list[dict[str, A
     return name, images, len(numbers)
 
 
-def _thumbs(ids: list[str]) -> dict[str, str]:
-    """Make pictures of those images that the workspace's dataset has."""
-    from lightline.data.dataset import Dataset
+def _thumbs(ids: list[str], datasets: set[str]) -> dict[str, str]:
+    """Make pictures of those images that the workspace's dataset has, where it is one of these, by their digests."""
+    from commands.dataset_here import dataset_here
     from stages.report.pictures import pictures
 
-    try:
-        dataset = Dataset()
-        positions = {name: row for row, name in enumerate(dataset.column("id"))}
-    except (DataError, OSError):
+    if (dataset := dataset_here(datasets)) is None:
         return {}
+    positions = {name: row for row, name in enumerate(dataset.column("id"))}
     there = [name for name in ids if name in positions]
     return dict(zip(there, pictures(dataset, [positions[name] for name in there], _SIDE), strict=True))

@@ -15,14 +15,17 @@ _CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Experiment:
-    """name: as it was asked for. predictions: of test. metrics: of test and export. params: of params.yaml."""
+    """name: as it was asked for. predictions: of test. metrics: of test and export. params: of params.yaml.
+
+    dataset: its digest.
+    """
 
     name: str
     predictions: pa.Table
     metrics: dict[str, Any]
     params: dict[str, Any]
+    dataset: str
 
-    @property
     def classes_of(self) -> dict[str, str]:
         """Give the class of each image by its id."""
         return dict(zip(self.predictions["id"].to_pylist(), self.predictions["class"].to_pylist(), strict=True))
@@ -44,7 +47,7 @@ class Difference:
 class Pairs:
     """Both models' answers to the images that both were tested on; arrays are in the order of ids.
 
-    only_first, only_second: how many images that one alone gets right. p_value: of McNemar's exact test.
+    only_first, only_second: positions of the images that one alone gets right. p_value: of McNemar's exact test.
     """
 
     ids: list[str]
@@ -63,13 +66,14 @@ def compare(first: Experiment, second: Experiment) -> Pairs:
     Raises:
         DataError: they have no test image in common, or give one other classes.
     """
-    common = sorted(first.classes_of.keys() & second.classes_of.keys())
+    classes, others = first.classes_of(), second.classes_of()
+    common = sorted(classes.keys() & others.keys())
     if not common:
         raise DataError(f"{first.name} and {second.name} have no test image in common.")
-    if changed := [name for name in common if first.classes_of[name] != second.classes_of[name]]:
+    if changed := [name for name in common if classes[name] != others[name]]:
         raise DataError(
-            f"{first.name} calls {changed[0]!r} {first.classes_of[changed[0]]!r} and {second.name} "
-            f"{second.classes_of[changed[0]]!r}: their labels differ, and so their answers cannot be compared."
+            f"{first.name} calls {changed[0]!r} {classes[changed[0]]!r} and {second.name} "
+            f"{others[changed[0]]!r}: their labels differ, and so their answers cannot be compared."
         )
     tables = [_of(experiment, common) for experiment in (first, second)]
     right = [np.array(table["predicted"]) == np.array(table["label"]) for table in tables]

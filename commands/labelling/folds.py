@@ -65,12 +65,13 @@ def read_folds(names: Sequence[str]) -> OutOfFold:
             parts.append(table.select(["id", "label", "class"]))
             shares.append(probabilities(np.stack(table["logits"].to_numpy()), temperature))
     table = pa.concat_tables(parts)
-    if len({part.shape[1] for part in shares}) > 1 or len(set(table["id"].to_pylist())) < len(table):
+    numbers = set(zip(table["label"].to_pylist(), table["class"].to_pylist(), strict=True))
+    are_other_classes = len({part.shape[1] for part in shares}) > 1 or len(dict(numbers)) < len(numbers)
+    if are_other_classes or len(set(table["id"].to_pylist())) < len(table):
         raise DataError(
             f"{', '.join(names)} are no folds of the same data: their classes differ, or their test images overlap."
         )
-    labels, names_of = table["label"].to_numpy().astype(np.int64), table["class"].to_pylist()
-    classes: dict[int, str] = dict(zip(labels.tolist(), names_of, strict=True))
+    labels, classes = table["label"].to_numpy().astype(np.int64), dict(numbers)
     num_classes = shares[0].shape[1]
     known = [classes.get(number, f"class {number}") for number in range(num_classes)]
     return OutOfFold(table["id"].to_pylist(), labels, np.concatenate(shares), known)

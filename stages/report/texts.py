@@ -19,6 +19,7 @@ from stages.report.findings import Findings, Row
 _SHOWN = 200  # lines of a list
 _NAMED = 5  # slices in a sentence
 _FEWEST = 5  # images of a part of the confidences that the reliability is drawn of
+_NAMES = ("class", "by", "value")  # columns that hold no numbers
 _STEPS = 200  # points of the curve of risk and coverage
 
 
@@ -105,12 +106,12 @@ def _slices(found: Findings, params: Params) -> str:
 
 
 def _short(row: Row) -> dict[str, str]:
-    """Cut numbers to four digits."""
-    return {name: f"{float(text):.4g}" if _is_fraction(text) else text for name, text in row.items()}
+    """Cut numbers to four digits; what people have named stays as it is, a class 0.10 among them."""
+    return {name: text if name in _NAMES else _four_digits(text) for name, text in row.items()}
 
 
-def _is_fraction(text: str) -> bool:
-    return text.replace(".", "", 1).replace("e-", "", 1).isdigit() and "." in text
+def _four_digits(text: str) -> str:
+    return f"{float(text):.4g}" if "." in text else text
 
 
 def _map(found: Findings) -> str:

@@ -28,7 +28,7 @@ def experiment(name: str, right: np.ndarray, ids: list[str] | None = None, class
             "logits": list(np.log(np.where(np.eye(2)[predicted], 0.9, 0.1)).astype(np.float32)),
         }
     )
-    return Experiment(name, table, {"accuracy": float(right.mean()), "temperature": 1.0, "loss": 0.5}, {"seed": 1})
+    return Experiment(name, table, {"accuracy": float(right.mean()), "temperature": 1.0, "loss": 0.5}, {"seed": 1}, "0")
 
 
 def test_the_difference_has_the_interval_of_paired_images():
