@@ -75,6 +75,7 @@ TORCH ?= cuda
 IMAGE ?= lightline
 
 image:
+	@test -d .git || { echo "error: an image is made in a clone, at its top: .git is no folder here" >&2; exit 1; }
 	$(or $(ENGINE),$(error no docker, podman or buildah is found)) build --build-arg TORCH=$(TORCH) --tag $(IMAGE) \
 		--label org.opencontainers.image.revision=$(shell git rev-parse HEAD) $(ARGS) .
 

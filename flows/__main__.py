@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from flows import temporary_server
-from flows.errors import RequestError
+from flows.errors import RequestError, UnavailableError
 from flows.loading import loading
 from flows.security import refuse_keys
 from flows.workspace import Request, WorkspacePrefetch
@@ -46,12 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     ahead = WorkspacePrefetch(request)
     try:
-        _load()  # not inside of asyncio, which keeps an interruption for later
-        results, failure = _run_to_the_end(request, ahead, options.apply)
-    except RuntimeError as error:
-        if "Failed to reach API" not in str(error):
-            raise
-        print(f"error: {temporary_server.unreachable(str(error))}", file=sys.stderr)
+        with temporary_server.explained():
+            _load()  # not inside of asyncio, which keeps an interruption for later
+            results, failure = _run_to_the_end(request, ahead, options.apply)
+    except UnavailableError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interruption:
         print("interrupted; what was finished is in the cache", file=sys.stderr)

@@ -17,7 +17,8 @@ from typing import Any, TextIO
 from lightline.runtime.locks import lock
 
 _SUFFIX = ".run"
-TEMPORARY = "LIGHTLINE_TEMPORARY_SERVER"  # tells a worker, and its runs, that theirs is one
+# The database of a sweep's temporary server, for its worker and its runs: the address is another the next time.
+TEMPORARY = "LIGHTLINE_TEMPORARY_SERVER"
 _MESSAGE = (
     "The processes of this run were killed, or the machine went down. Run the same again: what was finished comes from "
     "the cache, and unfinished training goes on."
@@ -84,7 +85,7 @@ async def clear(homes: Iterable[Path], own: str | None = None) -> list[str]:
     homes: where clones lie.
     own: the flow run that asks; Prefect may have started it again after its first process died.
 
-    Returns the flow runs that were reported.
+    Returns the flow runs that have crashed.
     """
     records = [record for home in set(homes) for record in _place(home).glob(f"*{_SUFFIX}")]
     locked = {record: descriptor for record in records if (descriptor := _lock(record)) is not None}
@@ -100,8 +101,8 @@ async def clear(homes: Iterable[Path], own: str | None = None) -> list[str]:
             if flow_run in living:
                 record.unlink(missing_ok=True)
             elif note["api"] == api():
-                await report_crash(flow_run)
-                reported.append(flow_run)
+                if await report_crash(flow_run):
+                    reported.append(flow_run)
                 record.unlink(missing_ok=True)
     finally:
         for descriptor in locked.values():
@@ -148,20 +149,26 @@ def api() -> str:
     """Return the address of the server in use; for a temporary one, where its database lies."""
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
-    is_temporary = TEMPORARY in os.environ  # whose address is another the next time
-    return str((not is_temporary and PREFECT_API_URL.value()) or PREFECT_HOME.value())
+    return str(os.environ.get(TEMPORARY) or PREFECT_API_URL.value() or PREFECT_HOME.value())
 
 
-async def report_crash(flow_run: str) -> None:
-    """Have a run shown as crashed that Prefect believes to be running."""
+async def report_crash(flow_run: str) -> bool:
+    """Have a run shown as crashed that Prefect believes to be running, and as cancelled one that it waits for so.
+
+    Tells whether it has crashed.
+    """
     from uuid import UUID
 
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
-    from prefect.states import Crashed
+    from prefect.states import Cancelled, Crashed
 
     async with get_client() as client:
         with suppress(ObjectNotFound):  # deleted meanwhile
             run = await client.read_flow_run(UUID(flow_run))
             if run.state is not None and run.state.is_running():
                 await client.set_flow_run_state(run.id, Crashed(message=_MESSAGE))
+                return True
+            if run.state is not None and run.state.is_cancelling():
+                await client.set_flow_run_state(run.id, Cancelled(message="Its processes are gone."), force=True)
+    return False

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import re
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from flows.errors import RequestError, UnavailableError, is_temporary
 from lightline.redaction import redacted
 
 CODE = Path(__file__).parents[1]  # the repository this file lies in
+_ADDRESS = re.compile(r"[\w.+-]+://|([\w.+-]+@)?[\w.-]+:(?!//)")  # the second is ssh's: user@host:path
 _ATTEMPTS, _DELAY = 3, 5.0  # for a repository across a network; seconds
 
 
@@ -55,9 +57,12 @@ def find_origin(repo: str) -> Origin:
     Raises:
         RequestError: there is none.
     """
-    path = CODE / Path(repo).expanduser()
+    try:
+        path = CODE / Path(repo).expanduser()
+    except RuntimeError as error:  # ~NOBODY
+        raise RequestError(f"repo = {repo!r}: {error}") from None
     if not path.exists():
-        if "://" not in repo and not repo.startswith("git@"):
+        if not _ADDRESS.match(repo):
             raise RequestError(f"repo = {repo!r}: there is no folder {path}, and it is no git address.")
         return _elsewhere(repo)
     try:
@@ -135,7 +140,9 @@ async def clone(origin: Origin, rev: str, folder: Path) -> str:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             await asyncio.to_thread(
-                git, "clone", "--quiet", "--no-checkout", *shared, "--", origin.url, str(folder), folder=folder
+                git,
+                *("clone", "--quiet", "--no-checkout", "--origin", "origin", *shared, "--", origin.url, str(folder)),
+                folder=folder,
             )
             break
         except UnavailableError:

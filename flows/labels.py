@@ -17,6 +17,7 @@ from flows.errors import RequestError, StageError
 from flows.git import find_origin
 from flows.own_command import run_own_command
 from flows.pipeline import pipeline
+from flows.security import refuse_keys, refuse_open_server
 from lightline.config.folds import of_fold
 from lightline.errors import LightlineError
 
@@ -42,6 +43,8 @@ async def labels(
         rev: Branch, tag or commit to run. What is not committed is never part of a run.
     """
     try:
+        refuse_keys(overrides, repo)
+        await refuse_open_server()
         origin = find_origin(repo)
         if not origin.is_here:
             raise RequestError(f"repo = {repo!r}: reports/labels/ needs a folder to lie in, give the path of a clone.")

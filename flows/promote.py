@@ -14,6 +14,7 @@ from prefect.states import Completed, Failed
 from flows.errors import RequestError, StageError
 from flows.git import find_origin
 from flows.own_command import run_own_command
+from flows.security import refuse_keys, refuse_open_server
 from lightline.errors import LightlineError
 
 EVENT = "lightline.promotion"
@@ -33,6 +34,8 @@ async def promote(experiment: str | None = None, repo: str = ".", first: bool = 
         push: Send the tags to git's remote, and a new champion's files to DVC's, where there are these.
     """
     try:
+        refuse_keys([], repo)
+        await refuse_open_server()
         origin = find_origin(repo)
         if not origin.is_here:
             raise RequestError(

@@ -103,10 +103,13 @@ async def retrain(home: Path, request: Request, parameters: dict[str, Any]) -> O
         started = read(journal)
         mine = next((one for one in started if one.key == request.key), None)
         if mine is None:
-            if refusal := refuse(request, started, datetime.now(UTC)):
+            asked = [one for one in started if one.flow_run is not None]
+            if refusal := refuse(request, asked, datetime.now(UTC)):
                 return Outcome(f"Nothing was trained again: {refusal}")
-            mine = Started(request.key, request.source, datetime.now(UTC).isoformat(timespec="seconds"))
-            write(journal, [*started, mine])
+            new = Started(request.key, request.source, datetime.now(UTC).isoformat(timespec="seconds"))
+            # What Prefect did not answer for another window: it may have that run, and gives it.
+            mine = next((one for one in started if one.flow_run is None), new)
+            write(journal, started := [*asked, mine])
         if mine.flow_run is None:
             mine = replace(mine, flow_run=await _ask(mine.key, parameters))
             write(journal, [*(one for one in started if one.key != mine.key), mine])

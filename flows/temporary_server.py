@@ -4,8 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from flows.errors import UnavailableError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -28,6 +33,12 @@ def configure() -> None:
     """Set how the server runs, before Prefect loads; what the user has set stays."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+
+
+def use_own_database(file: Path) -> str:
+    """Have the server keep its runs in a file, before Prefect loads, unless the user has chosen where; gives where."""
+    url = f"sqlite+aiosqlite:///{file}"
+    return os.environ.setdefault("PREFECT_SERVER_DATABASE_CONNECTION_URL", url)
 
 
 def start() -> None:
@@ -70,10 +81,19 @@ def address() -> str | None:
     return None if PREFECT_API_URL.value() else SubprocessASGIServer().api_url
 
 
-def unreachable(message: str) -> str:
-    """Say what to do about a server that does not answer; message: of Prefect's error."""
-    url = message.rpartition(" ")[2]
-    return (
-        f"The Prefect server at {url} does not answer. Start it with `prefect server start`, or leave PREFECT_API_URL "
-        "unset and the profile without one: then a temporary server is started."
-    )
+@contextmanager
+def explained() -> Iterator[None]:
+    """Say what to do about a server that does not answer.
+
+    Raises:
+        UnavailableError: it does not.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "Failed to reach API" not in str(error):
+            raise
+        raise UnavailableError(
+            f"The Prefect server at {str(error).rpartition(' ')[2]} does not answer. Start it with `prefect server "
+            "start`, or leave PREFECT_API_URL unset and the profile without one: then a temporary server is started."
+        ) from None

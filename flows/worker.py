@@ -9,10 +9,13 @@ import asyncio
 import logging
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
+from flows import temporary_server
 from flows.crashes import clear
+from flows.errors import UnavailableError
 from flows.git import CODE, homes
 from flows.sweep import TAG
 
@@ -23,7 +26,11 @@ _COMMAND = ("worker", "start", "--pool", "local", "--type", "process")
 
 def main() -> None:
     """Report the runs that have crashed, and become Prefect's worker; does not come back."""
-    asyncio.run(_take_up())
+    try:
+        with temporary_server.explained():
+            asyncio.run(_take_up())
+    except UnavailableError as error:
+        sys.exit(f"error: {error}")
     prefect = (sys.executable, "-c", _PREFECT, *_COMMAND, *sys.argv[1:])
     os.environ["LIGHTLINE_CODE"] = str(CODE)  # prefect.yaml has runs start there, wherever their deployment was made
     os.execv(sys.executable, prefect)  # noqa: S606 (it takes this process's place)
@@ -38,14 +45,17 @@ async def _take_up() -> None:
 async def _schedule_again(flow_run: str) -> bool:
     """Ask for a new run of the same deployment; what a person started in a terminal is theirs to start again."""
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
 
     async with get_client() as client:
-        run = await client.read_flow_run(UUID(flow_run))
-        # Those of a sweep are taken up by the sweep.
-        if run.deployment_id is None or any(tag.startswith(TAG) for tag in run.tags):
-            return False
-        await client.create_flow_run_from_deployment(run.deployment_id, parameters=run.parameters)
-    return True
+        with suppress(ObjectNotFound):  # it, or its deployment, was deleted meanwhile
+            run = await client.read_flow_run(UUID(flow_run))
+            # Those of a sweep are taken up by the sweep.
+            if run.deployment_id is not None and not any(tag.startswith(TAG) for tag in run.tags):
+                same = {"parameters": run.parameters, "tags": run.tags, "job_variables": run.job_variables}
+                await client.create_flow_run_from_deployment(run.deployment_id, **same)
+                return True
+    return False
 
 
 def outlive_worker() -> None:

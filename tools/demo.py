@@ -38,8 +38,9 @@ def main() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder, "digits")
-        subprocess.run(("git", "clone", "--quiet", str(_ROOT), str(home)), check=True)
-        os.chdir(home)
+        root, inside = _git("rev-parse", "--show-toplevel"), _git("rev-parse", "--show-prefix")
+        subprocess.run(("git", "clone", "--quiet", "--origin", "origin", root, str(home)), check=True)
+        os.chdir(home / inside)
         subprocess.run(("git", "remote", "remove", "origin"), check=True)  # its tags are for this clone alone
         for key, value in (("user.name", "Demo"), ("user.email", "demo@example.com")):  # a tag says who promoted
             subprocess.run(("git", "config", key, value), check=True)
@@ -61,6 +62,10 @@ def main() -> int:
             _wait_for(_fingerprint())
     _say(f"The new champion answers, and no request has failed. {time.monotonic() - started:.0f} s in all.")
     return 0
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(("git", *arguments), cwd=_ROOT, capture_output=True, text=True, check=True).stdout.rstrip()
 
 
 def _say(text: str) -> None:

@@ -60,7 +60,7 @@ class Findings:
     def headline(self) -> str:
         if not self.compared:
             if not self.verdicts:
-                return "too few to say: there is no whole window yet; `--count` has windows of so many images instead"
+                return "too few to say: there is no whole window yet; `--count` says how many images make one"
             most = max(one.images for one in self.verdicts)
             return f"too few to say: no window has {self.settings.min_images} images, the largest {most}"
         if self.alarm is None:

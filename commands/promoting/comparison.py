@@ -234,5 +234,5 @@ def _latency(first: Classifier, second: Classifier, pixels: np.ndarray) -> tuple
 
 
 def shares_images(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Tell by their sketches whether two test sets have an image in common."""
+    """Tell by their sketches whether two test sets have images in common: a few of many thousands may not be seen."""
     return not set(one).isdisjoint(other)

@@ -9,6 +9,7 @@ of a promotion come into being in one step, on the remote first, and each is lat
 """
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -139,14 +140,8 @@ class Registry:
 
     def comparisons(self, champion: str | None) -> list[dict[str, Any]]:
         """Read the verdicts of all comparisons with the champion of a commit, the first one first."""
-        return [json.loads(text) for text in self._ledger(champion).values()]
-
-    def verdict(self, digest: str, champion: str | None) -> dict[str, Any] | None:
-        """Find the verdict of a digest among those; None where it is not there."""
-        from hashlib import sha256
-
-        texts = self._ledger(champion).values()
-        return next((json.loads(text) for text in texts if sha256(text.encode()).hexdigest() == digest), None)
+        verdicts = map(json.loads, self._ledger(champion).values())
+        return [verdict for verdict in verdicts if "comparison" in verdict]  # else a person has said --first
 
     def comparison(self, champion: str | None, commit: str, verdict: str) -> NewTag:
         """Plan the tag of one more comparison; verdict: its text. It points to a commit that the remote has or gets."""
@@ -171,7 +166,9 @@ class Registry:
         begin = self.artifact.replace(":", "=")
         patterns = [f"{begin}@*", f"{begin}#*", f"{_LEDGER}/{self.artifact.replace(':', '/')}/*"]
         try:
-            _git("fetch", "--quiet", "--no-tags", remote, *(f"refs/tags/{name}:refs/tags/{name}" for name in patterns))
+            specs = (f"refs/tags/{name}:refs/tags/{name}" for name in patterns)
+            # Where fetch.prune is set, git would delete what was made with --no-push.
+            _git("fetch", "--quiet", "--no-tags", "--no-prune", "--no-prune-tags", remote, *specs)
         except PromotionError as error:
             if "would clobber" in str(error):
                 raise PromotionError(
@@ -242,7 +239,8 @@ def _git(*arguments: str, given: str | None = None) -> str:
     Raises:
         PromotionError: it failed, with its own words.
     """
-    done = subprocess.run(("git", *arguments), input=given, capture_output=True, text=True, check=False)
+    english = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(("git", *arguments), input=given, env=english, capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if not line.startswith("hint:")]
         raise PromotionError(redacted("\n".join(said).strip() or f"git {arguments[0]} failed"))

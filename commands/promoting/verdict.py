@@ -98,20 +98,19 @@ def of_first(challenger: Contender, asked: bool, why: str) -> Verdict:
     """Put down that there was nothing to compare a model with; asked: whether a person has said --first."""
     told = f"{why} A person has made it the champion without a comparison (--first)."
     reason = told if asked else f"{why} `--first` makes it the champion without a comparison."
-    return Verdict({"verdict": PROMOTE if asked else HOLD, "reasons": [reason], "challenger": _contender(challenger)})
+    return _uncompared(PROMOTE if asked else HOLD, reason, challenger=challenger)
 
 
 def of_same(champion: Contender, challenger: Contender) -> Verdict:
     """Put down that the challenger is the champion's own file; that is no try, and is not counted."""
     reason = "The model is the champion's own file: there is nothing to compare."
-    return Verdict(
-        {
-            "verdict": HOLD,
-            "reasons": [reason],
-            "champion": _contender(champion),
-            "challenger": _contender(challenger),
-        }
-    )
+    return _uncompared(HOLD, reason, champion=champion, challenger=challenger)
+
+
+def _uncompared(verdict: str, reason: str, **models: Contender) -> Verdict:
+    """models: by their role."""
+    roles = {role: _contender(model) for role, model in models.items()}
+    return Verdict({"verdict": verdict, "reasons": [reason], **roles})
 
 
 def _contender(model: Contender) -> dict[str, Any]:

@@ -82,6 +82,8 @@ def find_lr(params: Params, num_steps: int) -> dict[str, float]:
     take_steps(trial, data, module, num_steps, [sweep])
     losses = np.array(sweep.losses)
     losses = losses[np.isfinite(losses)]
+    if not len(losses):
+        raise LightlineError("The loss of the first step is no number: it is no question of the learning rate.")
     smooth = _smoothed(losses, max(1.0, _WIDTH * num_steps))
     best = int(smooth.argmin())
     _draw(lrs[: len(losses)], losses, smooth, best)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from flows import temporary_server
@@ -34,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return {"run": _run, "show": _show, "best": _best, "apply": _apply}[options.command](options)
+        with temporary_server.explained():
+            return {"run": _run, "show": _show, "best": _best, "apply": _apply}[options.command](options)
     except LightlineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -79,12 +81,13 @@ def _count(text: str) -> int:
 def _run(options: argparse.Namespace) -> int:
     temporary_server.configure()
     with loading():
-        _check(options)
+        # Another sweep's worker would take this one's trials, and be gone before them.
+        database = temporary_server.use_own_database(_check(options).with_suffix(".prefect.db"))
         from flows.sweep.flow import sweep
 
         temporary_server.start()
     asked = {key: value for key, value in vars(options).items() if key != "command"}
-    with _worker():
+    with _worker(database):
         state = _to_the_end(sweep(**asked, return_state=True))
     if not state.is_completed():
         print(f"\nerror: {state.message}", file=sys.stderr)
@@ -99,18 +102,22 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check(options: argparse.Namespace) -> None:
-    """Refuse what cannot be searched before a server is started for nothing; the flow itself checks it, too."""
+def _check(options: argparse.Namespace) -> Path:
+    """Refuse what cannot be searched before a server is started for nothing; the flow itself checks it, too.
+
+    Gives the journal.
+    """
     from flows.security import refuse_keys
     from flows.sweep.check import check
     from flows.sweep.space import parse_space
-    from flows.sweep.study import only_writer
+    from flows.sweep.study import journal, only_writer
 
     refuse_keys(options.overrides, options.repo)
     parse_space(options.overrides)  # which takes no lock yet
     origin = find_origin(options.repo)
     with only_writer(origin.home, options.name):
         asyncio.run(check(origin, options.name, options.overrides, options.repo, options.rev))
+    return journal(origin.home, options.name)
 
 
 def _command(what: str, options: argparse.Namespace) -> str:
@@ -128,13 +135,14 @@ def _to_the_end(flow: Any) -> Any:
 
 
 @contextmanager
-def _worker() -> Iterator[None]:
-    """Have a worker of our own, where the server is: a temporary one has no other."""
+def _worker(database: str) -> Iterator[None]:
+    """Have a worker of our own, where the server is: a temporary one has no other. database: of such a one."""
     url = temporary_server.address()
     if url is None:
         yield
         return
-    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_WORKER_QUERY_SECONDS": "2", TEMPORARY: "1"}
+    os.environ[TEMPORARY] = database
+    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_WORKER_QUERY_SECONDS": "2"}
     quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     quiet["preexec_fn"] = _prepare_worker
     for command in ("work-pool create local --type process --overwrite", "--no-prompt deploy --all"):
@@ -186,7 +194,7 @@ def _best(options: argparse.Namespace) -> int:
     best = study.best()
     if best is None:
         raise LightlineError(f"No trial of sweep {options.name!r} has come to its end yet.")
-    words = " ".join(f"-S '{override}'" for override in study.space.overrides(best.params))
+    words = " ".join(f"-S {shlex.quote(override)}" for override in study.space.overrides(best.params))
     print(f"trial {label(best)}: {study.plan.monitor} {best.value:.4f}\n  python -m flows.pipeline {words}")
     print(f"  {_command('apply', options)}")
     return 0

@@ -17,15 +17,15 @@ from flows.crashes import clear
 from flows.errors import StageError
 from flows.git import Origin, experiments
 from flows.own_command import run_own_command
+from flows.sweep.final_test import FinalTest
 from flows.sweep.study import ATTEMPT, CONTINUES, PRUNED, RUN_SECONDS, Study
-from flows.sweep.trials import Runs, has_ended
+from flows.sweep.trials import ATTEMPTS, Runs, has_ended, was_stopped
 from lightline.config.params import Sweep as Settings
 from lightline.runtime.experiment_files import read_file
 from lightline.runtime.sweep_journal import label
 
 _POLL = 1.0  # seconds
 _SAME_ERRORS = 3  # in a row, which end a sweep
-_ATTEMPTS = 3  # at a trial whose processes were killed
 _PAGE = 60.0  # seconds between two pages, at least
 _UNTAKEN = 30.0  # seconds after which it is said that no worker takes a run
 _DEAD = 30.0  # seconds between two looks for runs whose processes are gone
@@ -40,6 +40,7 @@ class Controller:
         self._origin, self._study, self._runs, self._log = origin, study, runs, logger
         self._trials, self._parallel, self._max_epochs = settings.trials, settings.parallel, max_epochs
         self._open: dict[int, tuple[Trial, UUID]] = {}
+        self._test = FinalTest(study, runs)
         self._adopted: set[int] = set()  # whose runs another controller has started
         self._errors: list[str] = []
         self._drawn, self._asked = 0.0, monotonic()
@@ -70,7 +71,7 @@ class Controller:
                 await self._start(self._study.resume(frozen.number), again=True)
         known = {run for _, run in self._open.values()}
         for run in await self._runs.left_running():
-            if run.id not in known:
+            if run.id not in known and run.name != self._study.tested():
                 self._log.warning("Run %s belongs to no trial that is open: it is ended.", run.name)
                 await self._runs.stop(run.id)
 
@@ -91,7 +92,7 @@ class Controller:
         overrides = self._study.space.overrides(trial.params)
         key = attempt if CONTINUES not in trial.user_attrs else f"continued-{attempt}"
         run = await self._runs.start(self._experiment(trial), overrides, key, ["train"])
-        if again and _was_stopped(await self._runs.read(run)) and PRUNED not in trial.user_attrs:
+        if again and was_stopped(await self._runs.read(run)) and PRUNED not in trial.user_attrs:
             trial.set_user_attr(ATTEMPT, attempt + 1)  # of a controller that was stopped, and its runs with it
             return await self._start(trial, again=True)
         self._open[trial.number] = trial, run
@@ -130,9 +131,10 @@ class Controller:
 
     def _report(self, trial: Trial, rows: list[dict[str, Any]]) -> None:
         known = self._study.reported(trial.number)
-        for step, row in enumerate(rows, 1):
-            if step not in known and self._study.plan.monitor in row:
-                trial.report(float(row[self._study.plan.monitor]), step)
+        for row in rows:
+            epoch = float(row["epoch"])  # 0 before training, and parts where validation comes within an epoch
+            if epoch >= 1 and epoch.is_integer() and epoch not in known and self._study.plan.monitor in row:
+                trial.report(float(row[self._study.plan.monitor]), int(epoch))
 
     def _is_through(self, trial: Trial, rows: list[dict[str, Any]]) -> bool:
         """Tell whether a trial has trained all its epochs, and so has nothing left that ending it would save."""
@@ -153,7 +155,7 @@ class Controller:
         elif PRUNED in trial.user_attrs:
             self._study.tell(trial, None, TrialState.PRUNED)
             told = "ended early; its state is kept"
-        elif run.state.type == StateType.CRASHED and trial.user_attrs.get(ATTEMPT, 0) + 1 < _ATTEMPTS:
+        elif run.state.type == StateType.CRASHED and trial.user_attrs.get(ATTEMPT, 0) + 1 < ATTEMPTS:
             trial.set_user_attr(ATTEMPT, trial.user_attrs.get(ATTEMPT, 0) + 1)
             self._log.warning("trial %d: its processes were killed; it goes on", label(trial))
             return await self._start(trial, again=True)
@@ -216,9 +218,7 @@ class Controller:
         experiment = self._study.name_test(self._runs.name, best)
         self._log.info("trial %d is the best: it is tested now, and it alone, as %s", label(best), experiment)
         overrides = self._study.space.overrides(best.params)
-        run = await self._runs.start(experiment, overrides, best.number, [])
-        while not has_ended(state := await self._runs.read(run)):
-            await asyncio.sleep(_POLL)
+        state = await self._test.run_to_its_end(experiment, overrides, self._wait)
         assert state.state is not None
         if state.state.type != StateType.COMPLETED:
             raise StageError(f"The run of the best trial's parameters failed: {state.state.message}")
@@ -227,9 +227,15 @@ class Controller:
             f"{' '.join(overrides)}; {state.state.message}"
         )
 
+    async def _wait(self, run: FlowRun) -> None:
+        """Let a moment pass for a run that has not ended."""
+        await self._notice_dead()
+        self._watch_for_workers(run)
+        await asyncio.sleep(_POLL)
+
     async def _stop_all(self) -> None:
         """End what runs: Prefect does not end the children of a parent that is gone."""
-        runs = {run for _, run in self._open.values()}
+        runs = {run for _, run in self._open.values()} | ({self._test.run} if self._test.run else set())
         if runs:
             self._log.info("%d runs are ended, with their state saved, which takes up to %.0f s", len(runs), _END)
         with suppress(Exception):  # the server may be what is gone
@@ -238,7 +244,3 @@ class Controller:
             end = monotonic() + _END
             while monotonic() < end and not all([has_ended(await self._runs.read(run)) for run in runs]):
                 await asyncio.sleep(_POLL)
-
-
-def _was_stopped(run: FlowRun) -> bool:
-    return run.state is not None and run.state.type in (StateType.CANCELLED, StateType.CANCELLING, StateType.CRASHED)

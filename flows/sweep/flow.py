@@ -55,7 +55,9 @@ async def sweep(  # noqa: PLR0917 (the form has them all)
             )
             max_epochs = params.trainer.max_epochs or 1
             study = Study.open(journal(origin.home, name), name, settings, max_epochs)
-            runs = Runs(name, study.plan.identity, repo, study.plan.commit)
+            # A dot would be the clone of the worker that takes a trial.
+            where = str(origin.home) if origin.is_here else repo
+            runs = Runs(name, study.plan.identity, where, study.plan.commit)
             controller = Controller(origin, study, runs, settings, max_epochs, logger)
             if continue_pruned:
                 logger.info("%d pruned trials go on", study.continue_pruned())

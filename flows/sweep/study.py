@@ -16,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from flows.errors import RequestError
+from flows.sweep.engines import engines
 from flows.sweep.space import Space, parse_space
 from lightline.config.params import Sweep as Settings
 from lightline.runtime.locks import lock
@@ -37,7 +38,8 @@ _DUPLICATES = 100  # in a row, after which there seems to be nothing new
 # Keys of a trial's attributes; run_seconds: from when its run was asked for to its end.
 RUN_SECONDS = "run_seconds"
 ATTEMPT, CONTINUES, PRUNED = "attempt", "continues", "pruned"
-_TESTED = "tested"  # attribute of the study: experiments by the numbers of the trials whose parameters they test
+# Attributes of the study: experiments by the numbers of the trials whose parameters they test, and attempts at them.
+_TESTED, _TEST_ATTEMPTS = "tested", "test_attempts"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -120,7 +122,7 @@ class Study:
         """
         if not file.exists():
             raise RequestError(no_such_sweep(file))
-        sampler, pruner = _engines(settings, max_epochs) if settings else (None, None)
+        sampler, pruner = engines(settings, max_epochs) if settings else (None, None)
         try:
             return cls(load_study(file, name, sampler=sampler, pruner=pruner))
         except (KeyError, ValueError) as error:
@@ -207,6 +209,14 @@ class Study:
         self._study.set_user_attr(_TESTED, tested)
         return tested[key]
 
+    def test_attempt(self, experiment: str, another: bool = False) -> int:
+        """Give the number of the present attempt at a test; another: begin one."""
+        attempts = self._study.user_attrs.get(_TEST_ATTEMPTS, {})
+        if another:
+            attempts[experiment] = attempts.get(experiment, 0) + 1
+            self._study.set_user_attr(_TEST_ATTEMPTS, attempts)
+        return attempts.get(experiment, 0)
+
     def reported(self, number: int) -> set[int]:
         """Give the epochs, counted from 1, that a trial has reported."""
         return set(self._study.get_trials(deepcopy=False)[number].intermediate_values)
@@ -230,19 +240,3 @@ class Study:
 
     def _distinct(self) -> set[tuple[Any, ...]]:
         return {tuple(sorted(trial.params.items())) for trial in self._real()}
-
-
-def _engines(settings: Settings, max_epochs: int) -> tuple[Any, Any]:
-    """Make the sampler and the pruner."""
-    started = settings.n_startup_trials
-    sampler = (
-        optuna.samplers.TPESampler(n_startup_trials=started, seed=settings.seed)
-        if settings.sampler == "tpe"
-        else optuna.samplers.RandomSampler(seed=settings.seed)
-    )
-    if settings.pruner == "hyperband":
-        factor = settings.reduction_factor
-        return sampler, optuna.pruners.HyperbandPruner(max_resource=max(max_epochs, 1), reduction_factor=factor)
-    if settings.pruner == "median":
-        return sampler, optuna.pruners.MedianPruner(n_startup_trials=started)
-    return sampler, optuna.pruners.NopPruner()

@@ -25,6 +25,7 @@ from flows.live_history import HISTORY
 from flows.sweep import TAG
 
 DEPLOYMENT = "pipeline/local"
+ATTEMPTS = 3  # at what was killed
 _ENDED = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED)
 
 
@@ -41,6 +42,10 @@ class Runs:
     identity: str
     repo: str
     commit: str
+
+    @property
+    def _tag(self) -> str:
+        return f"{TAG}{self.identity}"  # another project's sweep may have the same name
 
     def experiment(self, number: int) -> str:
         """Name a trial's DVC experiment."""
@@ -60,7 +65,7 @@ class Runs:
                 parameters=parameters | {"targets": targets},
                 timeout=0,
                 flow_run_name=experiment,
-                tags=[f"{TAG}{self.name}"],
+                tags=[f"{TAG}{self.name}", self._tag],
                 idempotency_key=f"{self.identity}-{experiment}-{attempt}",
                 job_variables={"env": {"WANDB_RUN_GROUP": self.name}},
             )
@@ -90,11 +95,16 @@ class Runs:
         """List all of this sweep's runs that have not ended."""
         going = [kind for kind in StateType if kind not in (*_ENDED, StateType.CANCELLING)]
         wanted = FlowRunFilter(
-            tags=FlowRunFilterTags(all_=[f"{TAG}{self.name}"]),
+            tags=FlowRunFilterTags(all_=[self._tag]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=going)),
         )
         async with get_client() as client:
             return await client.read_flow_runs(flow_run_filter=wanted)
+
+
+def was_stopped(run: FlowRun) -> bool:
+    """Tell whether a run was ended before its end, or is about to be."""
+    return run.state is not None and run.state.type in (StateType.CANCELLED, StateType.CANCELLING, StateType.CRASHED)
 
 
 def has_ended(run: FlowRun) -> bool:

@@ -94,7 +94,7 @@ def test_a_log_that_has_just_begun_has_no_window_yet(folder, capsys):
     write_log(folder / "logs", some_images(150, 1), datetime.now(UTC).replace(minute=0, second=0, microsecond=0))
     assert main(["logs"]) == 4
     told = capsys.readouterr().out
-    assert told.startswith("too few to say: there is no whole window yet; `--count` has windows of so many images")
+    assert told.startswith("too few to say: there is no whole window yet; `--count` says how many")
     assert "note: 150 rows are of the window that is not over yet, and were left out" in told
     assert main(["logs", "--count", "150"]) == 0
 
