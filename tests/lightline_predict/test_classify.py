@@ -147,3 +147,38 @@ def test_the_command_needs_no_torch(model_file, tmp_path):
     )
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout.split("\t")[1] in CLASSES
+
+
+def test_a_name_that_is_no_text_is_printed(model_file, tmp_path, capsys):
+    photo = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    photo.write_bytes(images.encode(random_pixels(9, 9, 3)))
+    assert run_main(model_file, tmp_path) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/caf\\udce9.png\t")
+
+
+def test_a_folder_above_that_may_not_be_entered_is_told(model_file, tmp_path, capsys, monkeypatch):
+    stat = Path.stat
+
+    def closed(self: Path, **options: bool) -> os.stat_result:
+        if "closed" in self.parts:
+            raise PermissionError(13, "Permission denied", str(self))
+        return stat(self, **options)
+
+    monkeypatch.setattr(Path, "stat", closed)  # root, as whom tests may run, is let in everywhere
+    assert run_main(model_file, tmp_path / "closed" / "a.png") == 1
+    assert "a.png: cannot be read: " in capsys.readouterr().err
+    assert run_main(tmp_path / "closed" / "model.onnx", tmp_path) == 1
+    assert "model.onnx is missing" in capsys.readouterr().err
+
+
+def test_who_has_read_enough_ends_it_without_a_traceback(model_file, tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(images.encode(random_pixels(9, 9, 3)))
+    command = (sys.executable, "-u", "-m", "lightline_predict", "classify", model_file, tmp_path)
+    pipe, environment = subprocess.PIPE, os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141

@@ -1,5 +1,6 @@
 """`lightline-predict batch`: what it refuses, in a sentence."""
 
+import tarfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from tests.support.batch import as_tar, as_zip, batch, random_pixels
         ("cut.zip", "error: cut.zip cannot be read as a zip archive: File is not a zip file."),
         ("cut.tar.gz", "error: cut.tar.gz is damaged or no tar archive: "),
         ("middle.tar", "error: middle.tar is damaged or no tar archive: unexpected end of data."),
+        ("header.tar", "error: header.tar is damaged or no tar archive: bad checksum at byte "),
         ("middle.tar.gz", "error: middle.tar.gz is damaged or no tar archive: Compressed file ended before"),
         ("middle.tar.zst", "error: middle.tar.zst is damaged or no tar archive: "),
         ("latin.csv", "error: latin.csv cannot be read as a table in UTF-8: "),
@@ -41,6 +43,10 @@ def test_an_input_that_cannot_be_used(model_file, photos, own_folder, source, sa
     for kind in ("tar", "tar.gz", "tar.zst"):
         path = as_tar(photos, Path(f"middle.{kind}"), kind)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    damaged = bytearray(as_tar(photos, Path("header.tar"), "tar").read_bytes())
+    with tarfile.open("header.tar") as members:
+        damaged[members.getmembers()[-1].offset] ^= 0xFF
+    Path("header.tar").write_bytes(damaged)
     Path("latin.csv").write_text("path,größe\na.png,1\n", encoding="latin-1")
     pq.write_table(pa.table({"image": [1, 2]}), "label.parquet")
     Path("cut.parquet").write_bytes(Path("label.parquet").read_bytes()[:-9])

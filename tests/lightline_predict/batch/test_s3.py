@@ -3,13 +3,17 @@
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.csv import write_csv
+from s3fs.core import S3File
 
 from lightline_predict import images
 from lightline_predict.__main__ import main
 from lightline_predict.batching import places
 from lightline_predict.classifier import Classifier
+from tests.support.batch import as_tar, as_zip
 from tests.support.model_files import write_model
 
 NAMES = ("a.png", "b/1.png", "b/2.png", "c.png")
@@ -117,3 +121,22 @@ def test_a_server_that_does_not_answer(batch, monkeypatch, free_port, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: s3://data/photos cannot be read now: ")
     assert line.endswith("The same command goes on where it stopped.")
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip", "csv", "parquet"])
+def test_a_network_that_breaks_off_in_the_middle_is_told(batch, bucket, photos, tmp_path, monkeypatch, capsys, kind):
+    path = tmp_path / f"photos.{kind}"
+    if kind in ("tar", "zip"):
+        {"tar": as_tar, "zip": as_zip}[kind](photos, path)
+    else:
+        table = pa.table({"path": ["photos/a.png"] * 3})
+        (write_csv if kind == "csv" else pq.write_table)(table, path)
+    bucket.upload_file(str(path), "data", path.name)
+
+    def broken(self, start, end):
+        raise OSError("SlowDown")
+
+    monkeypatch.setattr(S3File, "_fetch_range", broken)
+    assert batch(f"s3://data/{path.name}") == (1, {})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: s3://data/{path.name} cannot be read now: SlowDown. The same command goes on")

@@ -1,13 +1,20 @@
 """The model of a repository's newest tag: real git, real DVC, a real remote."""
 
 import os
+import shutil
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import onnx
 import pytest
 
 from lightline_predict import images
+from lightline_predict.errors import ModelFileError
+from lightline_predict.serve.champion import FileSource, GitSource
+from lightline_predict.serve.reload import Current
+from tests.support.model_files import write_model
 from tests.support.prediction_server import metric, refused, serving, until
 from tests.support.samples import random_pixels
 
@@ -71,4 +78,60 @@ def test_what_cannot_be_asked_is_said(tmp_path):
     assert "`git ls-remote" in (said := refused("--from", tmp_path / "nothing"))
     assert "failed: " in said
     assert "needs the program dvc" in refused("--from", tmp_path, PATH=os.defpath)
-    assert "holds a user or a key" in refused("--from", "https://me:pass@example.org/a.git")
+    for address in ("https://me:pass@example.org/a.git", "https://token@example.org/a.git"):
+        assert "holds a user or a key" in refused("--from", address)
+
+
+def test_what_a_network_kept_from_coming_is_asked_for_again(tmp_path):
+    """A file that cannot answer is not: it has to change first."""
+
+    class Flaky(FileSource):
+        brought = 0
+
+        def bring(self) -> tuple[Path, str]:
+            self.brought += 1
+            if self.brought in (2, 3):
+                raise ModelFileError("`dvc artifacts get` failed: timeout")
+            return super().bring()
+
+    path = write_model(tmp_path / "model.onnx")
+    current = Current(source := Flaky(path), 1, ())
+    first = current.model
+    path.touch()
+    for _ in range(2):
+        with pytest.raises(ModelFileError, match="timeout"):
+            current._look()
+    assert current._look() == "taken"
+    assert current.model is not first
+    path.write_bytes(b"none")
+    with pytest.raises(ModelFileError):
+        current._look()
+    assert current._look() is None
+    assert source.brought == 5
+
+
+def test_git_and_dvc_end_when_the_server_ends(tmp_path, monkeypatch):
+    (tmp_path / "git").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "git").chmod(0o755)
+    shutil.copy(tmp_path / "git", tmp_path / "dvc")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    source, failed = GitSource(str(tmp_path), "classifier", "champion"), []
+
+    def ask() -> None:
+        try:
+            source.state()
+        except ModelFileError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    until(lambda: source._process is not None)
+    source.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert len(failed) == 1
+    begun = time.monotonic()
+    with pytest.raises(ModelFileError):
+        source.bring()
+    assert time.monotonic() - begun < 5
+    source._folder.cleanup()

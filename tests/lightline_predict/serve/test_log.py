@@ -1,6 +1,5 @@
 """The log of answers, without a server."""
 
-import os
 import time
 from pathlib import Path
 
@@ -30,12 +29,13 @@ def test_hours_lie_apart_and_further_files_of_an_hour_are_numbered(tmp_path):
     told: dict[str, int] = {}
     for times in ((0, HOUR - 0.001), (1, HOUR, 24 * HOUR)):
         log = RequestLog(tmp_path)
+        log._who = "who"  # as of one process; else each has its own
         log.start(lambda what, rows: told.update({what: told.get(what, 0) + rows}))
         for at in times:
             log.add(entry(at))
         log.close()
     files = {path.relative_to(tmp_path).as_posix(): rows(path) for path in tmp_path.rglob("*.parquet")}
-    found = {name.replace(f"-{os.getpid()}", ""): number for name, number in files.items()}
+    found = {name.replace("-who", ""): number for name, number in files.items()}
     assert found == {
         "1970-01-01/00.parquet": 2,
         "1970-01-01/00-001.parquet": 1,
@@ -68,6 +68,28 @@ def test_what_cannot_wait_is_dropped_and_counted(tmp_path, monkeypatch):
     log.start(lambda what, rows: told.append((what, rows)))
     log.close()
     assert told[2:] == [("written", 1)]
+
+
+def test_an_image_that_is_large_by_itself_is_noted(tmp_path, monkeypatch):
+    monkeypatch.setattr(request_log, "_HELD", 9 * 12 * 3 - 1)
+    told = []
+    log = RequestLog(tmp_path)
+    log._told = lambda what, rows: told.append((what, rows))
+    for _ in range(2):
+        log.add(entry(0))
+    assert told == [("dropped", 1)]
+
+
+def test_two_processes_of_one_number_write_files_of_their_own(tmp_path):
+    names = []
+    for _ in range(2):
+        log = RequestLog(tmp_path)
+        log.start(lambda what, rows: None)
+        log.add(entry(0))
+        log.close()
+        names = sorted(path.name for path in tmp_path.rglob("*.parquet"))
+    assert len(names) == 2
+    assert not any("001" in name for name in names)
 
 
 def test_a_disk_that_takes_nothing_more_loses_rows_and_no_answers(tmp_path):

@@ -116,6 +116,7 @@ REFUSED = [
     (FORM, b"x", 400, "cut short, or not cut by the boundary"),
     (FORM, b"--cut\r\nA: b\r\n--cut--", 400, "has no end of its headers"),
     (FORM, b'--cut\r\ncontent-disposition: form-data; name="a"\r\n\r\nb\r\n--cut--', 400, "There is no image"),
+    (FORM, b"--cut\r\ncontent-disposition: form-data; filename*=idna''x%ff\r\n\r\nb\r\n--cut--", 400, "cannot be read"),
 ]  # fmt: skip
 
 

@@ -84,6 +84,9 @@ V2_REFUSED = [
     (image([6, 1, 1, 3], [0] * 18), 413, "--max-images"),
     (image([1, 10**4, 10**4, 3], []), 413, "--max-pixels"),
     (infer(PICTURES[0][None], outputs=[{"name": "depth"}]), 400, "There is no output 'depth'; there are logits"),
+    (infer(PICTURES[0][None], outputs=[{"name": [1]}]), 400, "There is no output '[1]'; there are logits"),
+    (infer(PICTURES[0][None], outputs=7), 400, 'one input "image" of datatype UINT8'),
+    ({"inputs": [image([1, 1, 1, 3], [1, 2, 3])["inputs"][0] | {"parameters": 5}]}, 400, "UINT8"),
 ]
 
 
@@ -115,3 +118,16 @@ def test_onnxruntime_web_answers_as_the_server_does(client, model_file):
     for pixels, logits in zip(PICTURES, json.loads(done.stdout), strict=True):
         said = client.post(INFER, json=infer(pixels[None], outputs=[{"name": "logits"}])).json()
         assert said["outputs"][0]["data"] == pytest.approx(logits, abs=1e-4)
+
+
+def test_a_length_without_end_is_no_length(client):
+    headers = {"inference-header-content-length": "9" * 5000}
+    assert error(client.post(INFER, content=b"{}", headers=headers)) == (
+        400,
+        "Inference-Header-Content-Length is no length within the body.",
+    )
+
+
+def test_an_output_that_is_asked_for_twice_is_given_once(client):
+    asked = infer(PICTURES[0][None], outputs=[{"name": "confidence"}] * 3)
+    assert [one["name"] for one in client.post(INFER, json=asked).json()["outputs"]] == ["confidence"]
