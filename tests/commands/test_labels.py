@@ -3,9 +3,14 @@
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 from PIL import Image, ImageFilter
 
+from commands.labelling import folds
 from commands.labelling.odd import odd_pictures
+from lightline.errors import DataError
 from tests.support.project import copy_project
 from tests.support.samples import random_pixels, save_dataset
 
@@ -38,3 +43,22 @@ def test_too_few_folds_are_refused(tmp_path):
     project = copy_project(tmp_path / "project")
     done = project.run(sys.executable, "-m", "lightline", "labels", "--folds", "1", check=False)
     assert (done.returncode, "--folds must be at least 2" in done.stderr) == (2, True)
+
+
+def test_runs_of_other_classes_are_no_folds(monkeypatch):
+    def read(name: str, path: str) -> bytes:
+        if path.endswith(".json"):
+            return b'{"temperature": 1.0}'
+        classes = {"digits": ["0", "1"], "letters": ["a", "b"]}[name]
+        table = pa.table({
+            "id": [f"{name}/{label}" for label in classes], "label": [0, 1], "class": classes,
+            "logits": [np.zeros(2, np.float32)] * 2,
+        })  # fmt: skip
+        written = pa.BufferOutputStream()
+        pq.write_table(table, written)
+        return written.getvalue().to_pybytes()
+
+    monkeypatch.setattr(folds, "read_file", read)
+    assert folds.read_folds(["letters"]).classes == ["a", "b"]
+    with pytest.raises(DataError, match="digits, letters are no folds of the same data"):
+        folds.read_folds(["digits", "letters"])

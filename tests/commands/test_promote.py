@@ -243,3 +243,25 @@ def test_wandb_has_the_alias_where_tracking_is_on(registry: Registry, monkeypatc
     assert read_offline_runs(project.path)[-1].artifacts == [
         ("model", ["champion", "latest"], ["MODEL_CARD.md", "model.onnx"])
     ]
+
+
+def test_a_first_one_in_the_place_of_another_is_no_comparison(registry: Registry, capsys):
+    registry("a")
+    main(["weak", "--first", "--no-push"])
+    main(["other", "--first", "--no-push"])
+    assert main(["rollback", "--no-push"]) == 0
+    assert main(["status"]) == 0
+    assert main(["HEAD", "--no-push"]) == 0
+    told = capsys.readouterr().out
+    assert "champion    v0.0.1" in told
+    assert "PROMOTE: The challenger is more accurate" in told
+
+
+def test_what_git_prunes_is_not_what_was_promoted_here_alone(registry: Registry, capsys):
+    project = registry("a")
+    main(["weak", "--first", "--no-push"])
+    for key in ("fetch.prune", "fetch.pruneTags", "remote.origin.prune"):
+        project.run("git", "config", key, "true")
+    assert main(["HEAD"]) == 0
+    assert "PROMOTE: The challenger is more accurate" in capsys.readouterr().out
+    assert "classifier#champion#1" in project.tags()

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pytest
 
 from commands.comparing.pairs import Experiment, compare
+from commands.dataset_here import dataset_here
 from lightline.errors import DataError
 from tests.support.project import Project
+from tests.support.samples import random_pixels, save_dataset
 
 
 def experiment(name: str, right: np.ndarray, ids: list[str] | None = None, class_name: str = "a") -> Experiment:
@@ -76,3 +78,13 @@ def test_what_is_not_there_is_told(finished_project: Project):
     assert done.returncode == 1
     assert done.stderr.startswith("error: 'nobody' has no results that can be read here")
     assert "Traceback" not in done.stderr
+
+
+def test_the_workspaces_images_are_shown_where_they_are_those_of_the_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert dataset_here({"0"}) is None
+    dataset = save_dataset(Path("data/dataset"), list(random_pixels(2, 8, 8, 3)))
+    assert dataset_here({"0"}) is None
+    found = dataset_here({"0", dataset.digest})
+    assert found is not None
+    assert found.digest == dataset.digest

@@ -15,13 +15,14 @@ import yaml
 from PIL import Image
 
 from commands.tune import _advise, main
+from commands.tuning import learning_rate
 from commands.tuning.batch_size import find_batch_size
 from commands.tuning.learning_rate import Sweep, find_lr
 from commands.tuning.trial import prepare_trial, take_steps
 from lightline.config.composition import composed_text
 from lightline.data.dataset import Dataset
 from lightline.data.splits import write_splits
-from lightline.errors import DataError
+from lightline.errors import DataError, LightlineError
 from stages.train.module import Classifier
 from tests.support.tiny import CLASSES, MUON, NUM_IMAGES, ROOT, tiny_params, tiny_task
 
@@ -133,3 +134,11 @@ def test_printed_commands_lose_nothing_that_conf_does_not_have():
     config = Path("conf/config.yaml")
     config.write_text(config.read_text().replace("recipe: none", "recipe: fine_tune"))
     assert "Put into conf/recipe/fine_tune.yaml:\n  lr: 0.003\n" in advised()
+
+
+def test_a_first_loss_that_is_no_number_is_told(monkeypatch):
+    monkeypatch.setattr(learning_rate, "prepare_trial", lambda params: (None, None, None))
+    monkeypatch.setattr(learning_rate, "steps_per_epoch", lambda *_: 1)
+    monkeypatch.setattr(learning_rate, "take_steps", lambda *given: given[-1][0].losses.append(math.nan))
+    with pytest.raises(LightlineError, match="no question of the learning rate"):
+        find_lr(tiny_params(), 10)

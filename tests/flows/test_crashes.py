@@ -2,12 +2,15 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import httpx
 import psutil
 import pytest
 
@@ -101,6 +104,17 @@ def test_what_a_power_cut_leaves_is_cleared_by_the_next_run_and_by_a_worker(smal
     flow(small_project)
     last = server.flow_runs()[0]
     assert server.task_states(last["id"]) == {"download": "Cached", "train": "Ran"}
+    assert list((small_project.path / ".dvc/tmp/flows").iterdir()) == [foreign]
+
+    # Of those that died, one was deleted, and one a person has cancelled.
+    flow_of = httpx.get(f"{server.url}/flow_runs/{last['id']}").json()["flow_id"]
+    asked = {"flow_id": flow_of, "state": {"type": "CANCELLING"}}
+    cancelled = httpx.post(f"{server.url}/flow_runs/", json=asked).raise_for_status().json()["id"]
+    for number, gone in enumerate((str(uuid4()), cancelled)):
+        note = {"flow_run": gone, "host": socket.gethostname(), "api": server.url}
+        foreign.with_name(f"gone-{number}.run").write_text(json.dumps(note))
+    assert "has crashed" not in _worker(small_project, server)
+    assert runs.state(cancelled)["type"] == "CANCELLED"
     assert list((small_project.path / ".dvc/tmp/flows").iterdir()) == [foreign]
 
 

@@ -1,17 +1,22 @@
 """From a log to an alarm to a retraining, which is started once whatever is killed on the way."""
 
+import asyncio
 import json
 import shlex
 import signal
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
 from PIL import Image
 
-from flows.retraining import Request, Started, refuse
+from flows import retraining
+from flows.errors import RequestError
+from flows.retraining import Outcome, Request, Started, refuse, retrain
 from tests.support.drift import DAY, FINGERPRINT, some_images, write_log, write_model
 from tests.support.prefect_server import Server
 from tests.support.samples import random_pixels
@@ -141,3 +146,27 @@ def test_what_speaks_against_training_again_is_told(changes, days_ago, told):
     ]
     found = refuse(Request(**{**vars(_REQUEST), **changes}), started, _NOW)
     assert found is None if told is None else told in found
+
+
+def test_what_prefect_has_not_answered_is_asked_for_again_and_speaks_against_nothing(tmp_path, monkeypatch):
+    asked = []
+
+    async def ask(key: str, parameters: dict) -> str:
+        asked.append(key)
+        if len(asked) == 1:
+            raise RequestError("There is no deployment")
+        return str(UUID(int=len(asked)))
+
+    async def wait(flow_run: UUID) -> Outcome:
+        return Outcome(str(flow_run))
+
+    monkeypatch.setattr(retraining, "_ask", ask)
+    monkeypatch.setattr(retraining, "_wait_for", wait)
+    later = replace(_REQUEST, window="a later one")
+    with pytest.raises(RequestError):
+        asyncio.run(retrain(tmp_path, _REQUEST, {}))
+    assert asyncio.run(retrain(tmp_path, later, {})).told == str(UUID(int=2))
+    assert asked == [_REQUEST.key] * 2, "Prefect may have it under that key"
+    assert asyncio.run(retrain(tmp_path, _REQUEST, {})).told == str(UUID(int=2))
+    assert "there are no new labelled data" in asyncio.run(retrain(tmp_path, later, {})).told
+    assert len(asked) == 2

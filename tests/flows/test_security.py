@@ -9,7 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from flows.errors import RequestError
+from flows.labels import labels
+from flows.own_command import run_own_command
+from flows.promote import promote
 from flows.security import refuse_keys, refuse_open_server
+from tests.support import ROOT
 from tests.support.project import PLANTED
 
 KEY = "9f8e7d6c5b4a39281706f5e4"
@@ -50,6 +54,22 @@ def test_from_a_terminal_a_key_reaches_neither_the_server_nor_the_log(small_proj
     assert KEY not in done.stdout + done.stderr
     assert "holds a user name or password in a URL" in done.stderr
     assert len(server.flow_runs()) == before
+
+
+@pytest.mark.parametrize("flow", [promote, labels], ids=str)
+def test_flows_that_run_commands_refuse_a_key_too(flow):
+    state = asyncio.run(flow.fn(repo=f"https://me:{KEY}@host/x.git"))
+    assert state.is_failed()
+    assert "repo holds a user name or password in a URL" in state.message
+    assert KEY not in state.message
+
+
+def test_what_a_command_prints_is_without_keys(monkeypatch):
+    monkeypatch.setenv("SERVICE_TOKEN", KEY)
+    status, lines = asyncio.run(run_own_command(ROOT, KEY))
+    assert status != 0
+    assert "…" in "".join(lines)
+    assert KEY not in "".join(lines)
 
 
 def test_a_key_that_a_stage_prints_reaches_neither_the_log_nor_prefects_database(small_project, flow, server, set_work):

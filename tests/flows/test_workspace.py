@@ -10,7 +10,7 @@ import pytest
 
 from flows.apply import can_take
 from flows.errors import RequestError, UnavailableError
-from flows.git import clone, find_origin
+from flows.git import clone, find_origin, git
 from tests.support.flow_workspace import reproduce_all, use
 
 
@@ -125,3 +125,25 @@ def test_a_repository_that_cannot_be_reached(small_project, monkeypatch, tmp_pat
     with pytest.raises(UnavailableError) as error:
         use(small_project, reproduce_all, repo="https://me:secret@127.0.0.1:9/x.git")
     assert "secret" not in str(error.value)
+
+
+def test_a_clone_has_its_origin_whatever_git_calls_it_by_itself(small_project, tmp_path, monkeypatch):
+    settings = {"COUNT": "1", "KEY_0": "clone.defaultRemoteName", "VALUE_0": "upstream"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    (tmp_path / "clone").mkdir()
+    asyncio.run(clone(find_origin(str(small_project.path)), "HEAD", tmp_path / "clone"))
+    assert git("remote", folder=tmp_path / "clone") == "origin"
+
+
+@pytest.mark.parametrize("address", ["alice@gerrit.example.org:photos.git", "host:photos.git", "https://a.org/b.git"])
+def test_addresses_as_git_knows_them(address):
+    origin = find_origin(address)
+    assert origin.url == address
+    assert not origin.is_here
+
+
+@pytest.mark.parametrize("path", ["nowhere", "~nobody-here/x"])
+def test_what_is_neither_a_folder_nor_an_address_is_told(path):
+    with pytest.raises(RequestError, match=f"repo = '{path}'"):
+        find_origin(path)

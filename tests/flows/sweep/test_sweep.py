@@ -95,6 +95,9 @@ def test_a_sweep_prunes_survives_its_controllers_death_and_goes_on_with_what_was
     assert small_project.experiments() == {"s-best", *(f"s-{number:03d}" for number in _numbers(small_project, 8, 16))}
     states = {row["parameters"]["experiment"]: row["state_type"] for row in _runs(server)}
     assert sorted(states.values()) == ["CANCELLED", "COMPLETED", "COMPLETED", "COMPLETED", "FAILED"]
+    identity = Study.open(journal(small_project.path, "s"), "s").plan.identity
+    assert all({*run["tags"]} == {"sweep:s", f"sweep:{identity}"} for run in _runs(server))
+    assert {run["parameters"]["repo"] for run in _runs(server)} == {str(small_project.path)}
     page = (small_project.path / "reports/sweeps/s.html").read_text()
     assert "2 complete" in page
     assert "1 pruned" in page
@@ -168,3 +171,12 @@ def finished_small_sweep(small_project):
         plan = Plan(["trainer.batch_size=1,2,3"], small_project.commit("sweep"), "val_loss")
         Study.create(journal(small_project.path, "s"), "s", plan)
     return small_project
+
+
+def test_a_server_that_does_not_answer_is_told(finished_small_sweep, free_port):
+    words = ("run", "t", "-S", "trainer.batch_size=1,2")
+    url = f"http://127.0.0.1:{free_port}/api"
+    done = finished_small_sweep.run(sys.executable, "-m", "flows.sweep", *words, check=False, PREFECT_API_URL=url)
+    assert done.returncode == 1
+    assert f"error: The Prefect server at {url}/ does not answer. Start it with `prefect server start`" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -124,8 +124,8 @@ def test_a_server_that_does_not_answer(batch, monkeypatch, free_port, capsys):
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip", "csv", "parquet"])
-def test_a_network_that_breaks_off_in_the_middle_is_told(batch, bucket, photos, tmp_path, monkeypatch, capsys, kind):
-    path = tmp_path / f"photos.{kind}"
+def test_a_network_that_breaks_off_in_the_middle_is_told(batch, bucket, photos, monkeypatch, capsys, kind):
+    path = photos.with_name(f"photos.{kind}")
     if kind in ("tar", "zip"):
         {"tar": as_tar, "zip": as_zip}[kind](photos, path)
     else:

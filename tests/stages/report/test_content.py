@@ -10,6 +10,7 @@ from stages.report.charts import Line, line_chart
 from stages.report.embedding import least_alike, nearest, principal_map
 from stages.report.heat_maps import heat_maps
 from stages.report.pictures import sample, side
+from stages.report.texts import _short
 from tests.support.samples import make_checkpoint, model_settings, save_dataset
 
 
@@ -82,3 +83,16 @@ def test_a_chart_has_its_points_and_escapes_names():
     assert "&lt;b&gt;" in chart
     assert chart.count("<circle") == 2
     assert "<svg" in line_chart([Line("none", "line-0", [])], "x", "y")
+
+
+def test_names_that_look_like_numbers_stay_as_they_are():
+    row = {
+        "class": "0.10",
+        "by": "1.50",
+        "value": "1.\xb2",
+        "recall": "0.123456",
+        "p_value": "1.25e-07",
+        "images": "12",
+    }
+    numbers = {"recall": "0.1235", "p_value": "1.25e-07"}
+    assert _short(row) == row | numbers
