@@ -18,8 +18,19 @@ from tests.support.workspace import Workspace
 
 # Read when torch loads, which is before any fixture runs: threads that wait for each other collapse on a busy machine.
 os.environ["OMP_NUM_THREADS"] = "1"
+_LONG = 900  # seconds that a test may take
 # A shell's background job ignores Ctrl-C, and so would every process that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with those that take minutes: none is left to one worker at the end, while others have nothing to do."""
+
+    def is_short(item: pytest.Item) -> bool:
+        limit = item.get_closest_marker("timeout")
+        return limit is None or limit.args[0] < _LONG
+
+    items.sort(key=is_short)
 
 
 @pytest.fixture(scope="session", autouse=True)

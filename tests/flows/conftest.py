@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.support import ROOT
 from tests.support.prefect_server import Server, prefect_server
 from tests.support.workspace import kill_all, until
 
@@ -54,6 +55,14 @@ def server(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> 
     """A real Prefect server."""
     with prefect_server(tmp_path_factory.mktemp("server"), prefect_database) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def deployed(server: Server) -> None:
+    """Has the server know the deployments; whose code runs, is the worker's matter: `test_worker`."""
+    for command in ("work-pool create local --type process --overwrite", "--no-prompt deploy --all"):
+        words, environment = ("prefect", *command.split()), {**os.environ, "PREFECT_API_URL": server.url}
+        subprocess.run(words, cwd=ROOT, env=environment, check=True, capture_output=True)
 
 
 @pytest.fixture

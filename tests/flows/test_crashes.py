@@ -139,6 +139,7 @@ def test_a_server_that_goes_away_in_the_middle_costs_a_warning(
     assert "alone" in small_project.experiments()
 
 
+@pytest.mark.usefixtures("deployed")
 def test_a_worker_takes_up_what_died_with_the_one_before(small_project, set_work, server, start_worker, tmp_path: Path):
     set_work(small_project, _HANG)
     hangs = tmp_path / "hangs"
@@ -156,6 +157,7 @@ def test_a_worker_takes_up_what_died_with_the_one_before(small_project, set_work
     assert server.task_states(server.flow_runs()[0]["id"]) == {"download": "Cached", "train": "Ran"}
 
 
+@pytest.mark.usefixtures("deployed")
 def test_a_run_goes_on_without_its_worker_and_the_next_leaves_it_alone(
     small_project, set_work, server, start_worker, tmp_path: Path
 ):
@@ -181,9 +183,8 @@ def test_a_run_goes_on_without_its_worker_and_the_next_leaves_it_alone(
 
 
 def _ask_for_a_run(project, server, experiment: str) -> None:
-    run = ("deployment", "run", "pipeline/local", "-p", f'experiment="{experiment}"')
-    for asked in (("--no-prompt", "deploy", "--all"), run):
-        project.run("prefect", *asked, PREFECT_API_URL=server.url)
+    asked = ("deployment", "run", "pipeline/local", "-p", f'experiment="{experiment}"')
+    project.run("prefect", *asked, PREFECT_API_URL=server.url)
 
 
 def _worker(project, server) -> str:

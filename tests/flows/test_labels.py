@@ -35,6 +35,7 @@ def planted(tmp_path: Path) -> tuple[Project, set[str]]:
     return project, wrong
 
 
+@pytest.mark.usefixtures("deployed")
 @pytest.mark.timeout(900)  # two trainings, and all stages around them twice
 def test_planted_errors_are_found_and_the_deployment_finds_the_same_in_the_cache(planted, server: Server, tmp_path):
     project, wrong = planted
@@ -53,8 +54,6 @@ def test_planted_errors_are_found_and_the_deployment_finds_the_same_in_the_cache
     (project.path / "reports/labels/suspects.csv").unlink()
     overrides = str(settings).replace("'", '"')
     for command in (
-        "prefect work-pool create local --type process --overwrite",
-        "prefect --no-prompt deploy --all",
         f"prefect deployment run labels/local -p folds=2 -p overrides={shlex.quote(overrides)}",
         f"{sys.executable} -m flows.worker --run-once",
     ):

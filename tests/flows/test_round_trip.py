@@ -2,7 +2,6 @@
 
 import io
 import json
-import shlex
 import sys
 import threading
 from datetime import timedelta
@@ -76,12 +75,12 @@ def served(project: Project, finished_project: Project, tmp_path: Path) -> Proje
 
 
 @pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("deployed")
 def test_an_alarm_ends_with_another_champion_that_answers(
     served: Project, finished_project: Project, server: Server, start_worker, tmp_path: Path
 ):
     photos = tmp_path / "photos"
     start_worker(**_QUIET)
-    served.run(*shlex.split("prefect --no-prompt deploy --all"), PREFECT_API_URL=server.url)
     shown = sorted(photos.rglob("*.png")) * (_ANSWERS // _FEW)
     with serving(
         "--from", served.path, "--stage", "champion", "--log", served.path / "logs", "--every", 1
@@ -98,7 +97,7 @@ def test_an_alarm_ends_with_another_champion_that_answers(
         def ask() -> None:
             while not ended.is_set():
                 models.extend(answer["model"] for answer in _answers(answering, shown[:1], 1.0))
-                ended.wait(0.05)
+                ended.wait(0.3)
 
         asking = threading.Thread(target=ask)
         asking.start()

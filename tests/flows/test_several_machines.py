@@ -29,15 +29,13 @@ def _machine(small_project, tmp_path: Path, name: str):
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("deployed")
 def test_what_one_has_computed_the_other_finds_and_two_pushes_at_once_lose_nothing(
     small_project, repository, server: Server, tmp_path: Path
 ):
     (first, mine), (second, yours) = (_machine(small_project, tmp_path, name) for name in ("first", "second"))
     worker = f"{sys.executable} -m flows.worker --run-once"
     ask = f"prefect deployment run pipeline/local -p repo={repository} -p experiment="
-    for command in ("prefect work-pool create local --type process --overwrite", "prefect --no-prompt deploy --all"):
-        first.run(*shlex.split(command), PREFECT_API_URL=server.url)
-
     first.run(*shlex.split(f"{ask}one"), PREFECT_API_URL=server.url)
     first.run(*shlex.split(worker), PREFECT_API_URL=server.url, **mine)
     assert server.task_states(server.flow_runs()[0]["id"]) == {"download": "Ran", "train": "Ran"}

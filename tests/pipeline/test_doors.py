@@ -26,7 +26,7 @@ def queue_results(project: Project) -> list[str]:
         results = [words[-1] for words in tasks if words[0] not in ("Worker", "Task")]
         if not {"Queued", "Running"} & set(results):
             return results
-        time.sleep(1)
+        time.sleep(5)  # to ask takes two
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from flows import temporary_server
+
 _START = 120.0  # seconds a server has to answer
 
 
@@ -68,7 +70,7 @@ def prefect_server(folder: Path, database: Path | None = None) -> Iterator[Serve
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)),
-            env={**os.environ, "PREFECT_HOME": str(folder)},
+            env={**os.environ, **temporary_server._SETTINGS, "PREFECT_HOME": str(folder)},  # without idle services
             stdout=log,
             stderr=log,
             start_new_session=True,

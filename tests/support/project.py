@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +32,6 @@ ENVIRONMENT = {
     "GIT_AUTHOR_EMAIL": "test@example.com",
     "GIT_COMMITTER_NAME": "Test",
     "GIT_COMMITTER_EMAIL": "test@example.com",
-    "PYTHONDONTWRITEBYTECODE": "1",
 }
 
 
@@ -58,13 +56,15 @@ class Project:
 
     def set_conf(self, choice: str, **values: object) -> None:
         """Edit values in conf/, as in `set_conf("trainer/default", max_epochs=1)`, and params.yaml with them."""
+        from dvc.utils.hydra import compose_and_dump
+
         file = self.path / "conf" / f"{choice}.yaml"
         text = file.read_text()
         for key, value in values.items():
             text, replaced = re.subn(rf"(?m)^{key}: .*", f"{key}: {value}", text)
             assert replaced == 1, f"{key} is not in {file}"
         file.write_text(text)
-        self.run(sys.executable, "tools/params.py")
+        compose_and_dump(self.path / "params.yaml", str(self.path / "conf"), None, "config", str(self.path), [])
 
     def tags(self, *where: str) -> list[str]:
         """Where: a remote; default: here."""

@@ -1,5 +1,7 @@
 """A data set that trains in a second: 90 images of 16×16 pixels, three colours with noise, the class in the name."""
 
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,9 +34,14 @@ MUON = {
 }  # fmt: skip
 
 
+@cache
+def _params() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
 def tiny_params(**changes: Any) -> Params:
     """params.yaml for the tiny set, two epochs; changes: trainer__max_epochs=1 sets trainer.max_epochs."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values = deepcopy(_params())
     basis = {
         "model__input_size": 16,
         "trainer__max_epochs": 2,

@@ -134,12 +134,15 @@ def damage(file: Path) -> None:
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for what must come."""
+    """Wait for what must come; where it takes long to ask, it is asked less often."""
     end = time.monotonic() + _WAIT
-    while not condition():
+    while True:
+        asked = time.monotonic()
+        if condition():
+            return
         if time.monotonic() > end:
             pytest.fail(f"not so after {_WAIT:.0f} s: {what}")
-        time.sleep(0.02)
+        time.sleep(max(0.02, 4 * (time.monotonic() - asked)))
 
 
 def lives(pid: int) -> bool:

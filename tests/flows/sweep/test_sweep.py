@@ -50,7 +50,7 @@ if stage == "train":
 
 
 @pytest.fixture
-def sweep(small_project, server: Server, start_worker: Callable[..., psutil.Popen], tmp_path: Path):
+def sweep(small_project, deployed, server: Server, start_worker: Callable[..., psutil.Popen], tmp_path: Path):
     """Run `python -m flows.sweep` in a project whose deployments a worker serves; gives what starts it."""
     (small_project.path / "work.py").write_text(_WORK)
     small_project.commit("a sweep's work")
@@ -58,7 +58,6 @@ def sweep(small_project, server: Server, start_worker: Callable[..., psutil.Pope
     kept.mkdir()
     variables = {"PREFECT_API_URL": server.url, "KEPT": str(kept)}
     start_worker(**variables)
-    small_project.run("prefect", "--no-prompt", "deploy", "--all", **variables)
 
     def run(*arguments: str) -> subprocess.Popen[str]:
         command = (sys.executable, "-m", "flows.sweep", *arguments)
