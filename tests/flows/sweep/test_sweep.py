@@ -95,7 +95,7 @@ def test_a_sweep_prunes_survives_its_controllers_death_and_goes_on_with_what_was
     states = {row["parameters"]["experiment"]: row["state_type"] for row in _runs(server)}
     assert sorted(states.values()) == ["CANCELLED", "COMPLETED", "COMPLETED", "COMPLETED", "FAILED"]
     identity = Study.open(journal(small_project.path, "s"), "s").plan.identity
-    assert all({*run["tags"]} == {"sweep:s", f"sweep:{identity}"} for run in _runs(server))
+    assert all(f"sweep:{identity}" in run["tags"] for run in _runs(server))
     assert {run["parameters"]["repo"] for run in _runs(server)} == {str(small_project.path)}
     page = (small_project.path / "reports/sweeps/s.html").read_text()
     assert "2 complete" in page
