@@ -63,7 +63,9 @@ def describe(error: BaseException) -> Fault:
     if any(_NETWORK_ERRORS & _names(cause) for cause in causes) or _NETWORK_WORDS.search(message):
         return Fault("unavailable", message)
     if "DvcException" in _names(error):
-        return Fault("mistake", message)
+        # Seen where two runs saved one stage's outputs into one cache in the same instant: DVC then misses one of them.
+        was_taken = any("FileNotFoundError" in _names(cause) for cause in causes)
+        return Fault("unavailable" if was_taken else "mistake", message)
     return Fault("bug", f"{type(error).__name__}: {message}")
 
 

@@ -11,13 +11,16 @@ def _from(error: Exception, cause: Exception) -> Exception:
     return error
 
 
-def _stage_error(status: int) -> Exception:
+def _reproduction_error(stage: str) -> Exception:
     from dvc.exceptions import ReproductionError
+
+    return ReproductionError(f"failed to reproduce '{stage}'")
+
+
+def _stage_error(status: int) -> Exception:
     from dvc.stage.exceptions import StageCmdFailedError
 
-    return _from(
-        ReproductionError("failed to reproduce 'train'"), StageCmdFailedError("python -m stages.train", status)
-    )
+    return _from(_reproduction_error("train"), StageCmdFailedError("python -m stages.train", status))
 
 
 @pytest.mark.parametrize(
@@ -29,6 +32,9 @@ def _stage_error(status: int) -> Exception:
         (_stage_error(75), "unavailable"),
         (_from(RuntimeError("fetch"), ConnectionResetError("reset")), "unavailable"),
         (_from(RuntimeError("fetch"), TimeoutError()), "unavailable"),
+        (_from(_reproduction_error("split"), FileNotFoundError(2, "No such file or directory", "x")), "unavailable"),
+        (_from(_reproduction_error("split"), ValueError("x")), "mistake"),
+        (FileNotFoundError(2, "No such file or directory", "x"), "bug"),
         (KeyError("x"), "bug"),
     ],
 )
