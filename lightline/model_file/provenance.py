@@ -27,12 +27,8 @@ _PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # that write the file, beside
 # What the stages that write model files depend on, beside their rooms, as dvc.yaml says too; a test compares the two.
 CODE = (
     *("extensions/models", "lightline/__init__.py", "lightline/data", "lightline/files.py", "lightline/model_file"),
-    *(
-        "lightline/models",
-        "lightline_predict/classifier.py",
-        "lightline_predict/images.py",
-        "lightline_predict/modes.py",
-    ),
+    "lightline/models",
+    *(f"lightline_predict/{name}.py" for name in ("classifier", "images", "modes")),
 )
 # Settings of export that a stage does not depend on.
 NOT_READ = {
