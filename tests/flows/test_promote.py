@@ -25,8 +25,9 @@ def test_the_verdict_is_an_artifact_and_an_event_and_a_run_ends_with_it(finished
     run = next(run for run in server.flow_runs() if run["parameters"].get("experiment") == "HEAD")
     assert (run["state_type"], run["state"]["message"][:9]) == ("COMPLETED", "PROMOTE: "), server.logs(run["id"])
     assert server.artifacts(run["id"])["promotion"].startswith("# PROMOTE")
-    until(lambda: events(server), "the event has arrived")
-    (event,) = events(server)
+    head = finished.run("git", "rev-parse", "HEAD").stdout.strip()
+    until(lambda: events(server, head), "the event has arrived")
+    (event,) = events(server, head)
     assert event["payload"]["verdict"] == "PROMOTE"
     assert "classifier#champion#1" in finished.run("git", "tag").stdout
 
@@ -40,7 +41,9 @@ def test_the_verdict_is_an_artifact_and_an_event_and_a_run_ends_with_it(finished
     assert "There is no experiment or commit 'nobody' here" in failed.stderr + failed.stdout
 
 
-def events(server: Server) -> list:
+def events(server: Server, challenger: str) -> list:
+    """Of promotions of a commit: other tests have events on this server, too."""
     query = {"filter": {"event": {"name": ["lightline.promotion"]}}}
     found = httpx.post(f"{server.url}/events/filter", json=query, timeout=30)
-    return found.raise_for_status().json()["events"]
+    told = found.raise_for_status().json()["events"]
+    return [event for event in told if event["payload"]["challenger"]["commit"] == challenger]
