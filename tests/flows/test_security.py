@@ -56,7 +56,7 @@ def test_from_a_terminal_a_key_reaches_neither_the_server_nor_the_log(small_proj
     assert len(server.flow_runs()) == before
 
 
-@pytest.mark.parametrize("flow", [promote, labels], ids=str)
+@pytest.mark.parametrize("flow", [promote, labels], ids=lambda flow: flow.name)
 def test_flows_that_run_commands_refuse_a_key_too(flow):
     state = asyncio.run(flow.fn(repo=f"https://me:{KEY}@host/x.git"))
     assert state.is_failed()
