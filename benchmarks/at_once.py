@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.harness import Pairs, Row, in_turn
 from benchmarks.project import Project
-from lightline.runtime.machine import num_cores
+from lightline_predict.machine import num_cores
 
 _MOST = 1.2  # times the time of one after the other
 _PAIRS = 3

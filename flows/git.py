@@ -193,6 +193,11 @@ def experiments(origin: Origin, commit: str, folder: Path) -> dict[str, str]:
     return {line.rpartition("/")[2]: line.partition("\t")[0] for line in listed.splitlines()}
 
 
+def experiment_here(origin: Origin, commit: str, name: str) -> str | None:
+    """Find the commit of an experiment on a commit, whatever a server knows of its run; None where it is not here."""
+    return experiments(origin, commit, origin.home).get(name) if origin.is_here else None
+
+
 def equals_here(commit: str, folder: Path) -> bool:
     """Tell whether the files in a folder are as in an experiment's commit."""
     # DVC puts files into it that git does not track here: plots, the arguments it had.

@@ -104,5 +104,6 @@ async def _follow(origin: Origin, report: dict[str, Any], repo: str, rev: str) -
     if not report["settings"]["retrain"]:
         return "Nothing was trained again: monitor.retrain is false."
     # Whether its model takes the place of the one in use is decided by a comparison.
-    asked = {"repo": repo, "rev": rev, "overrides": ["promote.auto=true"]}
+    # By its path: a dot would be the clone of the worker that takes the run.
+    asked = {"repo": str(origin.home), "rev": rev, "overrides": ["promote.auto=true"]}
     return (await retrain(origin.home, Request.of(report), asked)).told

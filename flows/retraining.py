@@ -72,12 +72,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Started:
-    """A retraining of the journal. flow_run: None as long as Prefect has not answered."""
+    """A retraining of the journal.
+
+    Attributes:
+        flow_run: None as long as Prefect has not answered.
+        asked_as: the key that Prefect was given, where it is that of an earlier window which it did not answer.
+    """
 
     key: str
     source: str | None
     time: str
     flow_run: str | None = None
+    asked_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,12 +112,13 @@ async def retrain(home: Path, request: Request, parameters: dict[str, Any]) -> O
             asked = [one for one in started if one.flow_run is not None]
             if refusal := refuse(request, asked, datetime.now(UTC)):
                 return Outcome(f"Nothing was trained again: {refusal}")
-            new = Started(request.key, request.source, datetime.now(UTC).isoformat(timespec="seconds"))
             # What Prefect did not answer for another window: it may have that run, and gives it.
-            mine = next((one for one in started if one.flow_run is None), new)
+            open_keys = [one.asked_as or one.key for one in started if one.flow_run is None]
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            mine = Started(request.key, request.source, now, asked_as=next(iter(open_keys), None))
             write(journal, started := [*asked, mine])
         if mine.flow_run is None:
-            mine = replace(mine, flow_run=await _ask(mine.key, parameters))
+            mine = replace(mine, flow_run=await _ask(mine.asked_as or mine.key, parameters))
             write(journal, [*(one for one in started if one.key != mine.key), mine])
     return await _wait_for(UUID(mine.flow_run))
 

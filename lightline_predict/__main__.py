@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.exit(f"error: {name!r} is no command; there are {', '.join(_COMMANDS)}.")
     try:
         status = importlib.import_module(f"lightline_predict.{name}").main(others)
-        sys.stdout.flush()
+        print(end="", flush=True)  # sys.stdout is None where who started this has closed it
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # who read it (`| head`) has enough; Python would find that out once more at its end

@@ -20,7 +20,7 @@ from PIL import Image
 
 from lightline_predict import images
 from lightline_predict.errors import ModelFileError
-from lightline_predict.modes import mode_of
+from lightline_predict.modes import mode_of, why_not
 
 CONTRACT = 2  # 1: logits and probabilities alone, the plain softmax
 
@@ -85,9 +85,8 @@ class Classifier:
             raise ValueError(f"num_threads is {num_threads}; 0 takes all cores, a positive number so many threads")
         self._opened = (Path(path).absolute(), num_threads)
         path = Path(path)
-        if not stat.S_ISREG(mode := mode_of(path)):
-            problem = "is a folder, not a model file" if stat.S_ISDIR(mode) else "is missing"
-            raise ModelFileError(f"{path} {problem}. Lightline's pipeline writes models/model.onnx.")
+        if not stat.S_ISREG(mode_of(path)):
+            raise ModelFileError(f"{path} {why_not(path)}. Lightline's pipeline writes models/model.onnx.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.log_severity_level = 3  # errors

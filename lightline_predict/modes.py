@@ -1,6 +1,18 @@
 """What a path leads to, without an error where nobody may look: Path.is_dir raises in a folder that is closed."""
 
+import stat
 from pathlib import Path
+
+
+def why_not(path: Path) -> str:
+    """Say why a path is not what it should be: "does not exist", "is a folder", "cannot be read: …"."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return "does not exist"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "is a folder" if stat.S_ISDIR(mode) else "is a file" if stat.S_ISREG(mode) else "is no regular file"
 
 
 def mode_of(path: Path) -> int:

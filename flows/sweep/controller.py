@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 import re
 from contextlib import suppress
 from time import monotonic
@@ -15,7 +16,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.crashes import clear
 from flows.errors import StageError
-from flows.git import Origin, experiments
+from flows.git import Origin, experiment_here
 from flows.own_command import run_own_command
 from flows.sweep.final_test import FinalTest
 from flows.sweep.study import ATTEMPT, CONTINUES, PRUNED, RUN_SECONDS, Study
@@ -40,7 +41,7 @@ class Controller:
         self._origin, self._study, self._runs, self._log = origin, study, runs, logger
         self._trials, self._parallel, self._max_epochs = settings.trials, settings.parallel, max_epochs
         self._open: dict[int, tuple[Trial, UUID]] = {}
-        self._test = FinalTest(study, runs)
+        self._test = FinalTest(study, runs, self._is_there)
         self._adopted: set[int] = set()  # whose runs another controller has started
         self._errors: list[str] = []
         self._drawn, self._asked = 0.0, monotonic()
@@ -130,11 +131,12 @@ class Controller:
             self._taken = float("inf")
 
     def _report(self, trial: Trial, rows: list[dict[str, Any]]) -> None:
-        known = self._study.reported(trial.number)
-        for row in rows:
-            epoch = float(row["epoch"])  # 0 before training, and parts where validation comes within an epoch
-            if epoch >= 1 and epoch.is_integer() and epoch not in known and self._study.plan.monitor in row:
-                trial.report(float(row[self._study.plan.monitor]), int(epoch))
+        """Report each epoch that is over by the last validation in it."""
+        known, monitor = self._study.reported(trial.number), self._study.plan.monitor
+        values = {math.ceil(row["epoch"]): float(row[monitor]) for row in rows if monitor in row}
+        for epoch in sorted(set(values) - {0, *known}):  # 0: before training
+            if epoch <= rows[-1]["epoch"]:
+                trial.report(values[epoch], epoch)
 
     def _is_through(self, trial: Trial, rows: list[dict[str, Any]]) -> bool:
         """Tell whether a trial has trained all its epochs, and so has nothing left that ending it would save."""
@@ -181,13 +183,13 @@ class Controller:
 
     def _recorded(self, trial: Trial) -> float | None:
         """Read the metric of an experiment whose run has ended without its server, which knows nothing of that."""
-        if not self._origin.is_here:
-            return None
-        recorded = experiments(self._origin, self._study.plan.commit, self._origin.home)
-        if (commit := recorded.get(self._experiment(trial))) is None:
+        if (commit := experiment_here(self._origin, self._study.plan.commit, self._experiment(trial))) is None:
             return None
         metrics = json.loads(read_file(commit, "reports/train/metrics.json", self._origin.home))
         return metrics[self._study.plan.monitor]
+
+    async def _is_there(self, experiment: str) -> bool:
+        return bool(await asyncio.to_thread(experiment_here, self._origin, self._study.plan.commit, experiment))
 
     async def _value(self, run: FlowRun) -> float | None:
         """Read the best epoch's metric from what a run that has ended shows."""
@@ -218,13 +220,15 @@ class Controller:
         experiment = self._study.name_test(self._runs.name, best)
         self._log.info("trial %d is the best: it is tested now, and it alone, as %s", label(best), experiment)
         overrides = self._study.space.overrides(best.params)
-        state = await self._test.run_to_its_end(experiment, overrides, self._wait)
-        assert state.state is not None
-        if state.state.type != StateType.COMPLETED:
-            raise StageError(f"The run of the best trial's parameters failed: {state.state.message}")
+        run = await self._test.run_to_its_end(experiment, overrides, self._wait)
+        told = f"experiment {experiment} is there"
+        if run is not None:
+            if not (run.state and run.state.is_completed()):
+                raise StageError(f"The run of the best trial's parameters failed: {run.state and run.state.message}")
+            told = str(run.state.message)
         return (
             f"trial {label(best)} is the best: {self._study.plan.monitor} {best.value:.4f}, with "
-            f"{' '.join(overrides)}; {state.state.message}"
+            f"{' '.join(overrides)}; {told}"
         )
 
     async def _wait(self, run: FlowRun) -> None:

@@ -212,10 +212,14 @@ class Study:
     def test_attempt(self, experiment: str, another: bool = False) -> int:
         """Give the number of the present attempt at a test; another: begin one."""
         attempts = self._study.user_attrs.get(_TEST_ATTEMPTS, {})
-        if another:
-            attempts[experiment] = attempts.get(experiment, 0) + 1
+        if another or experiment not in attempts:
+            attempts[experiment] = attempts.get(experiment, 0) + another
             self._study.set_user_attr(_TEST_ATTEMPTS, attempts)
-        return attempts.get(experiment, 0)
+        return attempts[experiment]
+
+    def is_test_asked(self, experiment: str) -> bool:
+        """Tell whether an attempt at a test has begun."""
+        return experiment in self._study.user_attrs.get(_TEST_ATTEMPTS, {})
 
     def reported(self, number: int) -> set[int]:
         """Give the epochs, counted from 1, that a trial has reported."""

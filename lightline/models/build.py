@@ -121,12 +121,16 @@ def try_size(network: nn.Module, input_size: int, key: str) -> None:
     Raises:
         ParameterError: it does not; key: of the parameter that shows it such.
     """
+    network.eval()
     try:
-        _try_out(network, input_size)
+        with torch.no_grad():
+            network(torch.zeros(2, 3, input_size, input_size))  # an extension's may look at values
     except Exception as error:  # of any class, as above
         raise ParameterError(
             f"{key}: {type(network).__name__} does not take images of {input_size} pixels ({error})."
         ) from error
+    finally:
+        network.train()
 
 
 def _try_out(network: nn.Module, input_size: int) -> None:

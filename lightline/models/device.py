@@ -10,8 +10,8 @@ import torch
 from lightline.config.params import Hardware
 from lightline.errors import ParameterError
 from lightline.runtime.cores import num_trainings
-from lightline.runtime.machine import num_cores
 from lightline.runtime.ranks import local_rank
+from lightline_predict.machine import num_cores
 
 # What torch takes by itself: OMP_NUM_THREADS, else one for each core that it may use, not for each of its hyperthreads.
 _TORCHS = torch.get_num_threads()

@@ -40,7 +40,7 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     try:
         end_in_order()
         status = main()
-        sys.stdout.flush()
+        print(end="", flush=True)  # sys.stdout is None where who started this has closed it
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         status = INTERRUPTED

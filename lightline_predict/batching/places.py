@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 
 from lightline_predict.batching.items import InputError, Item, printable
 from lightline_predict.classify import files_of
-from lightline_predict.modes import mode_of
+from lightline_predict.modes import mode_of, why_not
 
 S3 = "s3://"
 
@@ -44,7 +44,7 @@ class LocalPlace:
     @cached_property
     def is_folder(self) -> bool:
         if not (mode := mode_of(self.path)):
-            raise InputError(f"{self.path} does not exist.")
+            raise InputError(f"{self.path} {why_not(self.path)}.")
         return stat.S_ISDIR(mode)
 
     def open(self) -> IO[bytes]:

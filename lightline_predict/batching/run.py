@@ -1,7 +1,7 @@
 """The command `lightline-predict batch`, from its arguments to its last line."""
 
 import hashlib
-import os
+import stat
 import sys
 import time
 from argparse import Namespace
@@ -16,6 +16,8 @@ from lightline_predict.batching.parts import OutputError, Parts, schema_of
 from lightline_predict.batching.places import LocalPlace, open_place
 from lightline_predict.batching.progress import Progress
 from lightline_predict.classifier import Classifier
+from lightline_predict.machine import num_cores
+from lightline_predict.modes import mode_of, why_not
 
 _KEEP_SECONDS, _KEEP_ROWS = 10, 8192  # of work, which a kill costs at most
 
@@ -38,7 +40,7 @@ def run(options: Namespace) -> int:
         place = replace(place, without=(options.output.resolve(), parts.folder.resolve()))
     with open_input(place, options.column, options.id_column) as source, parts.locked():
         parts.find()
-        _answer(source, parts, Answering(model, options.threads or _num_cores(), options.batch_size))
+        _answer(source, parts, Answering(model, options.threads or num_cores(), options.batch_size))
         if not (num_rows := parts.num_rows):
             raise InputError(f"There is no file in {place}; hidden ones are left out.")
         num_errors = parts.finish()
@@ -51,9 +53,9 @@ def run(options: Namespace) -> int:
 def _check_output(out: Path) -> None:
     if out.suffix != ".parquet":
         raise OutputError(f"{out} is to be a Parquet file; its name ends in .parquet.")
-    if not out.parent.is_dir():
-        raise OutputError(f"{out} cannot be written: there is no folder {out.parent}.")
-    if out.is_dir():
+    if not stat.S_ISDIR(mode_of(out.parent)):
+        raise OutputError(f"{out} cannot be written: the folder {out.parent} {why_not(out.parent)}.")
+    if stat.S_ISDIR(mode_of(out)):
         raise OutputError(f"{out} is a folder; name a file to write.")
 
 
@@ -100,8 +102,3 @@ def _answer(source: Input, parts: Parts, answering: Answering) -> None:
         raise
     progress.end()
     parts.write()
-
-
-def _num_cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -7,6 +7,7 @@ from email.message import Message
 from email.parser import HeaderParser
 from typing import Any, NamedTuple
 
+from lightline_predict.batching.items import printable
 from lightline_predict.serve.limits import Refused
 
 # What curl says of --data-binary where it is told nothing else is the last one.
@@ -78,7 +79,10 @@ def _in_parts(content_type: str, body: bytes) -> Pictures:
     """Cut multipart/form-data (RFC 7578) into its files; plain fields beside them are passed over."""
     header = Message()
     header["content-type"] = content_type
-    boundary = header.get_param("boundary")
+    try:
+        boundary = header.get_param("boundary")
+    except (ValueError, LookupError):  # in an encoding that is none
+        boundary = None
     if not isinstance(boundary, str) or not boundary:
         raise Refused(400, "The multipart body's Content-Type names no boundary.")
     # The first boundary has no line end before it, all others have; what follows the last one begins with "--".
@@ -98,5 +102,5 @@ def _in_parts(content_type: str, body: bytes) -> Pictures:
         if file is None and said.get_content_maintype() != "image":
             continue
         encoded.append(content)
-        names.append(f"image {len(encoded)} ({str(file or name)[:100]})")
+        names.append(f"image {len(encoded)} ({printable(str(file or name)[:100])})")
     return Pictures(encoded, names, len(encoded) > 1)

@@ -3,9 +3,12 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from lightline_predict.errors import ModelFileError
@@ -103,22 +106,33 @@ class GitSource:
         """End what git or DVC are doing, from another thread, and let them do no more."""
         self._is_stopped = True
         if self._process is not None:
-            self._process.kill()
+            _kill(self._process)
 
     def _run(self, command: Sequence[str], seconds: float) -> str:
         pipe, none = subprocess.PIPE, subprocess.DEVNULL
         environment = os.environ | _ENVIRONMENT
         told = f"`{' '.join(command)}`"
-        with subprocess.Popen(command, env=environment, stdin=none, stdout=pipe, stderr=pipe, text=True) as process:
+        # A session of its own: what it starts (git-remote-https, ssh) holds its pipes, and is ended with it.
+        with subprocess.Popen(
+            command, env=environment, stdin=none, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        ) as process:
             self._process = process
             if self._is_stopped:
-                process.kill()
+                _kill(process)
             try:
                 printed, said = process.communicate(timeout=seconds)
             except subprocess.TimeoutExpired:
-                process.kill()
                 raise ModelFileError(f"{told} took more than {seconds} s.") from None
+            finally:
+                _kill(process)
         if process.returncode:
             words = " ".join(said.split()) or f"status {process.returncode}"
             raise ModelFileError(f"{told} failed: {words[-_SAID:]}")
         return printed
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End a process, if it has not ended, and what it has started."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            process.kill() if sys.platform == "win32" else os.killpg(process.pid, signal.SIGKILL)

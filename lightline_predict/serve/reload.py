@@ -9,6 +9,7 @@ from lightline_predict.errors import LightlineError
 from lightline_predict.serve.champion import FileSource, GitSource
 from lightline_predict.serve.models import Loaded, agreement, load
 
+_LONGEST = 60  # seconds between two looks where what is found cannot be brought
 _logger = logging.getLogger("lightline_predict.serve")
 
 
@@ -32,20 +33,22 @@ class Current:
 
     async def watch(self, every: float, told: Callable[[str], None]) -> None:
         """Look for a new model every so many seconds, and at once where look_now is set; told: "taken" or "kept"."""
+        pause = every
         while True:
             try:
-                async with asyncio.timeout(every):
+                async with asyncio.timeout(pause):
                     await self.look_now.wait()
             except TimeoutError:
                 pass
             self.look_now.clear()
             try:
                 outcome = await asyncio.to_thread(self._look)
+                pause = every
             except asyncio.CancelledError:
                 self._source.stop()  # the thread, which nothing else can end
                 raise
             except Exception as error:  # whatever a file of somebody else's makes of it, the old one goes on answering
-                outcome = "kept"
+                outcome, pause = "kept", min(2 * pause, max(every, _LONGEST))
                 (_logger.error if isinstance(error, LightlineError) else _logger.exception)(
                     "no new model: %s The one from before (%s) goes on answering.", error, self.model.fingerprint[:16]
                 )

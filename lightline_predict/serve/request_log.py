@@ -7,7 +7,6 @@ dropped and counted, and no answer waits.
 """
 
 import logging
-import os
 import queue
 import secrets
 import threading
@@ -58,13 +57,13 @@ class RequestLog:
         Raises:
             LogError: nothing can be written there.
         """
+        self._folder, self._seconds, self._who = folder, seconds, secrets.token_hex(4)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (tried := folder / f".{os.getpid()}").touch()
+            (tried := folder / f".{self._who}").touch()
             tried.unlink()
         except OSError as error:
             raise LogError(f"--log {folder} cannot be written to: {error.strerror}.") from error
-        self._folder, self._seconds, self._who = folder, seconds, secrets.token_hex(4)
         self._queue: queue.Queue[Entry | None] = queue.Queue(_WAITING)
         self._put = self._measured = 0  # bytes of pixels: each is changed by one thread alone
         self._rows: list[tuple] = []

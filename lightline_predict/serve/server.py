@@ -134,6 +134,12 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         elif self._deadline is not None:
             self._forget_deadline()
 
+    def on_message_complete(self) -> None:
+        """Note, by httptools' parser, that a body has ended: uvicorn does not, where it was answered before."""
+        if self.cycle is not None:
+            self.cycle.more_body = False
+        super().on_message_complete()  # pyright: ignore[reportAttributeAccessIssue]
+
     def _reads_head(self) -> bool:
         """Tell whether what comes is a head: it may be the rest of a body that was answered before its end."""
         return self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)

@@ -1,7 +1,6 @@
 """From an encoded image to its answer: decoded, batched, counted, logged."""
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightline_predict.machine import num_cores
 from lightline_predict.serve.batching import Batcher, Outputs
 from lightline_predict.serve.decoding import Decoder
 from lightline_predict.serve.entries import Entry
@@ -21,7 +21,7 @@ from lightline_predict.serve.reload import Current
 if TYPE_CHECKING:  # it takes pyarrow, which nothing else does
     from lightline_predict.serve.request_log import RequestLog
 
-_DECODING = min(4, os.cpu_count() or 1)  # threads
+_DECODING = min(4, num_cores())  # threads
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lightline_predict.batching.items import printable
 from lightline_predict.serve.batching import Outputs
 from lightline_predict.serve.bodies import read_json
 from lightline_predict.serve.limits import Refused
@@ -78,10 +79,8 @@ def read(body: bytes, json_length: str | None, limits: Limits, known: Collection
         pixels = _numbers(given.get("data"))
     if pixels.size != math.prod(shape):
         raise Refused(400, f"The data has {pixels.size} values; the shape {shape} takes {math.prod(shape)}.")
-    request_id = said.get("id")
-    return Asked(
-        pixels.reshape(shape), None if request_id is None else str(request_id), outputs and [*dict.fromkeys(outputs)]
-    )
+    request_id = None if said.get("id") is None else printable(str(said["id"]))
+    return Asked(pixels.reshape(shape), request_id, outputs and [*dict.fromkeys(outputs)])
 
 
 def answer(name: str, model: Loaded, asked: Asked, given: list[Outputs]) -> dict[str, Any]:

@@ -20,10 +20,10 @@ import numpy as np
 from lightline.data.dataset import Row
 from lightline.data.thumbnails import is_small, thumbnails
 from lightline.errors import LightlineError
-from lightline.runtime.machine import num_cores
 from lightline.sources.base import Refused, SourceImage
 from lightline_predict import images
 from lightline_predict.images import pixel_digest
+from lightline_predict.machine import num_cores
 
 _MOST_PROCESSES = 8
 _IMAGES_PER_GROUP, _BYTES_PER_GROUP = 32, 2**20

@@ -10,8 +10,8 @@ import numpy as np
 
 from lightline.data.dataset import Dataset
 from lightline.data.splits import stratified_choice
-from lightline.runtime.machine import num_cores
 from lightline_predict.images import decode_small
+from lightline_predict.machine import num_cores
 
 MOST = 10_000  # test images that a page holds
 MOST_TRAIN = 1_000  # training images among which it looks for neighbours

@@ -28,8 +28,8 @@ class ExponentialMovingAverage(WeightAveraging):
         super().on_fit_start(trainer, pl_module)
         assert self._average_model is not None
         self._average_model.to(pl_module.device)
-        if self._from_fitted:
-            self._average_model.n_averaged.clamp_(min=1)  # at 0, torch takes the first step for the average
+        if self._from_fitted and not self._average_model.n_averaged:
+            self._average_model.update_parameters(pl_module)  # the weights that all processes begin with count as one
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Take every step, and note its decay: a function of the step alone, so that resuming changes nothing."""

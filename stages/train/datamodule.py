@@ -2,6 +2,7 @@
 batches on the device.
 """
 
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from lightline.data.splits import Splits
 from lightline.models.transforms import IMAGENET_MEAN, IMAGENET_STD, CropAndResize, Normalize, Preprocessing
 from lightline.models.weights import weights_configuration
 from lightline.runtime.allocator import keep_freed_memory
+from lightline.runtime.memory import free_memory
 from lightline.runtime.origin import records
 from stages.train.augmentation import Augmentation
 from stages.train.image_sets import (
@@ -24,8 +26,6 @@ from stages.train.image_sets import (
     ImageDataset,
     InMemoryImageDataset,
     channel_statistics,
-    fits_disk,
-    fits_memory,
 )
 from stages.train.photo import WholeImage
 from stages.train.randomness import permutation
@@ -88,6 +88,7 @@ class ImageDataModule(lightning.LightningDataModule):
         heights, widths = dataset.column("height"), dataset.column("width")
         as_answered = CropAndResize(size, values.crop_pct, values.interpolation)
         stored = as_answered
+        self._promised = {"memory": 0, "disk": 0}  # bytes for images that are not decoded yet
         if params.augment.random_resized_crop is not None:
             largest = int(max(heights[train].max(), widths[train].max()))
             store_size = min(largest, params.augment.store_size or round(_STORED * size))
@@ -162,11 +163,14 @@ class ImageDataModule(lightning.LightningDataModule):
         return EpochBatches(len(self.train), self.batch_size, self.params.seed, rank, world_size, settings.drop_last)
 
     def _pictures(self, dataset: Dataset, rows: np.ndarray, transform: CropAndResize | WholeImage) -> ImageDataset:
-        hardware, size = self.params.hardware, transform.input_size
+        hardware, promised = self.params.hardware, self._promised
+        num_bytes = len(rows) * transform.input_size**2 * 3
         in_memory, on_disk = (part / self._num_processes for part in (hardware.memory_fraction, hardware.disk_fraction))
-        if fits_memory(len(rows), size, in_memory):
+        if num_bytes <= in_memory * (free_memory() - promised["memory"]):
+            promised["memory"] += num_bytes
             return InMemoryImageDataset(dataset, rows, transform, hardware.num_workers)
-        if on_disk and fits_disk(len(rows), size, on_disk, records()):
+        if on_disk and num_bytes <= on_disk * (shutil.disk_usage(records()).free - promised["disk"]):
+            promised["disk"] += num_bytes
             return InMemoryImageDataset(dataset, rows, transform, hardware.num_workers, records())
         return ImageDataset(dataset, rows, transform)
 

@@ -5,8 +5,8 @@ All ways give the same pixels: where an image comes from is a matter of hardware
 
 import math
 import os
-import shutil
 import tempfile
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +16,8 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from lightline.data.dataset import Dataset, pixel_stacks
+from lightline.errors import LightlineError
 from lightline.models.transforms import CropAndResize
-from lightline.runtime.machine import free_memory
 from stages.train.photo import WholeImage
 from stages.train.shared_batches import DecodedBatches
 
@@ -108,8 +108,12 @@ class InMemoryImageDataset(ImageDataset):
         return self.images.index_select(0, positions.to(self.images.device))
 
     def move_to(self, device: torch.device, fraction: float) -> None:
-        """Keep the images on an accelerator, where they take at most this fraction of its free memory."""
-        if device.type == "cuda" and self.images.nbytes <= fraction * torch.cuda.mem_get_info(device)[0]:
+        """Decode the images, and keep them on an accelerator, where they take at most this fraction of its free memory.
+
+        Now, whatever the device: a training's clock and its handling of Ctrl-C are for steps, not for minutes of this.
+        """
+        num_bytes = self.images.nbytes
+        if device.type == "cuda" and num_bytes <= fraction * torch.cuda.mem_get_info(device)[0]:
             self.images, self.labels, self.rows = (
                 tensor.to(device) for tensor in (self.images, self.labels, self.rows)
             )
@@ -119,11 +123,12 @@ class InMemoryImageDataset(ImageDataset):
         chunk = max(1, min(_CHUNK, _CHUNK_BYTES // (size * size * 3)))
         chunks = torch.arange(len(self)).split(chunk)
         pictures = ImageDataset(self.dataset, self.rows.numpy(), self.transform)
-        batches = (
-            DecodedBatches(pictures, chunks, chunk, self._num_workers)
-            if self._num_workers
-            else map(pictures.__getitem__, chunks)
-        )
+        batches: Iterable[Batch] = map(pictures.__getitem__, chunks)
+        if self._num_workers:
+            try:
+                batches = DecodedBatches(pictures, chunks, chunk, self._num_workers)
+            except LightlineError as error:  # too little shared memory
+                print(f"warning: images are decoded in one process. {error}", flush=True)
         done = 0
         for batch in batches:
             images[done : done + len(batch.images)] = batch.images
@@ -136,16 +141,6 @@ def _in_file(shape: tuple[int, ...], folder: Path) -> torch.Tensor:
         if hasattr(os, "posix_fallocate"):  # to write where a disk turns out to have no room would end the process
             os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape)))
         return torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=torch.uint8).view(shape)
-
-
-def fits_memory(num_images: int, size: int, fraction: float) -> bool:
-    """Tell whether the decoded images take at most this fraction of the memory that is free."""
-    return num_images * size * size * 3 <= fraction * free_memory()
-
-
-def fits_disk(num_images: int, size: int, fraction: float, folder: Path) -> bool:
-    """Tell whether the decoded images take at most this fraction of what is free on a folder's disk."""
-    return num_images * size * size * 3 <= fraction * shutil.disk_usage(folder).free
 
 
 def channel_statistics(pictures: ImageDataset) -> tuple[tuple[float, ...], tuple[float, ...]]:

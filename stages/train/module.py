@@ -109,7 +109,8 @@ class Classifier(LeanModule):
             return self._step(batch, self.sums["train"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step(batch, self.sums["val"])
+        if len(batch.rows):  # none, where processes are more than images
+            self._step(batch, self.sums["val"])
 
     def _step(self, batch: Batch, sums: Sums) -> torch.Tensor:
         logits = self.network(batch.images)

@@ -168,6 +168,30 @@ def test_what_prefect_has_not_answered_is_asked_for_again_and_speaks_against_not
         asyncio.run(retrain(tmp_path, _REQUEST, {}))
     assert asyncio.run(retrain(tmp_path, later, {})).told == str(UUID(int=2))
     assert asked == [_REQUEST.key] * 2, "Prefect may have it under that key"
-    assert asyncio.run(retrain(tmp_path, _REQUEST, {})).told == str(UUID(int=2))
-    assert "there are no new labelled data" in asyncio.run(retrain(tmp_path, later, {})).told
+    assert asyncio.run(retrain(tmp_path, later, {})).told == str(UUID(int=2)), "it is taken up"
+    assert "there are no new labelled data" in asyncio.run(retrain(tmp_path, _REQUEST, {})).told
+    assert len(asked) == 2
+
+
+def test_what_prefect_has_not_answered_lets_nothing_be_trained_twice(tmp_path, monkeypatch):
+    """The data have changed between two windows: what the second one started had the new ones."""
+    asked = []
+
+    async def ask(key: str, parameters: dict) -> str:
+        asked.append(key)
+        if len(asked) == 1:
+            raise RequestError("There is no deployment")
+        return str(UUID(int=len(asked)))
+
+    async def wait(flow_run: UUID) -> Outcome:
+        return Outcome(str(flow_run))
+
+    monkeypatch.setattr(retraining, "_ask", ask)
+    monkeypatch.setattr(retraining, "_wait_for", wait)
+    request = replace(_REQUEST, cool_down=timedelta(0))
+    with pytest.raises(RequestError):
+        asyncio.run(retrain(tmp_path, request, {}))
+    for window in ("second", "third"):
+        told = asyncio.run(retrain(tmp_path, replace(request, window=window, source="newer"), {})).told
+        assert told == str(UUID(int=2)) if window == "second" else "there are no new labelled data" in told
     assert len(asked) == 2

@@ -127,8 +127,9 @@ def test_the_command_refuses_a_file_that_is_no_model(tmp_path, capsys):
     assert run_main(tmp_path, tmp_path / "a.png") == 1
     first, second, third = capsys.readouterr().err.splitlines()
     assert first.startswith(f"error: {tmp_path / 'model.onnx'} is no model that onnxruntime can read")
-    assert second == f"error: {tmp_path / 'missing.onnx'} is missing. Lightline's pipeline writes models/model.onnx."
-    assert third == f"error: {tmp_path} is a folder, not a model file. Lightline's pipeline writes models/model.onnx."
+    written = "Lightline's pipeline writes models/model.onnx."
+    assert second == f"error: {tmp_path / 'missing.onnx'} does not exist. {written}"
+    assert third == f"error: {tmp_path} is a folder. {written}"
 
 
 def test_the_command_needs_no_torch(model_file, tmp_path):
@@ -168,7 +169,14 @@ def test_a_folder_above_that_may_not_be_entered_is_told(model_file, tmp_path, ca
     assert run_main(model_file, tmp_path / "closed" / "a.png") == 1
     assert "a.png: cannot be read: " in capsys.readouterr().err
     assert run_main(tmp_path / "closed" / "model.onnx", tmp_path) == 1
-    assert "model.onnx is missing" in capsys.readouterr().err
+    assert "model.onnx cannot be read: Permission denied" in capsys.readouterr().err
+
+
+def test_who_has_closed_the_output_gets_the_status(model_file, tmp_path):
+    (tmp_path / "a.png").write_bytes(images.encode(random_pixels(9, 9, 3)))
+    command = f"{sys.executable} -m lightline_predict classify {model_file} {tmp_path} >&-"
+    done = subprocess.run(command, shell=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_who_has_read_enough_ends_it_without_a_traceback(model_file, tmp_path):

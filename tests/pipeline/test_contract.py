@@ -36,6 +36,7 @@ DECIDE_NO_BYTE = (
     "lightline.errors",
     "lightline.redaction",
     "lightline_predict.errors",
+    "lightline_predict.machine",
 )
 ROOMS = ("stages/", "lightline/", "lightline_predict/")
 CODE_FOLDERS = (*ROOMS, "extensions/")

@@ -10,6 +10,12 @@ from stages.train.datamodule import ImageDataModule
 from tests.support.samples import random_pixels, save_dataset
 from tests.support.tiny import tiny_params
 
+PHOTO = {
+    "augment__random_crop_padding": 0,
+    "augment__random_resized_crop": {"scale": [0.3, 1.0], "ratio": [0.75, 1.3333]},
+    "augment__color_jitter": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2},
+}
+
 
 def make_splits(dataset: Dataset, num_train: int) -> Splits:
     """The first num_train rows train, the others are val."""

@@ -23,7 +23,7 @@ class Runs:
     name = "s"
 
     def __init__(self, *ends: StateType):
-        self.ends, self.states = list(ends), {}
+        self.ends, self.states, self.recorded = list(ends), {}, set()
 
     async def start(self, experiment: str, overrides: list[str], attempt: int | str, targets: list[str]) -> UUID:
         run = uuid5(UUID(int=0), f"{experiment} {attempt}")
@@ -41,8 +41,11 @@ def study(tmp_path: Path) -> Study:
     return Study.open(journal(tmp_path, "s"), "s", _SETTINGS)
 
 
-def run(study: Study, runs: Runs) -> StateType:
-    test = FinalTest(study, runs)  # type: ignore[arg-type]
+def run(study: Study, runs: Runs) -> StateType | None:
+    async def is_recorded(experiment: str) -> bool:
+        return experiment in runs.recorded
+
+    test = FinalTest(study, runs, is_recorded)  # type: ignore[arg-type]
 
     async def wait(found: SimpleNamespace) -> None:
         assert test.run is not None
@@ -50,6 +53,8 @@ def run(study: Study, runs: Runs) -> StateType:
 
     found = asyncio.run(test.run_to_its_end("s-best", ["a=1"], wait))  # type: ignore[arg-type]
     assert test.run is None
+    if found is None:
+        return None
     assert found.state is not None
     return found.state.type
 
@@ -83,6 +88,42 @@ def test_what_runs_is_taken_up(study):
     asyncio.run(runs.start("s-best", [], 0, []))
     assert run(study, runs) == C
     assert len(runs.states) == 1
+
+
+@pytest.mark.parametrize("left", [StateType.RUNNING, X, D, None])
+def test_one_whose_experiment_is_there_is_not_waited_for_or_begun_again(study, left):
+    """Its server has gone, and so does not hear of its end; or it was ended behind its experiment."""
+    study.test_attempt("s-best")
+    runs = Runs()
+    if left is not None:
+        asyncio.run(runs.start("s-best", [], 0, []))
+        runs.states = dict.fromkeys(runs.states, left)
+    runs.recorded.add("s-best")
+    num_runs = len(runs.states)
+    assert run(study, runs) is None
+    assert len(runs.states) == num_runs
+
+
+def test_an_experiment_of_that_name_that_the_sweep_has_not_asked_for_is_not_taken_for_it(study):
+    runs = Runs(F)
+    runs.recorded.add("s-best")
+    assert run(study, runs) == F  # the run itself refuses the name
+
+
+def test_a_trial_reports_an_epoch_by_the_last_validation_in_it(study):
+    trial = study.ask()
+    assert trial is not None
+    controller = Controller(None, study, Runs(), _SETTINGS, 3, None)  # type: ignore[arg-type]
+    rows = [
+        {"epoch": 0.3, "val_loss": 3.0},
+        {"epoch": 0.6, "val_loss": 2.0},
+        {"epoch": 1},
+        {"epoch": 1.3, "val_loss": 1.0},
+    ]
+    controller._report(trial, rows[:2])
+    assert not study.reported(trial.number)
+    controller._report(trial, rows)
+    assert study._study.trials[0].intermediate_values == {1: 2.0}
 
 
 def test_a_trial_reports_whole_epochs_alone(study):

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from lightline.runtime import machine
-from lightline.runtime.machine import free_memory, num_cores
+from lightline.runtime.memory import free_memory
+from lightline_predict import machine
+from lightline_predict.machine import num_cores
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
 

@@ -1,5 +1,6 @@
 """`lightline-predict batch`: what it refuses, in a sentence."""
 
+import os
 import tarfile
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def test_a_column_that_is_not_there(model_file, photos, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("out", "said"),
     [
-        ("none/out.parquet", "none/out.parquet cannot be written: there is no folder none."),
+        ("none/out.parquet", "none/out.parquet cannot be written: the folder none does not exist."),
         ("out.csv", "out.csv is to be a Parquet file; its name ends in .parquet."),
         ("folder.parquet", "folder.parquet is a folder; name a file to write."),
     ],
@@ -76,6 +77,20 @@ def test_an_output_that_cannot_be_written(model_file, photos, own_folder, out, s
     Path("folder.parquet").mkdir()
     assert batch(model_file, photos, out) == 1
     assert capsys.readouterr().err == f"error: {said}\n"
+
+
+def test_a_folder_that_may_not_be_entered_is_told(model_file, photos, own_folder, monkeypatch, capsys):
+    stat = Path.stat
+
+    def closed(self: Path, **options: bool) -> os.stat_result:
+        if "closed" in self.parts:
+            raise PermissionError(13, "Permission denied", str(self))
+        return stat(self, **options)
+
+    monkeypatch.setattr(Path, "stat", closed)  # root, as whom tests may run, is let in everywhere
+    for arguments in ((photos, "closed/out.parquet"), ("closed", "out.parquet")):
+        assert batch(model_file, *arguments) == 1
+        assert "closed cannot be read: Permission denied" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [("--threads", "0"), ("--batch-size", "many")])

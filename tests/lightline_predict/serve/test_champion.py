@@ -1,10 +1,12 @@
 """The model of a repository's newest tag: real git, real DVC, a real remote."""
 
+import asyncio
 import os
 import shutil
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import onnx
@@ -110,8 +112,32 @@ def test_what_a_network_kept_from_coming_is_asked_for_again(tmp_path):
     assert source.brought == 5
 
 
+def test_what_cannot_be_brought_is_asked_for_less_and_less_often(tmp_path):
+    class Gone(FileSource):
+        tries = 0
+
+        def bring(self) -> tuple[Path, str]:
+            self.tries += 1
+            if self.tries > 1:
+                raise ModelFileError("`dvc artifacts get` failed: no such file")
+            return super().bring()
+
+    path, kept = write_model(tmp_path / "model.onnx"), []
+    current = Current(source := Gone(path), 1, ())
+    path.touch()
+
+    async def watch() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await current.watch(0.01, kept.append)
+
+    asyncio.run(watch())
+    assert set(kept) == {"kept"}
+    assert 2 < source.tries < 10  # after 0.01, 0.02, 0.04 … seconds
+
+
 def test_git_and_dvc_end_when_the_server_ends(tmp_path, monkeypatch):
-    (tmp_path / "git").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "git").write_text("#!/bin/sh\nsleep 60 &\nwait\n")
     (tmp_path / "git").chmod(0o755)
     shutil.copy(tmp_path / "git", tmp_path / "dvc")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")

@@ -117,6 +117,9 @@ REFUSED = [
     (FORM, b"--cut\r\nA: b\r\n--cut--", 400, "has no end of its headers"),
     (FORM, b'--cut\r\ncontent-disposition: form-data; name="a"\r\n\r\nb\r\n--cut--', 400, "There is no image"),
     (FORM, b"--cut\r\ncontent-disposition: form-data; filename*=idna''x%ff\r\n\r\nb\r\n--cut--", 400, "cannot be read"),
+    (FORM, b"--cut\r\ncontent-disposition: form-data; filename*=unicode-escape''\\ud800\r\n\r\nb\r\n--cut--", 422,
+     "image 1 (\\ud800)"),
+    ({"content-type": f"multipart/form-data; boundary*{'9' * 4400}*=x"}, b"x", 400, "names no boundary"),
 ]  # fmt: skip
 
 

@@ -38,6 +38,10 @@ def test_the_inference_protocol_answers_what_the_file_gives(client, model_file):
     wanted = Classifier(model_file, 1).outputs(stack)
     said = client.post(INFER, json=infer(stack, id="7")).json()
     assert (said["model_name"], said["model_version"], said["id"]) == ("classifier", "f" * 64, "7")
+    odd = client.post(
+        INFER, content=json.dumps(infer(stack, id="\ud800")), headers={"content-type": "application/json"}
+    )
+    assert odd.json()["id"] == "\\ud800"
     described = client.get("/v2/models/classifier").json()
     assert described["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}]
     assert [output["name"] for output in said["outputs"]] == list(wanted)
