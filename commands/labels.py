@@ -71,7 +71,7 @@ def _find(names_of_runs: list[str]) -> None:
 
 
 def _find_odd(run: str) -> None:
-    from commands.dataset_here import dataset_here
+    from commands.comparing.dataset_here import dataset_here
     from commands.labelling.odd import Odd, odd_pictures
     from lightline.files import write_csv
 

@@ -128,7 +128,7 @@ def _gallery(name: str, pairs: Any, numbers: Any, datasets: set[str]) -> tuple[s
 
 def _thumbs(ids: list[str], datasets: set[str]) -> dict[str, str]:
     """Make pictures of those images that the workspace's dataset has, where it is one of these, by their digests."""
-    from commands.dataset_here import dataset_here
+    from commands.comparing.dataset_here import dataset_here
     from stages.report.pictures import pictures
 
     if (dataset := dataset_here(datasets)) is None:

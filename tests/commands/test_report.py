@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from commands.comparing.dataset_here import dataset_here
 from commands.comparing.pairs import Experiment, compare
-from commands.dataset_here import dataset_here
 from lightline.errors import DataError
 from tests.support.project import Project
 from tests.support.samples import random_pixels, save_dataset
