@@ -143,7 +143,7 @@ def test_a_folder_is_answered_and_shows_what_is_least_like_the_test_images(folde
     [
         (["nowhere"], "nowhere is no folder; what `lightline-predict serve --log` wrote is one, and so are images."),
         (["empty"], "empty holds no image that can be read, and no log"),
-        (["logs", "--model", "none.onnx"], "none.onnx is missing"),
+        (["logs", "--model", "none.onnx"], "none.onnx does not exist"),
         (["logs", "--reference", "none.parquet"], "none.parquet is missing; `dvc repro test`"),
         (["logs", "--reference", "params.yaml"], "params.yaml is of another model: its SHA-256 is"),
         (["logs", "-S", "monitor.alpha=2.0"], "monitor.alpha = 2.0"),

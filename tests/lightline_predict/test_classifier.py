@@ -74,7 +74,7 @@ def test_bytes_that_are_no_image(model_file):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(ModelFileError, match=r"model\.onnx is missing\. Lightline's pipeline writes models/model"):
+    with pytest.raises(ModelFileError, match=r"model\.onnx does not exist\. Lightline's pipeline writes models/model"):
         Classifier(tmp_path / "model.onnx")
 
 

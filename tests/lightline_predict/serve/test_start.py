@@ -24,7 +24,7 @@ def model_file(exported):
 def test_what_cannot_be_served_is_said(model_file, tmp_path):
     (tmp_path / "short").write_text("abc")
     assert "give a model file, or --from GIT-URL; one of them." in refused()
-    assert f"{tmp_path / 'no.onnx'} is missing" in refused(tmp_path / "no.onnx")
+    assert f"{tmp_path / 'no.onnx'} does not exist" in refused(tmp_path / "no.onnx")
     assert "--examples no: no cannot be read: No such file" in refused(model_file, "--examples", "no")
     assert "one is none: not an image" in refused(model_file, "--examples", tmp_path / "short")
     said = refused(model_file, "--host", "0.0.0.0")
