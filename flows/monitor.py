@@ -59,7 +59,7 @@ async def monitor(
             if report["alarm"] is None:
                 return Completed(message=report["headline"])
             raise_alarm(report)
-            told = await _follow(origin, report, repo, rev)
+            told = await _follow(origin, report, rev)
         return Completed(name="Drift", message=f"{report['headline']}\n{told}")
     except LightlineError as error:
         return Failed(message=str(error))
@@ -100,7 +100,7 @@ def raise_alarm(report: dict[str, Any]) -> None:
     get_run_logger().warning("%s", report["headline"])
 
 
-async def _follow(origin: Origin, report: dict[str, Any], repo: str, rev: str) -> str:
+async def _follow(origin: Origin, report: dict[str, Any], rev: str) -> str:
     if not report["settings"]["retrain"]:
         return "Nothing was trained again: monitor.retrain is false."
     # Whether its model takes the place of the one in use is decided by a comparison.

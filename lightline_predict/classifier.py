@@ -83,8 +83,7 @@ class Classifier:
         """
         if num_threads < 0:
             raise ValueError(f"num_threads is {num_threads}; 0 takes all cores, a positive number so many threads")
-        self._opened = (Path(path).absolute(), num_threads)
-        path = Path(path)
+        self._opened = ((path := Path(path)).absolute(), num_threads)
         if not stat.S_ISREG(mode_of(path)):
             raise ModelFileError(f"{path} {why_not(path)}. Lightline's pipeline writes models/model.onnx.")
         options = onnxruntime.SessionOptions()

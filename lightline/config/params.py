@@ -205,6 +205,11 @@ class Params(Section):
         """What a download may do, of images and of weights."""
         return getattr(self.data, "fetch", STRICTEST)
 
+    @property
+    def begins_fitted(self) -> bool:
+        """Whether training begins with a network that answers: its body has weights, its last layer is fitted."""
+        return self.trainer.linear_probe and self.model.weights is not None
+
     @model_validator(mode="after")
     def weights_come_as_data_do(self):
         file, sha256 = self.model.weights_file or "", self.model.weights_sha256

@@ -21,12 +21,7 @@ from lightline.runtime.allocator import keep_freed_memory
 from lightline.runtime.memory import free_memory
 from lightline.runtime.origin import records
 from stages.train.augmentation import Augmentation
-from stages.train.image_sets import (
-    Batch,
-    ImageDataset,
-    InMemoryImageDataset,
-    channel_statistics,
-)
+from stages.train.image_sets import Batch, ImageDataset, InMemoryImageDataset, channel_statistics
 from stages.train.photo import WholeImage
 from stages.train.randomness import permutation
 from stages.train.shared_batches import BatchSampler, DecodedBatches

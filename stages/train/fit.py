@@ -137,9 +137,7 @@ def prepare(task: Task, num_processes: int = 1) -> tuple[ImageDataModule, Classi
     weights = class_weights(params.loss, data.train.labels.numpy(), num_classes)
     if isinstance(network, SeesData) and task.start.weights is None:
         network.prepare(data.sample(_PREPARATION_IMAGES))
-    module = Classifier(
-        network, params, weights, keep_statistics=params.trainer.linear_probe and task.start.weights is not None
-    )
+    module = Classifier(network, params, weights, keep_statistics=params.begins_fitted)
     freeze_blocks(params.optimizer, network)
     if params.trainer.compile:
         network.compile()

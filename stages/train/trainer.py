@@ -152,7 +152,7 @@ def _optional_callbacks(params: Params) -> Iterator[Callback]:
             settings.monitor, mode=_mode(settings.monitor), patience=patience, check_on_train_epoch_end=False
         )
     if settings.ema_decay is not None:
-        yield ExponentialMovingAverage(settings.ema_decay, settings.linear_probe and params.model.weights is not None)
+        yield ExponentialMovingAverage(settings.ema_decay, params.begins_fitted)
     for one in settings.callbacks:
         yield build_extension("callback", one.name, one.settings)
 

@@ -149,8 +149,10 @@ def test_what_speaks_against_training_again_is_told(changes, days_ago, told):
     assert found is None if told is None else told in found
 
 
-def test_what_prefect_has_not_answered_is_asked_for_again_and_speaks_against_nothing(tmp_path, monkeypatch):
-    asked = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of what was asked of a Prefect that does not answer the first time."""
+    asked: list[str] = []
 
     async def ask(key: str, parameters: dict) -> str:
         asked.append(key)
@@ -163,6 +165,10 @@ def test_what_prefect_has_not_answered_is_asked_for_again_and_speaks_against_not
 
     monkeypatch.setattr(retraining, "_ask", ask)
     monkeypatch.setattr(retraining, "_wait_for", wait)
+    return asked
+
+
+def test_what_prefect_has_not_answered_is_asked_for_again_and_speaks_against_nothing(tmp_path, asked):
     later = replace(_REQUEST, window="a later one")
     with pytest.raises(RequestError):
         asyncio.run(retrain(tmp_path, _REQUEST, {}))
@@ -173,21 +179,8 @@ def test_what_prefect_has_not_answered_is_asked_for_again_and_speaks_against_not
     assert len(asked) == 2
 
 
-def test_what_prefect_has_not_answered_lets_nothing_be_trained_twice(tmp_path, monkeypatch):
+def test_what_prefect_has_not_answered_lets_nothing_be_trained_twice(tmp_path, asked):
     """The data have changed between two windows: what the second one started had the new ones."""
-    asked = []
-
-    async def ask(key: str, parameters: dict) -> str:
-        asked.append(key)
-        if len(asked) == 1:
-            raise RequestError("There is no deployment")
-        return str(UUID(int=len(asked)))
-
-    async def wait(flow_run: UUID) -> Outcome:
-        return Outcome(str(flow_run))
-
-    monkeypatch.setattr(retraining, "_ask", ask)
-    monkeypatch.setattr(retraining, "_wait_for", wait)
     request = replace(_REQUEST, cool_down=timedelta(0))
     with pytest.raises(RequestError):
         asyncio.run(retrain(tmp_path, request, {}))

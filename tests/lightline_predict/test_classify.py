@@ -13,6 +13,7 @@ from lightline_predict import images
 from lightline_predict.classifier import Classifier
 from lightline_predict.classify import main
 from tests.support import ROOT
+from tests.support.closed_folder import close_folder
 from tests.support.deep_images import png_of_16_bits
 from tests.support.model_files import described
 from tests.support.samples import CLASSES, random_pixels
@@ -158,14 +159,7 @@ def test_a_name_that_is_no_text_is_printed(model_file, tmp_path, capsys):
 
 
 def test_a_folder_above_that_may_not_be_entered_is_told(model_file, tmp_path, capsys, monkeypatch):
-    stat = Path.stat
-
-    def closed(self: Path, **options: bool) -> os.stat_result:
-        if "closed" in self.parts:
-            raise PermissionError(13, "Permission denied", str(self))
-        return stat(self, **options)
-
-    monkeypatch.setattr(Path, "stat", closed)  # root, as whom tests may run, is let in everywhere
+    close_folder(monkeypatch, "closed")
     assert run_main(model_file, tmp_path / "closed" / "a.png") == 1
     assert "a.png: cannot be read: " in capsys.readouterr().err
     assert run_main(tmp_path / "closed" / "model.onnx", tmp_path) == 1

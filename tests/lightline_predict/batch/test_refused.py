@@ -1,6 +1,5 @@
 """`lightline-predict batch`: what it refuses, in a sentence."""
 
-import os
 import tarfile
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from lightline_predict import images
 from lightline_predict.__main__ import main
 from tests.support.batch import as_tar, as_zip, batch, random_pixels
+from tests.support.closed_folder import close_folder
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,7 @@ def test_an_output_that_cannot_be_written(model_file, photos, own_folder, out, s
 
 
 def test_a_folder_that_may_not_be_entered_is_told(model_file, photos, own_folder, monkeypatch, capsys):
-    stat = Path.stat
-
-    def closed(self: Path, **options: bool) -> os.stat_result:
-        if "closed" in self.parts:
-            raise PermissionError(13, "Permission denied", str(self))
-        return stat(self, **options)
-
-    monkeypatch.setattr(Path, "stat", closed)  # root, as whom tests may run, is let in everywhere
+    close_folder(monkeypatch, "closed")
     for arguments in ((photos, "closed/out.parquet"), ("closed", "out.parquet")):
         assert batch(model_file, *arguments) == 1
         assert "closed cannot be read: Permission denied" in capsys.readouterr().err

@@ -11,9 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from lightline.data.dataset import Dataset
-from lightline.models.transforms import (
-    Normalize,
-)
+from lightline.models.transforms import Normalize
 from stages.train.datamodule import EpochBatches, ImageDataModule
 from stages.train.image_sets import Batch
 from stages.train.module import Classifier
